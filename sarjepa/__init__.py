@@ -1,0 +1,36 @@
+"""sarjepa: self-supervised SAR target recognition, from public archives to a few-shot table.
+
+The names below are the public ones; they load on first use, so that `import sarjepa` does not import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from sarjepa.version import __version__
+
+if TYPE_CHECKING:
+    from sarjepa.data.shards import open_shards
+    from sarjepa.models.checkpoints import load_encoder
+    from sarjepa.ops.ratio import gradient_by_ratio
+
+_HOMES = {
+    "gradient_by_ratio": "sarjepa.ops.ratio",
+    "load_encoder": "sarjepa.models.checkpoints",
+    "open_shards": "sarjepa.data.shards",
+}
+
+__all__ = ["__version__", "gradient_by_ratio", "load_encoder", "open_shards"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its home (PEP 562)."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__

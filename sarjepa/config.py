@@ -1,0 +1,353 @@
+"""Every setting of every command, written once: name, type, help and default in one line.
+
+The command line's options are generated from these classes, a YAML file and a preset are held against them, and every
+run stores the one it used. They are flat on purpose: a key in a YAML file is the option's name without the dashes in
+front (`batch-size` or `batch_size`), under the command's name where a file serves several commands.
+
+Only `sarjepa.recipes` reads these objects; everything below takes plain keywords.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from sarjepa.errors import InputError, nearest
+
+
+class Repeat:
+    """Marks a tuple that the command line takes by repeating the option; other tuples are comma-separated."""
+
+
+REPEAT = Repeat()
+
+DOWNSTREAM = ("mstar", "fusarship", "saracd")
+METHODS = ("sar-jepa", "lomar", "lomar-sar", "mae", "fg-mae", "i-jepa", "pgca", "latent-gradient", "sarmae")
+TARGETS = ("ratio", "ratio-gaussian", "pixel", "low-pass", "hog", "sar-hog")
+MODELS = ("vit-demo", "vit-laptop", "vit-tiny", "vit-small", "vit-base", "vit-large", "vit-huge")
+NORMALISATIONS = ("as-stored", "linear", "decibel", "quarter-power", "log1p", "percentile")
+
+
+def _one_of(config: object, key: str, choices: tuple[str, ...]) -> None:
+    value = getattr(config, key)
+    if value is not None and value not in choices:
+        raise InputError(f"no such {key.replace('_', '-')}", where=repr(value), hint=nearest(str(value), choices))
+
+
+def _within(config: object, key: str, low: float, high: float = float("inf")) -> None:
+    value = getattr(config, key)
+    if value is not None and not low <= value <= high:
+        wanted = f"at least {low}" if high == float("inf") else f"{low} to {high}"
+        raise InputError("value out of range", where=key.replace("_", "-"), expected=wanted, got=value)
+
+
+@dataclass(frozen=True)
+class Common:
+    """What every command takes."""
+
+    command: ClassVar[str] = ""
+
+    data_root: Annotated[str, "folder that holds the built shards (or SARJEPA_DATA)"] = "data"
+    device: Annotated[str, "auto, cpu, cuda or cuda:N"] = "auto"
+    seed: Annotated[int, "seed of every random draw; 0 is a seed like any other"] = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges; every error names its key."""
+        if self.device not in ("auto", "cpu", "cuda") and not (
+            self.device.startswith("cuda:") and self.device[5:].isdigit()
+        ):
+            raise InputError("no such device", where=repr(self.device), expected="auto, cpu, cuda or cuda:N")
+        _within(self, "seed", 0)
+
+
+@dataclass(frozen=True)
+class BuildDatasetConfig(Common):
+    """Public archives (or your own folders) to verified HDF5 shards."""
+
+    command: ClassVar[str] = "build-dataset"
+
+    sources: Annotated[tuple[str, ...], "sources, groups (pretrain, downstream, all) or folder:PATH"] = ("synthetic",)
+    archives: Annotated[
+        tuple[str, ...], "folder of archives obtained by hand, searched before any download", REPEAT
+    ] = ()
+    chip_size: Annotated[
+        int | None, "cut images larger than this into tiles of this size (px); default: the manifest's"
+    ] = None
+    overlap: Annotated[float, "share of a tile that overlaps its neighbour"] = 0.0
+    normalisation: Annotated[str | None, f"magnitude mapping: {', '.join(NORMALISATIONS)}; default: the manifest's"] = (
+        None
+    )
+    workers: Annotated[int, "decoding processes; 0: one a core"] = 0
+    chips_per_class: Annotated[int, "synthetic only: simulated chips a class and split"] = 120
+    max_rejected: Annotated[float, "share of unreadable files above which the build stops"] = 0.01
+    force: Annotated[bool, "build again over shards that are there"] = False
+    dry_run: Annotated[bool, "say what would be fetched and what is missing, and stop"] = False
+    verify: Annotated[bool, "re-read built shards against their checksums, and stop"] = False
+    check_leaks: Annotated[bool, "look for near-duplicate chips across the named sources, and stop"] = False
+
+    def __post_init__(self) -> None:
+        """Check the ranges; every error names its key."""
+        super().__post_init__()
+        _within(self, "chip_size", 8)
+        _within(self, "overlap", 0, 0.9)
+        _within(self, "workers", 0)
+        _within(self, "chips_per_class", 1)
+        _within(self, "max_rejected", 0, 1)
+        _one_of(self, "normalisation", NORMALISATIONS)
+
+
+@dataclass(frozen=True)
+class PretrainConfig(Common):
+    """Self-supervised pre-training on built shards."""
+
+    command: ClassVar[str] = "pretrain"
+
+    sources: Annotated[tuple[str, ...], "built sources to train on"] = ("synthetic",)
+    splits: Annotated[tuple[str, ...], "splits to train on; a source without the split `train` is used whole"] = (
+        "train",
+    )
+    method: Annotated[str, f"one of {', '.join(METHODS)}"] = "sar-jepa"
+    target: Annotated[str | None, f"what is predicted: {', '.join(TARGETS)}; default: the method's"] = None
+    radii: Annotated[tuple[int, ...], "half-widths (px) of the ratio windows, a scale each"] = (5, 9, 13, 17)
+    model: Annotated[str, f"encoder: {', '.join(MODELS)}"] = "vit-base"
+    image_size: Annotated[int, "side (px) of the training image"] = 224
+    patch_size: Annotated[int | None, "side (px) of a patch; default: the model's"] = None
+    centre_crop: Annotated[str, "side (px) kept around the chip's centre first: none, N, or mstar=80,..."] = "none"
+    crop_scale: Annotated[tuple[float, ...], "random resized crop: smallest and largest share of the area"] = (0.2, 1.0)
+    contrast: Annotated[float, "random contrast: factor uniform in 1 - this .. 1 + this"] = 0.5
+    num_windows: Annotated[int, "local windows an image"] = 4
+    window_size: Annotated[int, "side of a local window, in patches"] = 7
+    mask_ratio: Annotated[float | None, "share of patches masked; default: the method's"] = None
+    predictor_width: Annotated[int, "predictor width"] = 512
+    predictor_depth: Annotated[int, "predictor blocks"] = 8
+    predictor_heads: Annotated[int, "predictor attention heads"] = 16
+    epochs: Annotated[int, "passes over the chips"] = 200
+    warmup_epochs: Annotated[float, "epochs of linear warm-up"] = 20.0
+    batch_size: Annotated[int, "images a step, over all processes"] = 300
+    lr: Annotated[float, "peak learning rate for a batch of 256; scaled by batch / 256"] = 1e-3
+    weight_decay: Annotated[float, "AdamW weight decay, none on biases and norms"] = 0.05
+    precision: Annotated[str, "bf16 (autocast) or fp32"] = "bf16"
+    clip_grad: Annotated[float | None, "largest gradient norm; default: no clipping"] = None
+    init: Annotated[str | None, "start from this checkpoint's encoder"] = None
+    run_dir: Annotated[str | None, "folder of the run; default runs/METHOD-MODEL-SOURCES"] = None
+    resume: Annotated[bool, "go on where the run stopped"] = False
+    max_steps: Annotated[int | None, "stop after this many steps, saving"] = None
+    max_hours: Annotated[float | None, "stop after this many hours, saving"] = None
+    save_every: Annotated[int, "epochs between checkpoints"] = 1
+    keep_every: Annotated[int | None, "keep the checkpoint of every n-th epoch beside the last one"] = None
+    workers: Annotated[int, "threads that prepare batches"] = 1
+
+    def __post_init__(self) -> None:
+        """Check the ranges; every error names its key."""
+        super().__post_init__()
+        _one_of(self, "method", METHODS)
+        _one_of(self, "target", TARGETS)
+        _one_of(self, "model", MODELS)
+        _one_of(self, "precision", ("bf16", "fp32"))
+        for key in (
+            "image_size",
+            "num_windows",
+            "window_size",
+            "batch_size",
+            "epochs",
+            "predictor_width",
+            "predictor_depth",
+            "predictor_heads",
+            "save_every",
+            "keep_every",
+            "workers",
+            "max_steps",
+        ):
+            _within(self, key, 1)
+        _within(self, "mask_ratio", 0.01, 0.99)
+        _within(self, "contrast", 0, 1)
+        _within(self, "lr", 0)
+        _within(self, "weight_decay", 0)
+        _within(self, "warmup_epochs", 0, self.epochs)
+        if len(self.crop_scale) != 2 or not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
+            raise InputError(
+                "value out of range",
+                where="crop-scale",
+                expected="two shares, 0 < smallest <= largest <= 1",
+                got=self.crop_scale,
+            )
+        if not self.radii or min(self.radii) < 1:
+            raise InputError("value out of range", where="radii", expected="whole numbers from 1 up", got=self.radii)
+
+    @property
+    def scaled_lr(self) -> float:
+        """The peak learning rate of this run: the base rate times batch / 256."""
+        return self.lr * self.batch_size / 256
+
+
+@dataclass(frozen=True)
+class Evaluation(Common):
+    """What probe, finetune and fewshot-bench share: how a chip becomes an input and a feature."""
+
+    label_set: Annotated[
+        str | None, "classes and chips that count (mstar: soc-10, soc-10-single); default: the manifest's"
+    ] = None
+    split_policy: Annotated[str, "published, or grouped: no near-duplicate on both sides"] = "published"
+    crop: Annotated[str, "centre crop (px) before resizing: published, none, N, or mstar=64,..."] = "published"
+    pool: Annotated[str, "feature of a chip: cls, mean, grid2 or grid4 (patch tokens averaged to a coarse grid)"] = (
+        "cls"
+    )
+    precision: Annotated[str, "of feature extraction: bf16 or fp32"] = "fp32"
+    epochs: Annotated[int, "epochs of the probe or fine-tuning"] = 40
+    batch_size: Annotated[int, "images a training step"] = 50
+    lr: Annotated[float, "peak learning rate"] = 1e-3
+    weight_decay: Annotated[float, "AdamW weight decay"] = 5e-4
+
+    def __post_init__(self) -> None:
+        """Check the ranges; every error names its key."""
+        super().__post_init__()
+        _one_of(self, "split_policy", ("published", "grouped"))
+        _one_of(self, "pool", ("cls", "mean", "grid2", "grid4"))
+        _one_of(self, "precision", ("bf16", "fp32"))
+        for key in ("epochs", "batch_size"):
+            _within(self, key, 1)
+        _within(self, "lr", 0)
+        _within(self, "weight_decay", 0)
+
+
+@dataclass(frozen=True)
+class ProbeConfig(Evaluation):
+    """Linear probe of one checkpoint on one data set."""
+
+    command: ClassVar[str] = "probe"
+
+    checkpoint: Annotated[
+        str | None, "run folder, checkpoint or exported encoder; `pixels`; default: the newest run"
+    ] = None
+    dataset: Annotated[str, "built data set"] = "mstar"
+    shots: Annotated[int | None, "training chips a class; default: the whole training split"] = None
+    solver: Annotated[str, "adamw (as published), lbfgs, knn or centroid"] = "adamw"
+    out: Annotated[str | None, "folder of the report; default: inside the run"] = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges; every error names its key."""
+        super().__post_init__()
+        _within(self, "shots", 1)
+        _one_of(self, "solver", ("adamw", "lbfgs", "knn", "centroid"))
+
+
+@dataclass(frozen=True)
+class FinetuneConfig(Evaluation):
+    """Fine-tune one checkpoint, all weights, on one data set."""
+
+    command: ClassVar[str] = "finetune"
+
+    checkpoint: Annotated[str | None, "run folder, checkpoint or exported encoder; default: the newest run"] = None
+    dataset: Annotated[str, "built data set"] = "mstar"
+    shots: Annotated[int | None, "training chips a class; default: the whole training split"] = None
+    layer_decay: Annotated[float, "rate of a block relative to the one above it; 1: none, as published"] = 1.0
+    out: Annotated[str | None, "folder of the report; default: inside the run"] = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges; every error names its key."""
+        super().__post_init__()
+        _within(self, "shots", 1)
+        _within(self, "layer_decay", 0.1, 1)
+
+
+@dataclass(frozen=True)
+class FewshotBenchConfig(Evaluation):
+    """The few-shot table: checkpoints x data sets x protocols x shots x runs."""
+
+    command: ClassVar[str] = "fewshot-bench"
+
+    checkpoint: Annotated[
+        tuple[str, ...],
+        "run folder, checkpoint or exported encoder; `pixels`, or `random:RUN` for the "
+        "run's encoder at initialisation; default: the newest run",
+        REPEAT,
+    ] = ()
+    datasets: Annotated[tuple[str, ...], "built data sets; default: the downstream ones that are built"] = ()
+    shots: Annotated[tuple[int, ...], "training chips a class"] = (10, 20, 40)
+    runs: Annotated[int, "draws a cell, seeds SEED .. SEED + RUNS - 1"] = 10
+    protocols: Annotated[tuple[str, ...], "linear-probe, fine-tune"] = ("linear-probe",)
+    solver: Annotated[str, "of the linear probe: adamw (as published), lbfgs, knn or centroid"] = "adamw"
+    layer_decay: Annotated[
+        float, "fine-tuning: rate of a block relative to the one above it; 1: none, as published"
+    ] = 1.0
+    draws: Annotated[str | None, "read the few-shot draws from this draws.json instead of drawing"] = None
+    compare: Annotated[str | None, "`paper`: set the published numbers beside these"] = None
+    out: Annotated[str | None, "folder of the table; default: results/fewshot"] = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges; every error names its key."""
+        super().__post_init__()
+        if not self.shots or min(self.shots) < 1:
+            raise InputError("value out of range", where="shots", expected="whole numbers from 1 up", got=self.shots)
+        _within(self, "runs", 1)
+        _within(self, "layer_decay", 0.1, 1)
+        _one_of(self, "compare", ("paper",))
+        _one_of(self, "solver", ("adamw", "lbfgs", "knn", "centroid"))
+        for protocol in self.protocols:
+            if protocol not in ("linear-probe", "fine-tune"):
+                raise InputError(
+                    "no such protocol", where=repr(protocol), hint=nearest(protocol, ("linear-probe", "fine-tune"))
+                )
+
+
+@dataclass(frozen=True)
+class VisualizeAttentionConfig(Common):
+    """Where each head looks, as numbers and as pictures."""
+
+    command: ClassVar[str] = "visualize-attention"
+
+    checkpoint: Annotated[str | None, "run folder, checkpoint or exported encoder; default: the newest run"] = None
+    images: Annotated[tuple[str, ...], "image files to look at; default: chips of the data set", REPEAT] = ()
+    dataset: Annotated[str | None, "built data set to take chips from; default: the run's first source"] = None
+    num_images: Annotated[int, "chips the distances are averaged over"] = 64
+    crop: Annotated[str, "centre crop (px) before resizing: published, none, N, or mstar=64,..."] = "published"
+    out: Annotated[str | None, "folder of the pictures; default: inside the run"] = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges; every error names its key."""
+        super().__post_init__()
+        _within(self, "num_images", 1)
+
+
+COMMANDS: dict[str, type[Common]] = {
+    config.command: config
+    for config in (
+        BuildDatasetConfig,
+        PretrainConfig,
+        ProbeConfig,
+        FinetuneConfig,
+        FewshotBenchConfig,
+        VisualizeAttentionConfig,
+    )
+}
+
+
+def parse_crop(text: str, source: str) -> int | str:
+    """What a crop setting says for one source.
+
+    Args:
+        text: "none", "published", a number, or pairs such as "mstar=64,saracd=none".
+        source: the source it is asked for.
+
+    Returns:
+        A side in pixels, "none" or "published"; a source that no pair names gets "published".
+
+    Raises:
+        InputError: the text is none of these.
+    """
+    pairs = dict(pair.split("=", 1) if "=" in pair else (source, pair) for pair in text.split(",") if pair)
+    value = pairs.get(source, "published")
+    if value in ("none", "published"):
+        return value
+    if not value.isdigit() or int(value) < 1:
+        raise InputError("no such crop", where=repr(text), expected="published, none, N or SOURCE=N,...")
+    return int(value)
+
+
+def as_dict(config: Common) -> dict[str, object]:
+    """The settings as plain YAML-ready values (tuples as lists), keys as on the command line."""
+    return {
+        key.replace("_", "-"): list(value) if isinstance(value, tuple) else value
+        for key, value in dataclasses.asdict(config).items()
+    }

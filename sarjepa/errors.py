@@ -1,0 +1,52 @@
+"""Errors a user can act on.
+
+Whatever a person can get wrong (a path, a name, a file) ends as one `InputError`: one line that says what is wrong,
+where, what was expected, what was there, and what to do next. The command line prints that line and exits with 1;
+everything else that is raised is a fault of the program and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(Exception):
+    """A fault in what the user gave.
+
+    Args:
+        what: what is wrong, a clause without a full stop ("no such source").
+        where: the file, key or option it is about.
+        expected: what would have been right.
+        got: what was there instead.
+        hint: what to do next, a clause in the imperative ("run sarjepa build-dataset --sources mstar").
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = None,
+        expected: object = None,
+        got: object = None,
+        hint: str | None = None,
+    ) -> None:
+        self.what, self.where, self.expected, self.got, self.hint = what, where, expected, got, hint
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        parts = [self.what if self.where is None else f"{self.what}: {self.where}"]
+        if self.expected is not None:
+            parts.append(f"expected {self.expected}")
+        if self.got is not None:
+            parts.append(f"got {self.got}")
+        if self.hint:
+            parts.append(self.hint)
+        return "; ".join(parts).replace("\n", " ")
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """A hint that offers the closest of `choices` to a name that is not among them, or lists them all."""
+    names = sorted(choices)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(names)}"

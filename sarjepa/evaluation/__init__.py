@@ -1,0 +1,1 @@
+"""Frozen features, probes, fine-tuning, few-shot draws, metrics with their uncertainty, attention."""

@@ -1,0 +1,1 @@
+"""The encoder, the predictor, the heads, and the files they come from."""

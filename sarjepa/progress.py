@@ -1,0 +1,42 @@
+"""How long work tells the outside where it stands, without the core ever printing.
+
+The core takes a `Progress` and calls it; this silent one is the default, the command line passes one that draws bars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+class Task:
+    """One bar: `advance` by the work done; `status` is a short text beside it (a loss, a rate)."""
+
+    def advance(self, amount: float = 1, status: str = "") -> None:
+        """Add `amount` of the task's unit to what is done."""
+
+
+class Progress:
+    """The silent progress: every method may be called, none shows anything."""
+
+    def task(self, description: str, total: float | None = None, unit: str = "") -> AbstractContextManager[Task]:
+        """A bar for `total` units of work, open while its context is; unit "B" is shown in bytes."""
+        return nullcontext(Task())
+
+    def track(self, items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
+        """Yield from `items` while a bar counts them."""
+        if total is None and hasattr(items, "__len__"):
+            total = len(items)
+        with self.task(description, total) as task:
+            for item in items:
+                yield item
+                task.advance()
+
+    def note(self, message: str) -> None:
+        """Say one line of interest."""
+
+    def warn(self, message: str) -> None:
+        """Say one line that should not be overlooked."""

@@ -1,0 +1,1 @@
+"""One file a command: `run(config, progress) -> Result`; the only readers of config objects."""
