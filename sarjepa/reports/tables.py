@@ -1,0 +1,123 @@
+"""One table, four dresses: plain text for a terminal, Markdown for a README, CSV for a spreadsheet, LaTeX for a paper.
+
+A table is text by the time it comes here: whoever made the numbers decides how many digits are honest. The LaTeX is
+booktabs (three rules, no vertical lines), the note below the table carries what a reader needs to trust it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+
+_LATEX_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "°": r"$^\circ$",
+    "−": r"$-$",
+}
+
+
+def escape_latex(text: str) -> str:
+    """The text as LaTeX prints it literally (run folders are full of underscores)."""
+    return "".join(_LATEX_ESCAPES.get(character, character) for character in text)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under named columns.
+
+    Attributes:
+        title: one line above the table.
+        columns: the names of the columns.
+        rows: as many cells a row as there are columns.
+        note: what is said below the table; empty: nothing.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            assert len(row) == len(self.columns), f"{self.title}: {len(row)} cells for {len(self.columns)} columns"
+
+    def _is_number(self, column: int) -> bool:
+        """Whether a column holds numbers, which stand to the right."""
+        cells = [row[column].strip() for row in self.rows if row[column].strip() not in ("", "-")]
+        return bool(cells) and all(cell[0].isdigit() or cell[0] in "+-−." for cell in cells)
+
+    def _widths(self, columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> list[int]:
+        return [max(len(cell) for cell in cells) for cells in zip(columns, *rows, strict=True)]
+
+    def text(self) -> str:
+        """Aligned plain text, columns two spaces apart."""
+        widths = self._widths(self.columns, self.rows)
+        numeric = [self._is_number(column) for column in range(len(self.columns))]
+        lines = [
+            "  ".join(
+                cell.rjust(width) if right else cell.ljust(width)
+                for cell, width, right in zip(row, widths, numeric, strict=True)
+            ).rstrip()
+            for row in (self.columns, tuple("-" * width for width in widths), *self.rows)
+        ]
+        return "\n".join([self.title, *lines, *([self.note] if self.note else [])]) + "\n"
+
+    def markdown(self) -> str:
+        """GitHub's pipe table, the columns padded so that the source reads as a table too."""
+        columns, rows = (
+            tuple(cell.replace("|", "\\|") for cell in self.columns),
+            tuple(tuple(cell.replace("|", "\\|") for cell in row) for row in self.rows),
+        )
+        widths = [max(3, width) for width in self._widths(columns, rows)]
+        rule = tuple(
+            "-" * (width - 1) + ":" if self._is_number(column) else "-" * width for column, width in enumerate(widths)
+        )
+        lines = [
+            "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+            for row in (columns, rule, *rows)
+        ]
+        note = ["", self.note] if self.note else []
+        return "\n".join([f"**{self.title}**", "", *lines, *note]) + "\n"
+
+    def csv(self) -> str:
+        """Comma-separated values with one header line; title and note are left to the file's name and its neighbours."""
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows([self.columns, *self.rows])
+        return buffer.getvalue()
+
+    def latex(self) -> str:
+        """A booktabs table float, ready for \\input (needs \\usepackage{booktabs})."""
+        alignment = "".join("r" if self._is_number(column) else "l" for column in range(len(self.columns)))
+        body = [" & ".join(escape_latex(cell) for cell in row) + r" \\" for row in self.rows]
+        note = [r"\\[4pt] {\footnotesize " + escape_latex(self.note) + "}"] if self.note else []
+        return (
+            "\n".join(
+                [
+                    r"\begin{table}[t]",
+                    r"\centering",
+                    rf"\caption{{{escape_latex(self.title)}}}",
+                    rf"\begin{{tabular}}{{{alignment}}}",
+                    r"\toprule",
+                    " & ".join(escape_latex(column) for column in self.columns) + r" \\",
+                    r"\midrule",
+                    *body,
+                    r"\bottomrule",
+                    r"\end{tabular}",
+                    *note,
+                    r"\end{table}",
+                ]
+            )
+            + "\n"
+        )
