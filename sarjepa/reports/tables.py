@@ -22,9 +22,7 @@ _LATEX_ESCAPES = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
-    "×": r"$\times$",
     "°": r"$^\circ$",
-    "−": r"$-$",
 }
 
 
@@ -56,7 +54,7 @@ class Table:
     def _is_number(self, column: int) -> bool:
         """Whether a column holds numbers, which stand to the right."""
         cells = [row[column].strip() for row in self.rows if row[column].strip() not in ("", "-")]
-        return bool(cells) and all(cell[0].isdigit() or cell[0] in "+-−." for cell in cells)
+        return bool(cells) and all(cell[0].isdigit() or cell[0] in "+-." for cell in cells)
 
     def _widths(self, columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> list[int]:
         return [max(len(cell) for cell in cells) for cells in zip(columns, *rows, strict=True)]
@@ -92,16 +90,16 @@ class Table:
         return "\n".join([f"**{self.title}**", "", *lines, *note]) + "\n"
 
     def csv(self) -> str:
-        """Comma-separated values with one header line; title and note are left to the file's name and its neighbours."""
+        """Comma-separated values under one header line, without title and note."""
         buffer = io.StringIO()
         csv.writer(buffer, lineterminator="\n").writerows([self.columns, *self.rows])
         return buffer.getvalue()
 
     def latex(self) -> str:
-        """A booktabs table float, ready for \\input (needs \\usepackage{booktabs})."""
+        r"""A booktabs table float, ready for \input (needs \usepackage{booktabs})."""
         alignment = "".join("r" if self._is_number(column) else "l" for column in range(len(self.columns)))
         body = [" & ".join(escape_latex(cell) for cell in row) + r" \\" for row in self.rows]
-        note = [r"\\[4pt] {\footnotesize " + escape_latex(self.note) + "}"] if self.note else []
+        note = [r"\par\smallskip{\footnotesize " + escape_latex(self.note) + "}"] if self.note else []
         return (
             "\n".join(
                 [
