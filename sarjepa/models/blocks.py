@@ -1,0 +1,72 @@
+"""The transformer block that encoder and predictor share.
+
+Pre-norm ViT block (Dosovitskiy et al., 2021) whose attention takes the bias of `relative_position`. The softmax is
+written out rather than left to a fused kernel: the weights can then be looked at, and with a bias on 50-token windows
+plain matrix products are also the faster way on a CPU.
+
+Shapes: B sequences, N tokens, D width, H heads.
+"""
+
+from __future__ import annotations
+
+import torch
+from timm.layers import Mlp
+from torch import nn
+
+from sarjepa.models.relative_position import ContextualBias
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, with relative position where `relative`."""
+
+    def __init__(self, width: int, num_heads: int, relative: bool) -> None:
+        super().__init__()
+        assert width % num_heads == 0, "the heads share the width evenly"
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.rpe_k = ContextualBias(width // num_heads) if relative else None
+
+    def weights_and_values(
+        self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The softmax (B, H, N, N), whose rows sum to one, and the values (B, H, N, D / H)."""
+        batch, num_tokens, width = tokens_BND.shape
+        qkv = self.qkv(tokens_BND).reshape(batch, num_tokens, 3, self.num_heads, width // self.num_heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+        if self.rpe_k is not None:
+            logits = logits + self.rpe_k(query, buckets_NN)
+        return logits.softmax(dim=-1).to(value.dtype), value
+
+    def forward(self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor) -> torch.Tensor:
+        """Attended tokens, (B, N, D)."""
+        weights, value = self.weights_and_values(tokens_BND, buckets_NN)
+        return self.proj((weights @ value).transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, width: int, num_heads: int, relative: bool = True, mlp_ratio: float = 4.0) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.attn = Attention(width, num_heads, relative)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = Mlp(width, int(width * mlp_ratio))
+
+    def forward(self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor) -> torch.Tensor:
+        """Tokens in, tokens out, (B, N, D)."""
+        tokens_BND = tokens_BND + self.attn(self.norm1(tokens_BND), buckets_NN)
+        return tokens_BND + self.mlp(self.norm2(tokens_BND))
+
+
+def initialise(module: nn.Module) -> None:
+    """Xavier-uniform linears with zero bias, norms at one and zero; the rest keeps its own start."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.LayerNorm):
+        nn.init.ones_(module.weight)
+        nn.init.zeros_(module.bias)

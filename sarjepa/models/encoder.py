@@ -1,0 +1,180 @@
+"""The encoder: a ViT on single-channel magnitude.
+
+A chip in [0, 1] is cut into patches, a class token is put in front, and pre-norm blocks follow. With relative position
+(the default, as the released SAR-JEPA weights) nothing ties the weights to a grid: they serve a window of patches in
+pre-training and any whole chip afterwards. With `relative=False` fixed sine-cosine positions are added to the patches
+instead (MAE, I-JEPA).
+
+Parameter names are those of the released state dict, so that reading one is a matter of leaving keys out.
+
+Shapes: B chips, N patches of the grid in row-major order, D width, H heads.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import asdict, dataclass
+
+import torch
+from timm.layers import PatchEmbed
+from torch import nn
+
+from sarjepa.errors import InputError, nearest
+from sarjepa.models.blocks import Block, initialise
+from sarjepa.models.relative_position import bucket_ids
+
+
+@dataclass(frozen=True)
+class EncoderShape:
+    """What is needed to build an encoder again; stored beside its weights.
+
+    `image_size` is the side it was pre-trained at and evaluation resizes to; the network itself takes any.
+    """
+
+    width: int
+    depth: int
+    num_heads: int
+    patch_size: int
+    image_size: int = 224
+    relative: bool = True
+
+
+# width, depth, heads, patch. ViT-tiny to -huge as in the literature; the first two are small enough for two cores.
+SIZES: dict[str, tuple[int, int, int, int]] = {
+    "vit-demo": (96, 4, 3, 8),
+    "vit-laptop": (128, 6, 4, 8),
+    "vit-tiny": (192, 12, 3, 16),
+    "vit-small": (384, 12, 6, 16),
+    "vit-base": (768, 12, 12, 16),
+    "vit-large": (1024, 24, 16, 16),
+    "vit-huge": (1280, 32, 16, 14),
+}
+
+
+def encoder_shape(
+    model: str, image_size: int = 224, patch_size: int | None = None, relative: bool = True
+) -> EncoderShape:
+    """The shape of a named model.
+
+    Raises:
+        InputError: no such model, or the image is not a whole number of patches wide.
+    """
+    if model not in SIZES:
+        raise InputError("no such model", where=repr(model), hint=nearest(model, SIZES))
+    width, depth, num_heads, patch = SIZES[model]
+    patch = patch_size or patch
+    if image_size % patch:
+        raise InputError(
+            "the image is not a whole number of patches wide",
+            where="image-size",
+            expected=f"a multiple of {patch}",
+            got=image_size,
+        )
+    return EncoderShape(width, depth, num_heads, patch, image_size, relative)
+
+
+@functools.lru_cache(maxsize=32)
+def sincos_positions(rows: int, columns: int, width: int) -> torch.Tensor:
+    """Fixed 2-D sine-cosine positions (He et al., MAE, 2022): half the width for the columns, half for the rows.
+
+    Returns:
+        (rows * columns, width) float32.
+    """
+    frequency = 10000.0 ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4))
+
+    def encode(position_N: torch.Tensor) -> torch.Tensor:
+        angle = position_N[:, None].double() * frequency[None, :]
+        return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+    column_N = torch.arange(columns).repeat(rows)
+    row_N = torch.arange(rows).repeat_interleave(columns)
+    return torch.cat([encode(column_N), encode(row_N)], dim=1).float()
+
+
+class Encoder(nn.Module):
+    """See the module's text. `describe` is what its checkpoint said of it (model, method, sources)."""
+
+    def __init__(self, shape: EncoderShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.describe: dict[str, object] = {"shape": asdict(shape)}
+        self.patch_embed = PatchEmbed(
+            img_size=None, patch_size=shape.patch_size, in_chans=1, embed_dim=shape.width, strict_img_size=False
+        )
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, shape.width))
+        self.blocks = nn.ModuleList(Block(shape.width, shape.num_heads, shape.relative) for _ in range(shape.depth))
+        self.norm = nn.LayerNorm(shape.width, eps=1e-6)
+        self.apply(initialise)
+        projection = self.patch_embed.proj.weight
+        nn.init.xavier_uniform_(projection.view(projection.shape[0], -1))
+        nn.init.zeros_(self.patch_embed.proj.bias)
+        nn.init.normal_(self.cls_token, std=0.02)
+
+    @property
+    def width(self) -> int:
+        """D, the length of a token."""
+        return self.shape.width
+
+    @property
+    def patch_size(self) -> int:
+        """Side of a patch (px)."""
+        return self.shape.patch_size
+
+    @property
+    def image_size(self) -> int:
+        """Side (px) it was pre-trained at."""
+        return self.shape.image_size
+
+    def grid(self, image_B1HW: torch.Tensor) -> tuple[int, int]:
+        """Rows and columns of patches of an image.
+
+        Raises:
+            InputError: the image is not B x 1 x H x W with sides that are multiples of the patch.
+        """
+        patch = self.patch_size
+        if (
+            image_B1HW.dim() != 4
+            or image_B1HW.shape[1] != 1
+            or image_B1HW.shape[2] % patch
+            or image_B1HW.shape[3] % patch
+        ):
+            raise InputError(
+                "the encoder cannot read this image",
+                expected=f"(B, 1, H, W), H and W multiples of {patch}",
+                got=tuple(image_B1HW.shape),
+            )
+        return image_B1HW.shape[2] // patch, image_B1HW.shape[3] // patch
+
+    def embed(self, image_B1HW: torch.Tensor) -> torch.Tensor:
+        """Patch tokens (B, N, D), with their sine-cosine positions where the encoder is not relative."""
+        rows, columns = self.grid(image_B1HW)
+        patches_BND = self.patch_embed(image_B1HW)
+        if not self.shape.relative:
+            patches_BND = patches_BND + sincos_positions(rows, columns, self.width).to(patches_BND)
+        return patches_BND
+
+    def encode(self, patches_BND: torch.Tensor, buckets_NN: torch.Tensor) -> torch.Tensor:
+        """Put the class token in front, run the blocks and the final norm: (B, 1 + N, D)."""
+        tokens = torch.cat([self.cls_token.to(patches_BND.dtype).expand(len(patches_BND), -1, -1), patches_BND], dim=1)
+        for block in self.blocks:
+            tokens = block(tokens, buckets_NN)
+        return self.norm(tokens)
+
+    def forward_features(self, image_B1HW: torch.Tensor) -> torch.Tensor:
+        """Tokens (B, 1 + N, D) of chips in [0, 1], class token first, after the final norm."""
+        buckets_NN = bucket_ids(*self.grid(image_B1HW)).to(image_B1HW.device)
+        return self.encode(self.embed(image_B1HW), buckets_NN)
+
+    forward = forward_features
+
+    @torch.no_grad()
+    def attention(self, image_B1HW: torch.Tensor) -> list[torch.Tensor]:
+        """The softmax of every block, each (B, H, 1 + N, 1 + N); row i says where token i looks."""
+        buckets_NN = bucket_ids(*self.grid(image_B1HW)).to(image_B1HW.device)
+        patches_BND = self.embed(image_B1HW)
+        tokens = torch.cat([self.cls_token.expand(len(patches_BND), -1, -1), patches_BND], dim=1)
+        weights = []
+        for block in self.blocks:
+            weights.append(block.attn.weights_and_values(block.norm1(tokens), buckets_NN)[0])
+            tokens = block(tokens, buckets_NN)
+        return weights

@@ -1,0 +1,54 @@
+"""What every self-supervised method gives the engine."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from sarjepa.models.encoder import Encoder
+from sarjepa.pretext.masking import ImageKeys
+
+UNSEEN, VISIBLE, MASKED = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a method makes of a few images, for a picture.
+
+    Attributes:
+        image: (B, 1, H, W).
+        state_BN: int64 on the patch grid: 0 not looked at, 1 visible, 2 masked.
+        target: (B, C, H, W).
+        prediction: (B, C, H, W), NaN where nothing is predicted.
+        channel_names: (C,) names.
+    """
+
+    image: torch.Tensor
+    state_BN: torch.Tensor
+    target: torch.Tensor
+    prediction: torch.Tensor
+    channel_names: tuple[str, ...]
+
+
+class Method(nn.Module, abc.ABC):
+    """A pretext task around an encoder.
+
+    `forward(image, keys)` is the loss, a scalar, so that wrappers that call modules (DistributedDataParallel) work.
+    The encoder is what remains after training.
+    """
+
+    encoder: Encoder
+
+    @abc.abstractmethod
+    def forward(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
+        """The loss of a batch of augmented chips; every draw comes from `keys`."""
+
+    def after_step(self, share_done: float) -> None:
+        """Called after every optimiser step with the share of the run that is done; teachers move here."""
+
+    def preview(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> Preview | None:
+        """What to draw, or None where the target is not an image."""
+        return None

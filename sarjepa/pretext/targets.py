@@ -1,0 +1,91 @@
+"""What a masked patch is to be predicted as.
+
+A target is a fixed function of the (augmented) image, computed without gradient, cut into the encoder's patches. The
+paper's is the gradient by ratio at several scales; pixels, a low-passed image and histograms of gradients are what it
+is compared with.
+
+Order of a patch's values: channel (scale) first, then row by row inside the patch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from sarjepa.errors import InputError, nearest
+from sarjepa.ops.ratio import gradient_by_ratio
+
+
+def patchify(features_BCHW: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """Cut features into a grid: (B, C, H, W) to (B, rows * columns, C * H/rows * W/columns), channel-major."""
+    batch, channels, height, width = features_BCHW.shape
+    cells = features_BCHW.reshape(batch, channels, rows, height // rows, columns, width // columns)
+    return cells.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows * columns, -1)
+
+
+def unpatchify(patches_BNV: torch.Tensor, rows: int, columns: int, channels: int) -> torch.Tensor:
+    """The inverse of `patchify` for square patches: (B, channels, H, W)."""
+    batch, _, num_values = patches_BNV.shape
+    side = round((num_values / channels) ** 0.5)
+    cells = patches_BNV.reshape(batch, rows, columns, channels, side, side)
+    return cells.permute(0, 3, 1, 4, 2, 5).reshape(batch, channels, rows * side, columns * side)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A feature of the image and how it is cut.
+
+    Attributes:
+        name: as on the command line.
+        features: (B, 1, H, W) to (B, C, H / cell, W / cell), float32.
+        channel_names: a name for each of the C channels.
+        cell: side (px) of what one feature position covers; 1 for dense features.
+    """
+
+    name: str
+    features: Callable[[torch.Tensor], torch.Tensor]
+    channel_names: tuple[str, ...]
+    cell: int = 1
+
+    def values_per_patch(self, patch_size: int) -> int:
+        """How many numbers describe one patch."""
+        return len(self.channel_names) * (patch_size // self.cell) ** 2
+
+    @torch.no_grad()
+    def __call__(self, image_B1HW: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+        """The target of every patch, (B, rows * columns, values_per_patch), without gradient."""
+        with torch.autocast(image_B1HW.device.type, enabled=False):
+            return patchify(self.features(image_B1HW.float()), rows, columns)
+
+
+def _ratio(kernel: str) -> Callable[[tuple[int, ...]], Target]:
+    def build(radii: tuple[int, ...]) -> Target:
+        name = "ratio" if kernel == "linear" else "ratio-gaussian"
+        names = tuple(f"ratio, r = {radius}" for radius in radii)
+        return Target(name, lambda image: gradient_by_ratio(image, radii, kernel=kernel), names)
+
+    return build
+
+
+def _pixel(radii: tuple[int, ...]) -> Target:
+    return Target("pixel", lambda image: image, ("pixel",))
+
+
+TARGETS: dict[str, Callable[[tuple[int, ...]], Target]] = {
+    "ratio": _ratio("linear"),
+    "ratio-gaussian": _ratio("gaussian"),
+    "pixel": _pixel,
+}
+
+
+def build_target(name: str, radii: tuple[int, ...]) -> Target:
+    """The target of a name; `radii` are the scales of those that have scales.
+
+    Raises:
+        InputError: no such target.
+    """
+    if name not in TARGETS:
+        raise InputError("no such target", where=repr(name), hint=nearest(name, TARGETS))
+    return TARGETS[name](radii)

@@ -1,0 +1,91 @@
+"""Checkpoints that survive a crash.
+
+A file is written under a temporary name, flushed to the disk and renamed, and the one before is kept as
+`checkpoint-previous.pt`: at every moment at least one good file is there. torch writes a zip archive whose members
+carry a CRC-32 each, so a damaged file is recognised by checking them; then the one before is used, and said so.
+
+Everything in a file is tensors and plain values, read back with `weights_only=True`.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sarjepa.errors import InputError
+from sarjepa.progress import Progress
+
+LAST, PREVIOUS = "checkpoint-last.pt", "checkpoint-previous.pt"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a whole file or nothing: temporary name, flush to disk, rename."""
+    temporary = path.with_name(path.name + ".partial")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def save_checkpoint(folder: Path, state: dict[str, Any], keep_as: str | None = None) -> Path:
+    """Save `state` as the folder's last checkpoint; the last one becomes the one before.
+
+    Args:
+        folder: of the run.
+        state: tensors, state dicts and plain values.
+        keep_as: also keep it for good under this name.
+    """
+    temporary = folder / (LAST + ".partial")
+    with temporary.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    if keep_as:
+        kept = folder / keep_as
+        kept.unlink(missing_ok=True)
+        os.link(temporary, kept)
+    last = folder / LAST
+    if last.exists():
+        # A hard link first, so that the name of the last checkpoint is never missing between two renames.
+        previous = folder / PREVIOUS
+        spare = folder / (PREVIOUS + ".partial")
+        spare.unlink(missing_ok=True)
+        os.link(last, spare)
+        spare.replace(previous)
+    temporary.replace(last)
+    return last
+
+
+def is_intact(path: Path) -> bool:
+    """Whether every member of the file's zip archive has the checksum it was written with."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def load_last_checkpoint(folder: Path, device: torch.device, progress: Progress | None = None) -> dict[str, Any]:
+    """The last good checkpoint of a run.
+
+    Raises:
+        InputError: the folder holds none.
+    """
+    damaged = []
+    for name in (LAST, PREVIOUS):
+        path = folder / name
+        if path.exists() and is_intact(path):
+            if damaged and progress:
+                progress.warn(f"{damaged[0]} is damaged; going on from {name}, the one before")
+            return torch.load(path, map_location=device, weights_only=True)
+        if path.exists():
+            damaged.append(name)
+    found = f"damaged {' and '.join(damaged)}" if damaged else "none"
+    raise InputError(
+        "no checkpoint to resume from", where=folder, got=found, hint="start the run again without --resume"
+    )

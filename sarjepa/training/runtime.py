@@ -1,0 +1,86 @@
+"""Where a run runs: device, number format, and the processes that share the work.
+
+One process a GPU, started by torchrun, which tells each its rank through the environment; without torchrun there is one
+rank. Only rank 0 writes files and shows progress.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from sarjepa.errors import InputError
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Which process of a run one is."""
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes and speaks."""
+        return self.rank == 0
+
+    def gather_max(self, value: float, device: torch.device) -> float:
+        """The largest of a number over all ranks: how one rank's NaN or stop request reaches the others."""
+        if self.world_size == 1:
+            return value
+        shared = torch.tensor([value], device=device)
+        dist.all_reduce(shared, op=dist.ReduceOp.MAX)
+        return float(shared)
+
+    def mean(self, value: float, device: torch.device) -> float:
+        """The mean of a number over all ranks."""
+        if self.world_size == 1:
+            return value
+        shared = torch.tensor([value], device=device)
+        dist.all_reduce(shared)
+        return float(shared) / self.world_size
+
+
+@contextlib.contextmanager
+def process_group(device: torch.device) -> Iterator[Ranks]:
+    """The ranks of this run; joins the process group where torchrun started several, and leaves it at the end."""
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
+        yield Ranks()
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Ranks(dist.get_rank(), world_size, int(os.environ.get("LOCAL_RANK", "0")))
+    finally:
+        dist.destroy_process_group()
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a setting; under torchrun `cuda` becomes the GPU of the local rank.
+
+    Raises:
+        InputError: CUDA was asked for and there is none, or not that many.
+    """
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise InputError("no CUDA device here", where="device", got=name, hint="use --device cpu or auto")
+    index = int(name[5:]) if name.startswith("cuda:") else int(os.environ.get("LOCAL_RANK", "0"))
+    if index >= torch.cuda.device_count():
+        raise InputError("no such CUDA device", where=name, expected=f"0 to {torch.cuda.device_count() - 1}")
+    device = torch.device("cuda", index)
+    torch.cuda.set_device(device)
+    return device
+
+
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
+    """The number format of matrix products: bf16 by autocast, or fp32 as it is."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
