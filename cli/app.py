@@ -1,0 +1,80 @@
+"""The commands. Each resolves its settings, imports its recipe, runs it, and shows what came out.
+
+Recipes are imported inside the command, so that `sarjepa --help` answers without importing torch.
+Exit codes: 0 done, 1 an error of input (one line), 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Annotated, Any
+
+import typer
+import yaml
+from sarjepa.cli.console import RichProgress, out, show_error, show_table
+from sarjepa.cli.options import resolve, with_signature
+
+from sarjepa.config import COMMANDS, Common, as_dict
+from sarjepa.errors import InputError
+from sarjepa.version import __version__
+
+app = typer.Typer(
+    name="sarjepa",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="SAR target recognition: public archives to verified shards, gradient-by-ratio pre-training, few-shot tables.",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"sarjepa {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """Take the options of the program itself."""
+
+
+def _run(config_class: type[Common], given: dict[str, Any]) -> None:
+    """Resolve, run, show; an error of input becomes one line."""
+    try:
+        config = resolve(config_class, given)
+        if given["show_config"]:
+            out.print(yaml.safe_dump(as_dict(config), sort_keys=False).rstrip(), markup=False, highlight=False)
+            return
+        recipe = importlib.import_module(f"sarjepa.recipes.{config_class.command.replace('-', '_')}")
+        result = recipe.run(config, RichProgress())
+    except (InputError, KeyboardInterrupt) as error:
+        if given["debug"]:
+            raise
+        interrupted = isinstance(error, KeyboardInterrupt)
+        show_error("interrupted" if interrupted else str(error))
+        raise typer.Exit(130 if interrupted else 1) from error
+    for table in result.tables:
+        show_table(table)
+    out.print(result.message, markup=False, highlight=False, soft_wrap=True)
+
+
+def _add(config_class: type[Common]) -> None:
+    def command(**given: Any) -> None:
+        _run(config_class, given)
+
+    app.command(config_class.command, help=config_class.__doc__)(with_signature(command, config_class))
+
+
+for _config_class in COMMANDS.values():
+    _add(_config_class)
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(app())

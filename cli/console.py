@@ -1,0 +1,80 @@
+"""What a person sees: bars on stderr while work goes on, tables on stdout at its end."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.progress import Progress as Bars
+from rich.table import Table as RichTable
+
+from sarjepa.progress import Progress, Task
+
+out = Console()
+err = Console(stderr=True)
+
+
+class _BarTask(Task):
+    def __init__(self, bars: Bars, task_id: Any) -> None:
+        self._bars, self._id = bars, task_id
+
+    def advance(self, amount: float = 1, status: str = "") -> None:
+        fields = {"status": status} if status else {}
+        self._bars.update(self._id, advance=amount, **fields)
+
+
+class RichProgress(Progress):
+    """Bars and lines on stderr. On a terminal bars move; elsewhere the finished line of each is printed."""
+
+    @contextlib.contextmanager
+    def task(self, description: str, total: float | None = None, unit: str = "") -> Iterator[Task]:
+        """A bar while the context is open."""
+        amount: list[ProgressColumn] = (
+            [DownloadColumn(), TransferSpeedColumn()] if unit == "B" else [MofNCompleteColumn()]
+        )
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            *amount,
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        ]
+        with Bars(*columns, TextColumn("{task.fields[status]}"), console=err, transient=err.is_terminal) as bars:
+            yield _BarTask(bars, bars.add_task(description, total=total, status=""))
+
+    def note(self, message: str) -> None:
+        """One line."""
+        err.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    def warn(self, message: str) -> None:
+        """One line that stands out."""
+        err.print(f"warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def show_table(table: Any) -> None:
+    """Print a `sarjepa.reports.tables.Table`."""
+    rich_table = RichTable(title=table.title, title_justify="left")
+    for number, column in enumerate(table.columns):
+        rich_table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+    for row in table.rows:
+        rich_table.add_row(*row)
+    out.print(rich_table)
+    if table.note:
+        out.print(table.note, markup=False, highlight=False, style="dim")
+
+
+def show_error(message: str) -> None:
+    """One line on stderr, never wrapped."""
+    err.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,117 @@
+"""From shards to batches of chips, in an order that only the seed decides.
+
+The order of an epoch is a permutation drawn from (seed, epoch); step s of it takes the next `batch_size` chips, and
+rank k of K every K-th of these. So a batch is a pure function of the step, a resumed run goes on exactly where it was,
+and k ranks see what one rank with the whole batch would see.
+
+Chips are copied out of memory-mapped shards by background threads, a few batches ahead of the training.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from sarjepa.data.augment import centre_crop
+from sarjepa.data.shards import Shards
+from sarjepa.draws import permutation
+from sarjepa.errors import InputError
+
+Loaded = TypeVar("Loaded")
+
+
+class ChipPool:
+    """The chips of some splits of some sources, numbered from 0 on.
+
+    Args:
+        sources: built sources with a name each.
+        splits: the splits that count; a source that has none of its own is taken whole.
+        crops: side (px) of the centre kept of each source's chips, or None.
+
+    Attributes:
+        shapes: (N, 2) heights and widths (px), after the crop.
+        source_names: the sources, in order.
+
+    Raises:
+        InputError: no chip is left.
+    """
+
+    def __init__(
+        self, sources: Sequence[tuple[str, Shards]], splits: Sequence[str], crops: Sequence[int | None]
+    ) -> None:
+        self._shards = [shards for _, shards in sources]
+        self._crops = list(crops)
+        self.source_names = tuple(name for name, _ in sources)
+        chosen = [_in_splits(shards, splits) for shards in self._shards]
+        self._source_N = np.concatenate([np.full(len(rows), number) for number, rows in enumerate(chosen)])
+        self._row_N = np.concatenate(chosen)
+        if not len(self._row_N):
+            raise InputError(
+                "no chips to train on", where=", ".join(self.source_names), expected=f"splits {list(splits)}"
+            )
+        shapes = [
+            shards.shapes[rows] if crop is None else np.minimum(shards.shapes[rows], crop)
+            for shards, rows, crop in zip(self._shards, chosen, crops, strict=True)
+        ]
+        self.shapes = np.concatenate(shapes).astype(np.int64)
+
+    def __len__(self) -> int:
+        """How many chips."""
+        return len(self._row_N)
+
+    def images(self, indices: np.ndarray) -> tuple[list[np.ndarray], list[float]]:
+        """The chips at `indices` as stored, centre-cropped, and what each is divided by."""
+        images, scales = [], []
+        for index in indices:
+            shards, crop = self._shards[self._source_N[index]], self._crops[self._source_N[index]]
+            image = shards[int(self._row_N[index])].image
+            images.append(image if crop is None else centre_crop(image, crop, pad=False))
+            scales.append(shards.scale)
+        return images, scales
+
+
+def _in_splits(shards: Shards, splits: Sequence[str]) -> np.ndarray:
+    """Rows of the splits asked for; all rows where the source has no split of its own."""
+    own = {split for split in np.unique(shards.splits) if split}
+    if not own:
+        return np.arange(len(shards))
+    return np.flatnonzero(np.isin(shards.splits, list(splits)))
+
+
+def batch_indices(
+    num_chips: int, batch_size: int, seed: int, step: int, rank: int = 0, world_size: int = 1
+) -> tuple[int, np.ndarray]:
+    """Epoch and chips of a step.
+
+    Args:
+        num_chips: in the pool; the last, short batch of an epoch is dropped unless it is the only one.
+        batch_size: over all ranks.
+        seed: of the order.
+        step: from 0 over the whole run.
+        rank, world_size: this process's share is every world_size-th chip of the batch.
+    """
+    epoch, position = divmod(step, steps_per_epoch(num_chips, batch_size))
+    order = permutation(seed, "order", epoch, num_chips)
+    batch = order[position * batch_size : (position + 1) * batch_size]
+    return epoch, batch[rank::world_size]
+
+
+def steps_per_epoch(num_chips: int, batch_size: int) -> int:
+    """Whole batches in an epoch, at least one."""
+    return max(1, num_chips // batch_size)
+
+
+def ahead(load: Callable[[int], Loaded], steps: Sequence[int], num_threads: int = 1) -> Iterator[Loaded]:
+    """Yield load(step) in order, while threads work on the next few."""
+    with ThreadPoolExecutor(num_threads) as pool:
+        waiting: collections.deque[Future[Loaded]] = collections.deque()
+        for step in steps:
+            waiting.append(pool.submit(load, step))
+            if len(waiting) > 2 * num_threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -1,0 +1,128 @@
+"""The training loop: one optimiser step after the other, and a safe way out at any of them.
+
+It knows nothing of SAR: a module whose call returns a loss, a function that yields batches, a rate for every step. That
+makes it testable on two parameters. What happens between steps (logging, saving) is in the callbacks it is given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+
+from sarjepa.errors import InputError
+from sarjepa.training.runtime import Ranks, autocast
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What is known after a step: its number (from 1), loss, rate, and seconds it took (waiting for data apart)."""
+
+    step: int
+    loss: float
+    lr: float
+    seconds: float
+    wait_seconds: float
+    num_images: int
+
+
+class StopRequest:
+    """Set by SIGTERM or Ctrl-C, read between steps: the run then saves and ends."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal; a second one ends the program at once."""
+        if self.reason:
+            raise KeyboardInterrupt
+        self.reason = signal.Signals(number).name
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """While open, SIGINT and SIGTERM ask for a stop instead of causing one."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request  # only the main thread may set handlers
+        return
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def fit(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterable[tuple[Any, ...]],
+    *,
+    first_step: int,
+    lr_at: Callable[[int], float],
+    precision: str,
+    device: torch.device,
+    ranks: Ranks,
+    clip_grad: float | None,
+    after_step: Callable[[StepRecord], bool],
+) -> None:
+    """Train until the batches end or `after_step` says stop.
+
+    Args:
+        module: called with a batch's items, returns a scalar loss.
+        optimizer: its rate is set from `lr_at`.
+        batches: tuples whose first item is a tensor with the batch in front.
+        first_step: number of steps done before.
+        lr_at: rate of a step counted from 0.
+        precision: "bf16" or "fp32".
+        device, ranks: where this process runs.
+        clip_grad: largest gradient norm, or None.
+        after_step: gets the record; returning True ends the training.
+
+    Raises:
+        InputError: the loss is not a number on some rank; nothing of that step is kept.
+    """
+    step, ready = first_step, time.perf_counter()
+    for batch in batches:
+        began = time.perf_counter()
+        lr = lr_at(step)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        with autocast(precision, device):
+            loss = module(*batch)
+        # The NaN of one rank would leave the others waiting for its gradients: all learn of it first.
+        if ranks.gather_max(0.0 if math.isfinite(float(loss.detach())) else 1.0, device):
+            raise InputError(
+                "the loss is not a number",
+                where=f"step {step + 1}",
+                got=float(loss.detach()),
+                hint="go on from the last checkpoint with --resume and a lower --lr, or --precision fp32",
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if clip_grad is not None:
+            nn.utils.clip_grad_norm_(module.parameters(), clip_grad)
+        optimizer.step()
+        step += 1
+        done = time.perf_counter()
+        record = StepRecord(
+            step,
+            ranks.mean(float(loss.detach()), device),
+            lr,
+            done - began,
+            began - ready,
+            len(batch[0]) * ranks.world_size,
+        )
+        if after_step(record):
+            return
+        ready = time.perf_counter()
