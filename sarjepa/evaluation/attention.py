@@ -1,0 +1,86 @@
+"""Where an encoder looks: attention distance, class-token maps, rollout.
+
+The attention distance of a head is the mean over query patches of sum_j attention(i, j) * distance(i, j), the distance
+between patch centres in pixels: small for heads that look beside themselves, large for those that look across the chip.
+The class token is left out of both sides. Its column takes a part of each row's weight, so the rest sums to less than
+one: by default it is left so (the definition in the paper's figure 6), a head that attends to the class token alone has
+distance 0; `renormalise=True` divides by what the patches keep and gives a true mean distance.
+
+Rollout (Abnar & Zuidema, 2020) multiplies the blocks' attention, averaged over heads and mixed half and half with the
+identity for the residual path: how much of each patch may have reached the class token.
+
+Shapes: B images, H heads, N patches (tokens 1 + N, class token first).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def patch_distances(rows: int, columns: int, patch_size: int) -> Tensor:
+    """(N, N) distances (px) between the centres of the patches of a grid, row-major."""
+    row_N = torch.arange(rows).repeat_interleave(columns).float()
+    column_N = torch.arange(columns).repeat(rows).float()
+    return torch.hypot(row_N[:, None] - row_N[None], column_N[:, None] - column_N[None]) * patch_size
+
+
+def head_distances(attention: Tensor, distance_NN: Tensor, renormalise: bool = False) -> Tensor:
+    """The attention distance of each image's heads.
+
+    Args:
+        attention: (B, H, 1 + N, 1 + N), rows sum to one.
+        distance_NN: from `patch_distances`.
+        renormalise: divide each row by what it gives to patches.
+
+    Returns:
+        (B, H) pixels.
+    """
+    patches_BHNN = attention[:, :, 1:, 1:].float()
+    distance_BHN = (patches_BHNN * distance_NN.to(patches_BHNN)).sum(dim=-1)
+    if renormalise:
+        distance_BHN = distance_BHN / patches_BHNN.sum(dim=-1).clamp_min(torch.finfo(torch.float32).tiny)
+    return distance_BHN.mean(dim=-1)
+
+
+def mean_distances(
+    attentions: Sequence[Tensor], grid: tuple[int, int], patch_size: int, renormalise: bool = False
+) -> np.ndarray:
+    """(blocks, heads) attention distances (px), averaged over a batch.
+
+    Args:
+        attentions: one (B, H, 1 + N, 1 + N) a block.
+        grid: rows and columns of the patches.
+        patch_size: px.
+        renormalise: see `head_distances`.
+    """
+    distance_NN = patch_distances(*grid, patch_size)
+    return np.stack([head_distances(block, distance_NN, renormalise).mean(dim=0).cpu().numpy() for block in attentions])
+
+
+def token_maps(attention: Tensor, grid: tuple[int, int], token: int = 0) -> Tensor:
+    """Where one token looks, as maps.
+
+    Args:
+        attention: (B, H, 1 + N, 1 + N) of one block.
+        grid: rows and columns of the patches.
+        token: 0: the class token; 1 + n: patch n.
+
+    Returns:
+        (B, H, rows, columns).
+    """
+    return attention[:, :, token, 1:].unflatten(-1, grid)
+
+
+def rollout(attentions: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
+    """The class token's attention rollout over all blocks, (B, rows, columns), each map summing to one."""
+    first = attentions[0]
+    identity = torch.eye(first.shape[-1], device=first.device)
+    reach_BNN = identity.expand(first.shape[0], -1, -1)
+    for attention in attentions:
+        reach_BNN = (0.5 * attention.float().mean(dim=1) + 0.5 * identity) @ reach_BNN
+    map_BN = reach_BNN[:, 0, 1:]
+    return (map_BN / map_BN.sum(dim=-1, keepdim=True)).unflatten(-1, grid)

@@ -1,0 +1,91 @@
+"""Two classifiers without training: k nearest neighbours and the nearest class mean.
+
+Both look at directions, not lengths: features are centred on the training images' mean and scaled to unit length
+(SimpleShot, Wang et al. 2019: with few shots this beats many learnt heads). Neighbours vote with exp(cosine / 0.07), as
+in the k-NN test of DINO (Caron et al. 2021), k = 20 or as many training images as there are.
+
+Shapes: R runs, S training images a run, T test images, D width, C classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+NUM_NEIGHBOURS = 20
+VOTE_TEMPERATURE = 0.07
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Training images that vote: `logits` are the logarithms of the votes.
+
+    Attributes:
+        feature_RSD: training features, centred and of unit length.
+        label_RS: their classes.
+        mean_RD: the centre.
+        num_classes: C.
+    """
+
+    feature_RSD: Tensor
+    label_RS: Tensor
+    mean_RD: Tensor
+    num_classes: int
+
+    def logits(self, run: int, feature_TD: Tensor) -> Tensor:
+        """(T, C) log votes of one run; -inf where no neighbour is of the class."""
+        test_TD = functional.normalize(feature_TD - self.mean_RD[run], dim=1)
+        cosine_TS = test_TD @ self.feature_RSD[run].T
+        nearest = cosine_TS.topk(min(NUM_NEIGHBOURS, cosine_TS.shape[1]), dim=1)
+        vote_TK = nearest.values / VOTE_TEMPERATURE
+        is_class_TKC = functional.one_hot(self.label_RS[run][nearest.indices], self.num_classes).bool()
+        return vote_TK[:, :, None].masked_fill(~is_class_TKC, -torch.inf).logsumexp(dim=1)
+
+
+@dataclass(frozen=True)
+class Centroids:
+    """Class means; `logits` are cosines with them.
+
+    Attributes:
+        centroid_RCD: unit length; zero for a class without training images.
+        mean_RD: the centre.
+    """
+
+    centroid_RCD: Tensor
+    mean_RD: Tensor
+
+    def logits(self, run: int, feature_TD: Tensor) -> Tensor:
+        """(T, C) cosines of one run."""
+        return functional.normalize(feature_TD - self.mean_RD[run], dim=1) @ self.centroid_RCD[run].T
+
+
+def _centred(feature_ND: Tensor, train_RS: np.ndarray) -> tuple[Tensor, Tensor]:
+    feature_RSD = feature_ND[torch.as_tensor(train_RS, device=feature_ND.device)]
+    mean_RD = feature_RSD.mean(dim=1)
+    return functional.normalize(feature_RSD - mean_RD[:, None], dim=2), mean_RD
+
+
+def fit_neighbours(feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int) -> Neighbours:
+    """Remember each run's training images.
+
+    Args:
+        feature_ND: (N, D) features.
+        label_N: (N,) class ids.
+        train_RS: (R, S) indices of the training images.
+        num_classes: C.
+    """
+    feature_RSD, mean_RD = _centred(feature_ND, train_RS)
+    label_RS = label_N.to(feature_ND.device)[torch.as_tensor(train_RS, device=feature_ND.device)]
+    return Neighbours(feature_RSD, label_RS, mean_RD, num_classes)
+
+
+def fit_centroids(feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int) -> Centroids:
+    """Average each run's training images by class; arguments as of `fit_neighbours`."""
+    feature_RSD, mean_RD = _centred(feature_ND, train_RS)
+    label_RS = label_N.to(feature_ND.device)[torch.as_tensor(train_RS, device=feature_ND.device)]
+    is_class_RCS = functional.one_hot(label_RS, num_classes).transpose(1, 2).to(feature_RSD.dtype)
+    return Centroids(functional.normalize(is_class_RCS @ feature_RSD, dim=2), mean_RD)

@@ -1,0 +1,150 @@
+"""The linear probe as published, all runs of a cell at once.
+
+A frozen encoder without augmentation gives the same feature every time, so the whole probe is arithmetic on a matrix:
+batch-normalise, multiply, softmax, AdamW. The runs of a cell (ten seeds of one shot count) have problems of one shape,
+so they are stacked, runs x images x dimensions against runs x classes x dimensions, and one matrix product serves all.
+AdamW works on every number by itself, so a run's weights come out as if it had been alone: a test holds the two
+equal. What makes a run (its chips, their order, its starting weights) depends on its seed only.
+
+The recipe (METHOD, section 5): AdamW (0.9, 0.999), weight decay 5e-4 on weight and bias, batch 50 with the last short
+batch dropped where there are at least 50 images, 40 epochs. The rate changes once an epoch: 1e-5 in epochs 0 and 1,
+then rate * (1 + cos(pi j / epochs)) / 2 in epoch 2 + j. The last epoch's weights are what is tested.
+
+Shapes: R runs, S training images a run, T test images, D feature width, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sarjepa.draws import permutation, stream_key
+from sarjepa.models.heads import BATCH_NORM_EPS, PROBE_STD, ProbeHead
+
+WARMUP_EPOCHS = 2
+WARMUP_RATE = 1e-5
+MOMENTUM = 0.1
+
+
+@dataclass(frozen=True)
+class Heads:
+    """R trained probes, folded into plain affine maps (the normalisation's running statistics inside).
+
+    Attributes:
+        mean, var: (R, D) running statistics.
+        weight: (R, C, D), of the normalised feature.
+        bias: (R, C).
+        loss: (R,) mean training loss of the last epoch.
+    """
+
+    mean: Tensor
+    var: Tensor
+    weight: Tensor
+    bias: Tensor
+    loss: Tensor
+
+    def logits(self, run: int, feature_TD: Tensor) -> Tensor:
+        """(T, C) logits of one run."""
+        scaled_CD = self.weight[run] / torch.sqrt(self.var[run] + BATCH_NORM_EPS)
+        return feature_TD @ scaled_CD.T + (self.bias[run] - scaled_CD @ self.mean[run])
+
+    def module(self, run: int) -> ProbeHead:
+        """One run's probe as a module."""
+        head = ProbeHead(self.weight.shape[2], self.weight.shape[1])
+        with torch.no_grad():
+            head.norm.running_mean.copy_(self.mean[run])  # type: ignore[union-attr]
+            head.norm.running_var.copy_(self.var[run])  # type: ignore[union-attr]
+            head.linear.weight.copy_(self.weight[run])
+            head.linear.bias.copy_(self.bias[run])
+        return head.eval()
+
+
+def epoch_rate(epoch: int, epochs: int, lr: float) -> float:
+    """The learning rate of an epoch: two at the warm-up rate, then a half cosine that starts at the peak."""
+    if epoch < WARMUP_EPOCHS:
+        return WARMUP_RATE
+    return lr * (1 + math.cos(math.pi * (epoch - WARMUP_EPOCHS) / epochs)) / 2
+
+
+def batches(num: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
+    """The positions of each batch of an epoch, shuffled by (seed, epoch); see the module's text for the last one."""
+    order = permutation(seed, "probe/batches", epoch, num)
+    stop = num - num % batch_size if num >= batch_size else num
+    for start in range(0, stop, batch_size):
+        yield order[start : start + batch_size]
+
+
+def initial_weight(num_classes: int, width: int, seed: int, std: float = PROBE_STD) -> Tensor:
+    """The (C, D) starting weight of a seed, the same on every device."""
+    generator = torch.Generator().manual_seed(stream_key(seed, "probe/weight") >> 1)
+    return nn.init.trunc_normal_(torch.empty(num_classes, width), std=std, generator=generator)
+
+
+def train_probes(
+    feature_ND: Tensor,
+    label_N: Tensor,
+    train_RS: np.ndarray,
+    num_classes: int,
+    seeds: Sequence[int],
+    *,
+    epochs: int = 40,
+    batch_size: int = 50,
+    lr: float = 1e-3,
+    weight_decay: float = 5e-4,
+) -> Heads:
+    """Train one probe a run, all together.
+
+    Args:
+        feature_ND: (N, D) float32 features.
+        label_N: (N,) class ids.
+        train_RS: (R, S) indices of each run's training images.
+        num_classes: C.
+        seeds: R seeds, of the starting weights and of the order of the batches.
+        epochs, batch_size, lr, weight_decay: of AdamW.
+
+    Returns:
+        The last epoch's probes.
+    """
+    device = feature_ND.device
+    train = torch.as_tensor(train_RS, device=device)
+    num_runs, num_images = train.shape
+    width = feature_ND.shape[1]
+    feature_RSD, label_RS = feature_ND[train], label_N.to(device)[train]
+    weight = torch.stack([initial_weight(num_classes, width, seed) for seed in seeds]).to(device).requires_grad_()
+    bias = torch.zeros(num_runs, num_classes, device=device, requires_grad=True)
+    mean, var = torch.zeros(num_runs, width, device=device), torch.ones(num_runs, width, device=device)
+    optimiser = torch.optim.AdamW([weight, bias], lr=lr, betas=(0.9, 0.999), weight_decay=weight_decay)
+    run_R1 = torch.arange(num_runs, device=device)[:, None]
+    loss_R = torch.zeros(num_runs, device=device)
+    for epoch in range(epochs):
+        optimiser.param_groups[0]["lr"] = epoch_rate(epoch, epochs, lr)
+        orders = [list(batches(num_images, batch_size, seed, epoch)) for seed in seeds]
+        losses = []
+        for step in range(len(orders[0])):
+            batch_RB = torch.as_tensor(np.stack([order[step] for order in orders]), device=device)
+            z_RBD = _normalise(feature_RSD[run_R1, batch_RB], mean, var)
+            logits_RBC = torch.baddbmm(bias[:, None], z_RBD, weight.transpose(1, 2))
+            target_RB = label_RS[run_R1, batch_RB]
+            nll_RB = functional.cross_entropy(logits_RBC.flatten(0, 1), target_RB.flatten(), reduction="none")
+            step_loss_R = nll_RB.view(num_runs, -1).mean(dim=1)
+            optimiser.zero_grad()
+            step_loss_R.sum().backward()  # the runs share no parameter, so the sum's gradient is each run's own
+            optimiser.step()
+            losses.append(step_loss_R.detach())
+        loss_R = torch.stack(losses).mean(dim=0)
+    return Heads(mean, var, weight.detach(), bias.detach(), loss_R)
+
+
+def _normalise(batch_RBD: Tensor, mean_RD: Tensor, var_RD: Tensor) -> Tensor:
+    """Batch-normalise each run's batch and move its running statistics, in place, as BatchNorm1d does."""
+    size = batch_RBD.shape[1]
+    variance, average = torch.var_mean(batch_RBD, dim=1, correction=0)
+    mean_RD.lerp_(average, MOMENTUM)
+    var_RD.lerp_(variance * (size / max(size - 1, 1)), MOMENTUM)
+    return (batch_RBD - average[:, None]) * torch.rsqrt(variance + BATCH_NORM_EPS)[:, None]

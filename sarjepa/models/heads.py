@@ -1,0 +1,94 @@
+"""What stands on top of an encoder: a pooled feature, the probe's head, and the two together as a classifier.
+
+The published head is a batch normalisation without affine parameters (as MAE's linear probe has it: features of
+self-supervised encoders differ in scale by orders of magnitude, and one learning rate shall fit them all) and one
+linear layer. At test the normalisation uses its running statistics, so a prediction does not depend on its neighbours.
+
+A feature of an image is its class token (published), the mean of its patch tokens, or the patch tokens averaged on a
+coarse grid and concatenated: chips are centred, so a coarse grid keeps where the scattering is, which the mean loses.
+
+Shapes: B images, N patches, D width, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+BATCH_NORM_EPS = 1e-6
+PROBE_STD = 0.01  # MAE's linear probe
+FINETUNE_STD = 2e-5  # MAE's fine-tuning
+POOLS = {"cls": 1, "mean": 1, "grid2": 4, "grid4": 16}  # name: width of the feature in encoder widths
+
+
+def pool_tokens(tokens_BND: Tensor, pool: str, grid: tuple[int, int] | None = None) -> Tensor:
+    """One feature an image from its tokens.
+
+    Args:
+        tokens_BND: (B, 1 + N, D), class token first.
+        pool: "cls", "mean", "grid2" or "grid4".
+        grid: rows and columns of the patches; None: a square.
+
+    Returns:
+        (B, POOLS[pool] * D); a grid's cells row by row, each cell's D values together.
+    """
+    if pool == "cls":
+        return tokens_BND[:, 0]
+    patches_BND = tokens_BND[:, 1:]
+    if pool == "mean":
+        return patches_BND.mean(dim=1)
+    num_patches = patches_BND.shape[1]
+    rows, columns = grid or (math.isqrt(num_patches),) * 2
+    assert rows * columns == num_patches, f"{num_patches} patches are not a {rows} x {columns} grid"
+    cells = {"grid2": 2, "grid4": 4}[pool]
+    map_BDHW = patches_BND.transpose(1, 2).unflatten(2, (rows, columns))
+    cells_BDHW = functional.adaptive_avg_pool2d(map_BDHW, cells)
+    return cells_BDHW.flatten(2).transpose(1, 2).flatten(1)
+
+
+class ProbeHead(nn.Module):
+    """Batch normalisation without affine parameters, then one linear layer.
+
+    Args:
+        width: of the feature.
+        num_classes: C.
+        std: of the linear weight at the start, a normal distribution cut off at two (absolute); the bias starts at 0.
+        generator: where the weight is drawn from.
+    """
+
+    def __init__(
+        self, width: int, num_classes: int, std: float = PROBE_STD, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(width, eps=BATCH_NORM_EPS, momentum=0.1, affine=False)
+        self.linear = nn.Linear(width, num_classes)
+        nn.init.trunc_normal_(self.linear.weight, std=std, generator=generator)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, feature_BD: Tensor) -> Tensor:
+        """(B, D) features to (B, C) logits."""
+        return self.linear(self.norm(feature_BD))
+
+
+class Classifier(nn.Module):
+    """An encoder, a pooling and a head: images to logits.
+
+    Args:
+        encoder: has `forward_features(image)`, `width` and `patch_size`.
+        head: takes the pooled feature.
+        pool: how tokens become a feature.
+    """
+
+    def __init__(self, encoder: nn.Module, head: nn.Module, pool: str = "cls") -> None:
+        super().__init__()
+        self.encoder, self.head, self.pool = encoder, head, pool
+
+    def forward(self, image_B1HW: Tensor) -> Tensor:
+        """(B, 1, H, W) magnitude in [0, 1] to (B, C) logits."""
+        tokens_BND = self.encoder.forward_features(image_B1HW)  # type: ignore[operator]
+        patch = int(self.encoder.patch_size)  # type: ignore[arg-type]
+        grid = (image_B1HW.shape[-2] // patch, image_B1HW.shape[-1] // patch)
+        return self.head(pool_tokens(tokens_BND, self.pool, grid))
