@@ -104,9 +104,9 @@ class PretrainConfig(Common):
     command: ClassVar[str] = "pretrain"
 
     sources: Annotated[tuple[str, ...], "built sources to train on"] = ("synthetic",)
-    splits: Annotated[tuple[str, ...], "splits to train on; a source without the split `train` is used whole"] = (
-        "train",
-    )
+    splits: Annotated[
+        tuple[str, ...], "splits to train on, or all; a source without splits gives the chips its benchmark never tests"
+    ] = ("train",)
     method: Annotated[str, f"one of {', '.join(METHODS)}"] = "sar-jepa"
     target: Annotated[str | None, f"what is predicted: {', '.join(TARGETS)}; default: the method's"] = None
     radii: Annotated[tuple[int, ...], "half-widths (px) of the ratio windows, a scale each"] = (5, 9, 13, 17)
@@ -174,11 +174,6 @@ class PretrainConfig(Common):
             )
         if not self.radii or min(self.radii) < 1:
             raise InputError("value out of range", where="radii", expected="whole numbers from 1 up", got=self.radii)
-
-    @property
-    def scaled_lr(self) -> float:
-        """The peak learning rate of this run: the base rate times batch / 256."""
-        return self.lr * self.batch_size / 256
 
 
 @dataclass(frozen=True)

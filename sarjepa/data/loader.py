@@ -29,7 +29,7 @@ class ChipPool:
 
     Args:
         sources: built sources with a name each.
-        splits: the splits that count; a source that has none of its own is taken whole.
+        splits: the splits that count, or "all"; see `_in_splits` for a source that has none of its own.
         crops: side (px) of the centre kept of each source's chips, or None.
 
     Attributes:
@@ -75,11 +75,20 @@ class ChipPool:
 
 
 def _in_splits(shards: Shards, splits: Sequence[str]) -> np.ndarray:
-    """Rows of the splits asked for; all rows where the source has no split of its own."""
-    own = {split for split in np.unique(shards.splits) if split}
-    if not own:
+    """Rows of the splits asked for; "all" is every chip.
+
+    A source without splits of its own gives the chips that its benchmark never tests, since there any labelled chip
+    may be a test chip of some draw (SAR-ACD: the class A320/321 is left); without a benchmark it is taken whole.
+    """
+    if "all" in splits:
         return np.arange(len(shards))
-    return np.flatnonzero(np.isin(shards.splits, list(splits)))
+    if any(split for split in np.unique(shards.splits)):
+        return np.flatnonzero(np.isin(shards.splits, list(splits)))
+    benchmark = shards.index.get("benchmark")
+    if not benchmark:
+        return np.arange(len(shards))
+    tested = shards.index["label_sets"][benchmark["label_set"]]["classes"]
+    return np.flatnonzero(~np.isin(shards.labels, [shards.classes.index(name) for name in tested]))
 
 
 def batch_indices(

@@ -1,0 +1,49 @@
+# sarjepa: `make help` lists what can be made.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DATA   ?= data
+# Two threads are what a laptop spares; the numbers do not depend on it.
+DEMO   := runs/demo
+
+.PHONY: help demo test test-gpu smoke lint format bench bench-ratio clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# The install is redone when what it installs is described differently.
+$(VENV)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,lint]'
+	@touch $@
+
+demo: $(VENV)/.installed  ## simulated chips -> pre-training -> few-shot table -> attention pictures, about 5 minutes
+	$(BIN)/sarjepa build-dataset --preset demo --data-root $(DATA)
+	rm -rf $(DEMO) results/demo
+	$(BIN)/sarjepa pretrain --preset demo --data-root $(DATA) --run-dir $(DEMO)
+	$(BIN)/sarjepa fewshot-bench --preset demo --data-root $(DATA) --checkpoint $(DEMO) --checkpoint random:$(DEMO) \
+	  --checkpoint pixels --out results/demo
+	$(BIN)/sarjepa visualize-attention --preset demo --data-root $(DATA) --checkpoint $(DEMO)
+	@echo "table: results/demo/table.md   pictures: $(DEMO)/*.png"
+
+test: $(VENV)/.installed  ## the test suite; tests of real chips run where SARJEPA_SHARED (or ../shared) holds them
+	$(BIN)/python -m pytest
+
+test-gpu: $(VENV)/.installed  ## only the tests that need a CUDA device
+	$(BIN)/python -m pytest -m gpu
+
+smoke: $(VENV)/.installed  ## the main job on real chips at a size that ends in 3 minutes; ARCHIVES names their folder
+	$(BIN)/python tests/smoke_real_chips.py --archives $(ARCHIVES)
+
+lint: $(VENV)/.installed  ## ruff (rules and format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed  ## let ruff order imports and lines
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove build products and caches; data/, runs/ and results/ stay
+	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
