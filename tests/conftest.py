@@ -25,3 +25,16 @@ def _fixed_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "dumb")
+
+
+@pytest.fixture(scope="session")
+def synthetic_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with a small simulated source: every class, both splits."""
+    from sarjepa.config import BuildDatasetConfig
+    from sarjepa.progress import Progress
+    from sarjepa.recipes import build_dataset
+
+    root = tmp_path_factory.mktemp("data")
+    config = BuildDatasetConfig(data_root=str(root), sources=("synthetic",), chips_per_class=12, workers=1)
+    build_dataset.run(config, Progress())
+    return root

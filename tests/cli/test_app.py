@@ -1,0 +1,77 @@
+"""The command line: exit codes, one clear line, settings shown before anything runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sarjepa.config import COMMANDS
+
+
+def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "sarjepa", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, check=False, cwd=cwd)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_that_names_its_own_and_the_common_options(command: str) -> None:
+    result = run(command, "--help")
+    assert result.returncode == 0
+    for option in ("--seed", "--device", "--config", "--preset", "--show-config", "--debug"):
+        assert option in result.stdout
+
+
+def test_show_config_prints_settings_that_can_be_read_back(tmp_path: Path) -> None:
+    shown = run("pretrain", "--preset", "demo", "--lr", "1e-4", "--radii", "3,5", "--show-config")
+    settings = yaml.safe_load(shown.stdout)
+    assert settings["lr"] == 1e-4
+    assert settings["radii"] == [3, 5]
+    assert settings["model"] == "vit-demo"
+    (tmp_path / "run.yaml").write_text(shown.stdout)
+    again = run("pretrain", "--config", tmp_path / "run.yaml", "--show-config")
+    assert again.stdout == shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["pretrain", "--method", "sar-jeppa"], ["sar-jeppa", "did you mean 'sar-jepa'"]),
+        (["pretrain", "--preset", "lapto"], ["lapto", "did you mean 'laptop'"]),
+        (["pretrain", "--config", "nowhere.yaml"], ["nowhere.yaml"]),
+        (["pretrain", "--sources", "mstar"], ["not built", "sarjepa build-dataset --sources mstar"]),
+        (["pretrain", "--device", "tpu"], ["tpu", "expected auto, cpu, cuda"]),
+    ],
+)
+def test_bad_input_is_one_line_on_stderr_and_exit_code_1(
+    tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    result = run(*arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0]
+    assert not list(tmp_path.iterdir()), "an error of input leaves nothing behind"
+
+
+def test_wrong_usage_is_exit_code_2() -> None:
+    assert run("pretrain", "--no-such-option").returncode == 2
+    assert run("no-such-command").returncode == 2
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    result = run("pretrain", "--sources", "mstar", "--debug", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+def test_the_version_is_the_package_s() -> None:
+    import sarjepa
+
+    assert run("--version").stdout.strip() == f"sarjepa {sarjepa.__version__}"

@@ -1,0 +1,163 @@
+"""Pre-training as a run: its files, exact resumption, refusals that lose nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import sarjepa
+from sarjepa.config import PretrainConfig
+from sarjepa.errors import InputError
+from sarjepa.overlay import overlay, read_preset
+from sarjepa.progress import Progress
+from sarjepa.recipes import pretrain
+
+FILES = ("settings.yaml", "log.jsonl", "checkpoint-last.pt", "encoder.safetensors", "curves.png", "targets.png")
+
+
+def settings(root: Path, run: Path, **changes: object) -> PretrainConfig:
+    base = {
+        "data_root": str(root),
+        "run_dir": str(run),
+        "epochs": 3,
+        "warmup_epochs": 1,
+        "batch_size": 16,
+        "device": "cpu",
+    }
+    return overlay(PretrainConfig, [("preset", read_preset("demo", "pretrain")), ("test", {**base, **changes})])
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoint-last.pt", weights_only=True)["method"]
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+def losses(run: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_its_files_and_the_loss_falls(synthetic_root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    pretrain.run(settings(synthetic_root, run, epochs=12), Progress())
+    for name in FILES:
+        assert (run / name).stat().st_size > 0, name
+    first, last = losses(run)[:5], losses(run)[-5:]
+    assert sum(last) < 0.8 * sum(first)
+    encoder = sarjepa.load_encoder(run)
+    assert encoder.forward_features(torch.rand(2, 1, 64, 64)).shape == (2, 65, encoder.width)
+    assert encoder.describe["sources"] == ["synthetic"]
+    stored = yaml.safe_load((run / "settings.yaml").read_text())
+    assert overlay(PretrainConfig, [("stored", stored)]) == settings(synthetic_root, run, epochs=12)
+
+
+def test_a_run_can_be_repeated_to_the_bit(synthetic_root: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        pretrain.run(settings(synthetic_root, tmp_path / name), Progress())
+    assert_same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+
+
+def test_another_seed_gives_another_run(synthetic_root: Path, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        pretrain.run(settings(synthetic_root, tmp_path / str(seed), seed=seed, max_steps=2), Progress())
+    assert losses(tmp_path / "0") != losses(tmp_path / "1")
+
+
+def test_a_run_stopped_and_resumed_gives_the_weights_of_one_that_was_not(synthetic_root: Path, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    pretrain.run(settings(synthetic_root, whole), Progress())
+    pretrain.run(settings(synthetic_root, parts, max_steps=4), Progress())
+    assert len(losses(parts)) == 4
+    pretrain.run(settings(synthetic_root, parts, resume=True), Progress())
+    assert_same(weights(whole), weights(parts))
+    assert losses(whole) == losses(parts)
+
+
+def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(synthetic_root: Path, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    config = settings(synthetic_root, whole, epochs=30)
+    pretrain.run(config, Progress())
+    words = [
+        sys.executable,
+        "-m",
+        "sarjepa",
+        "pretrain",
+        "--config",
+        str(whole / "settings.yaml"),
+        "--run-dir",
+        str(killed),
+    ]
+    process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (killed / "checkpoint-previous.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert torch.load(killed / "checkpoint-previous.pt", weights_only=True)["step"] < len(losses(whole))
+    pretrain.run(dataclasses.replace(config, run_dir=str(killed), resume=True), Progress())
+    assert_same(weights(whole), weights(killed))
+
+
+def test_sigterm_saves_and_the_exit_says_how_to_go_on(synthetic_root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = [sys.executable, "-m", "sarjepa", "pretrain", "--preset", "demo", "--data-root", str(synthetic_root),
+             "--run-dir", str(run), "--epochs", "2000", "--batch-size", "16"]  # fmt: skip
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=dict(os.environ)
+    )
+    deadline = time.monotonic() + 120
+    while not (run / "checkpoint-last.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "SIGTERM" in out
+    assert "--resume" in out
+    assert torch.load(run / "checkpoint-last.pt", weights_only=True)["step"] == len(losses(run))
+    assert (run / "encoder.safetensors").exists()
+
+
+def test_a_run_folder_that_exists_is_refused_and_untouched(synthetic_root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    with pytest.raises(InputError, match="exists already.*--resume"):
+        pretrain.run(settings(synthetic_root, run), Progress())
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_resuming_with_other_settings_shows_the_difference(synthetic_root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())
+    with pytest.raises(InputError, match=r"weight-decay.*expected 0\.05.*got 0\.1"):
+        pretrain.run(settings(synthetic_root, run, resume=True, weight_decay=0.1), Progress())
+
+
+def test_resuming_nothing_is_refused(synthetic_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no run to resume"):
+        pretrain.run(settings(synthetic_root, tmp_path / "nowhere", resume=True), Progress())
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_starting_from_an_encoder_starts_from_its_weights(synthetic_root: Path, tmp_path: Path) -> None:
+    pretrain.run(settings(synthetic_root, tmp_path / "a", max_steps=3), Progress())
+    # The first step's rate is zero (warm-up), so one step leaves the weights as they came.
+    config = settings(synthetic_root, tmp_path / "b", max_steps=1, init=str(tmp_path / "a"), seed=5)
+    pretrain.run(config, Progress())
+    first, second = sarjepa.load_encoder(tmp_path / "a"), sarjepa.load_encoder(tmp_path / "b")
+    assert_same(first.state_dict(), second.state_dict())

@@ -1,0 +1,84 @@
+"""Checkpoints: whole or not there, and the one before when the last is damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sarjepa.errors import InputError
+from sarjepa.progress import Progress
+from sarjepa.training.checkpoint import LAST, PREVIOUS, is_intact, load_last_checkpoint, save_checkpoint
+
+CPU = torch.device("cpu")
+
+
+class Warnings(Progress):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def state(step: int) -> dict:
+    return {"step": step, "weights": torch.full((64, 64), float(step))}
+
+
+def damage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+
+def test_the_last_checkpoint_is_read_and_the_one_before_is_kept(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        save_checkpoint(tmp_path, state(step))
+    assert load_last_checkpoint(tmp_path, CPU)["step"] == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LAST, PREVIOUS]
+    assert torch.load(tmp_path / PREVIOUS, weights_only=True)["step"] == 2
+
+
+def test_a_damaged_checkpoint_is_recognised_and_the_one_before_is_used_with_a_warning(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, state(1))
+    save_checkpoint(tmp_path, state(2))
+    damage(tmp_path / LAST)
+    assert not is_intact(tmp_path / LAST)
+    progress = Warnings()
+    assert load_last_checkpoint(tmp_path, CPU, progress)["step"] == 1
+    assert len(progress.lines) == 1
+    assert LAST in progress.lines[0]
+
+
+def test_a_file_cut_short_is_damaged(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, state(1))
+    path.write_bytes(path.read_bytes()[:-100])
+    assert not is_intact(path)
+
+
+def test_a_crash_while_writing_leaves_the_last_checkpoint_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_checkpoint(tmp_path, state(1))
+
+    def fail(content: object, file: object) -> None:
+        file.write(b"half a file")  # type: ignore[attr-defined]
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="No space"):
+        save_checkpoint(tmp_path, state(2))
+    assert load_last_checkpoint(tmp_path, CPU)["step"] == 1
+
+
+def test_a_kept_checkpoint_outlives_the_next_ones(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, state(1), keep_as="checkpoint-0001.pt")
+    save_checkpoint(tmp_path, state(2))
+    save_checkpoint(tmp_path, state(3))
+    assert torch.load(tmp_path / "checkpoint-0001.pt", weights_only=True)["step"] == 1
+
+
+def test_an_empty_folder_has_nothing_to_resume_from(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no checkpoint to resume from"):
+        load_last_checkpoint(tmp_path, CPU)
