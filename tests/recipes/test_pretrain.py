@@ -136,7 +136,7 @@ def test_a_run_folder_that_exists_is_refused_and_untouched(synthetic_root: Path,
     run = tmp_path / "run"
     pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())
     before = {path.name: path.read_bytes() for path in run.iterdir()}
-    with pytest.raises(InputError, match="exists already.*--resume"):
+    with pytest.raises(InputError, match=r"exists already.*--resume"):
         pretrain.run(settings(synthetic_root, run), Progress())
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
