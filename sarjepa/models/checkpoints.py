@@ -39,13 +39,11 @@ def load_encoder(path: str | Path, device: str = "cpu") -> Encoder:
     """
     shape, weights, describe = _read(Path(path))
     encoder = Encoder(shape)
-    missing, unexpected = encoder.load_state_dict(weights, strict=False)
-    if missing or unexpected:
-        raise InputError(
-            "the checkpoint does not fit the encoder it describes",
-            where=path,
-            got=f"missing {missing[:3]}, unexpected {unexpected[:3]}",
-        )
+    try:
+        encoder.load_state_dict(weights)
+    except RuntimeError as error:  # torch's word for missing, unexpected and misshapen weights
+        faults = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
+        raise InputError("the checkpoint does not fit the encoder it describes", where=path, got=faults) from error
     encoder.describe = {**describe, "shape": asdict(shape)}
     return encoder.eval().to(device)
 

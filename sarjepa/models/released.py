@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,19 @@ _PREDICTOR_NAMES = {
     "decoder_pred.": "head.",
 }
 _ENCODER_NAMES = ("cls_token", "patch_embed.", "blocks.", "norm.")
+
+# What torch's safe unpickler raises on bytes that are no checkpoint, found by feeding it random and damaged ones.
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    struct.error,
+)
 
 Weights = dict[str, torch.Tensor]
 
@@ -62,7 +76,7 @@ def read_pickle(path: Path, device: str = "cpu") -> dict:
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise InputError(
             "not a checkpoint that can be read safely",
             where=path,

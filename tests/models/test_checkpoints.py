@@ -1,0 +1,161 @@
+"""Files to encoders and back."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sarjepa
+from sarjepa.errors import InputError
+from sarjepa.models.checkpoints import encoder_bytes, initial_encoder, load_encoder, weights_sha256
+from sarjepa.models.encoder import Encoder, EncoderShape
+
+SMALL = EncoderShape(width=32, depth=2, num_heads=2, patch_size=8, image_size=32)
+
+
+@pytest.fixture
+def encoder() -> Encoder:
+    torch.manual_seed(0)
+    return Encoder(SMALL).eval()
+
+
+@pytest.mark.shared
+def test_a_released_checkpoint_gives_the_authors_features(shared: Path) -> None:
+    golden = np.load(shared / "reference" / "tiny_model.npz")
+    encoder = sarjepa.load_encoder(shared / "reference" / "tiny_release_checkpoint.pth")
+    with torch.no_grad():
+        tokens = encoder.forward_features(torch.from_numpy(golden["image_u8"]) / 255)
+    assert tokens.shape == (6, 197, 64)
+    np.testing.assert_allclose(tokens[:, 0], golden["cls"], atol=1e-4)
+    np.testing.assert_allclose(tokens[:, :8], golden["tokens"], atol=1e-4)
+    assert "pos_embed" in encoder.describe["unused"]
+    assert encoder.image_size == 224
+
+
+def test_an_exported_encoder_comes_back_with_its_description(encoder: Encoder, tmp_path: Path) -> None:
+    file = tmp_path / "encoder.safetensors"
+    file.write_bytes(encoder_bytes(encoder, {"method": "sar-jepa", "sources": ["mstar"]}))
+    back, image = load_encoder(file), torch.rand(2, 1, 32, 32)
+    torch.testing.assert_close(back(image), encoder(image), atol=0, rtol=0)
+    assert back.shape == SMALL
+    assert (back.describe["method"], back.describe["sources"]) == ("sar-jepa", ["mstar"])
+    assert weights_sha256(back) == weights_sha256(encoder)
+
+
+def test_a_run_folder_stands_for_its_encoder(encoder: Encoder, tmp_path: Path) -> None:
+    state = {f"encoder.{key}": value for key, value in encoder.state_dict().items()}
+    content = {"encoder_shape": asdict(SMALL), "describe": {"method": "sar-jepa"}, "method": {**state, "mask_token": 0}}
+    torch.save(content, tmp_path / "checkpoint-last.pt")
+    assert weights_sha256(load_encoder(tmp_path)) == weights_sha256(encoder)
+    (tmp_path / "encoder.safetensors").write_bytes(encoder_bytes(encoder, {"method": "exported"}))
+    assert load_encoder(tmp_path).describe["method"] == "exported"
+
+
+def test_an_argparse_namespace_beside_the_weights_is_read(encoder: Encoder, tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint-200.pth"
+    state = {f"module.{key}": value for key, value in encoder.state_dict().items()}
+    torch.save({"model": state, "epoch": 200, "args": argparse.Namespace(lr=1e-3, model="mae")}, file)
+    image = torch.rand(1, 1, 32, 32)
+    torch.testing.assert_close(load_encoder(file)(image), encoder(image))
+
+
+class _Harm:
+    """An object whose unpickling would run code."""
+
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (Path("harm-was-done"),))
+
+
+def _not_a_pickle(file: Path) -> None:
+    file.write_bytes(b"this is no checkpoint")
+
+
+def _empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def _a_bare_pickle(file: Path) -> None:
+    file.write_bytes(pickle.dumps({"model": [1, 2]}, protocol=2))
+
+
+def _a_tensor(file: Path) -> None:
+    torch.save(torch.zeros(3), file)
+
+
+def _another_network(file: Path) -> None:
+    torch.save({"state_dict": {"conv1.weight": torch.zeros(3, 3)}}, file)
+
+
+def _code(file: Path) -> None:
+    torch.save({"model": _Harm()}, file)
+
+
+def _cut_short(file: Path) -> None:
+    torch.save({"model": {"cls_token": torch.zeros(1, 1, 1000)}}, file)
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+@pytest.mark.parametrize(
+    "write", [_not_a_pickle, _empty, _a_bare_pickle, _a_tensor, _another_network, _code, _cut_short]
+)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_file_that_is_no_checkpoint_is_one_input_error(
+    write: object, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / f"some{suffix}"
+    write(file)  # type: ignore[operator]
+    with pytest.raises(InputError) as caught:
+        load_encoder(file)
+    assert str(file) in str(caught.value) and "\n" not in str(caught.value)
+    assert not Path("harm-was-done").exists()
+
+
+def test_a_missing_path_and_an_empty_folder_are_input_errors(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such checkpoint"):
+        load_encoder(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="encoder.safetensors"):
+        load_encoder(tmp_path)
+
+
+def test_weights_that_do_not_fit_their_description_are_an_input_error(encoder: Encoder, tmp_path: Path) -> None:
+    for changed in ({"depth": 3}, {"width": 64}):
+        state = {f"encoder.{key}": value for key, value in encoder.state_dict().items()}
+        shape = {**asdict(SMALL), **changed}
+        torch.save({"encoder_shape": shape, "describe": {}, "method": state}, tmp_path / "checkpoint-last.pt")
+        with pytest.raises(InputError, match="does not fit"):
+            load_encoder(tmp_path)
+
+
+def test_a_safetensors_file_of_somebody_else_says_what_is_missing(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="metadata"):
+        load_encoder(tmp_path / "other.safetensors")
+
+
+def test_the_initial_encoder_has_the_shape_but_not_the_weights(encoder: Encoder, tmp_path: Path) -> None:
+    file = tmp_path / "encoder.safetensors"
+    file.write_bytes(encoder_bytes(encoder, {"method": "sar-jepa"}))
+    before = torch.random.get_rng_state()
+    one, same, other = (initial_encoder(file, seed) for seed in (0, 0, 1))
+    assert one.shape == SMALL
+    assert weights_sha256(one) == weights_sha256(same) != weights_sha256(other)
+    torch.testing.assert_close(torch.random.get_rng_state(), before)
+
+
+def test_the_description_is_plain_json(encoder: Encoder, tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    file = tmp_path / "encoder.safetensors"
+    file.write_bytes(encoder_bytes(encoder, {"method": "sar-jepa"}))
+    with safe_open(file, framework="pt") as opened:
+        assert json.loads(opened.metadata()["sarjepa-encoder"])["shape"] == asdict(SMALL)

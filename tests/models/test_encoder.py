@@ -1,0 +1,86 @@
+"""The encoder on any grid, its attention, and the faults it names."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sarjepa.errors import InputError
+from sarjepa.models.encoder import SIZES, Encoder, EncoderShape, encoder_shape, sincos_positions
+
+SMALL = EncoderShape(width=32, depth=2, num_heads=2, patch_size=8, image_size=32)
+
+
+def small_encoder(seed: int = 0) -> Encoder:
+    """A tiny encoder whose relative positions are not at their zero start."""
+    torch.manual_seed(seed)
+    encoder = Encoder(SMALL)
+    for block in encoder.blocks:
+        torch.nn.init.normal_(block.attn.rpe_k.lookup_table_weight)
+    return encoder.eval()
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (8, 8), (16, 40)])
+def test_tokens_of_any_multiple_of_the_patch(height: int, width: int) -> None:
+    tokens = small_encoder().forward_features(torch.rand(2, 1, height, width))
+    assert tokens.shape == (2, 1 + height * width // 64, 32)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 32, 32), (2, 1, 30, 32), (1, 32, 32)])
+def test_an_image_it_cannot_read_is_an_input_error(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="multiples of 8"):
+        small_encoder().forward_features(torch.rand(shape))
+
+
+def test_attention_rows_sum_to_one_and_there_is_one_a_block() -> None:
+    attention = small_encoder().attention(torch.rand(2, 1, 32, 24))
+    assert [weights.shape for weights in attention] == [(2, 2, 13, 13)] * 2
+    torch.testing.assert_close(attention[1].sum(dim=-1), torch.ones(2, 2, 13))
+
+
+def test_attention_is_what_the_features_were_made_with() -> None:
+    """The last block's softmax, applied by hand, gives forward_features."""
+    encoder, image = small_encoder(), torch.rand(1, 1, 32, 32)
+    seen = []
+    encoder.blocks[-1].attn.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0], output)))
+    encoder.forward_features(image)
+    (tokens, output), weights = seen[0], encoder.attention(image)[-1]
+    attn = encoder.blocks[-1].attn
+    value = attn.qkv(tokens)[..., 64:].reshape(1, 17, 2, 16).transpose(1, 2)
+    torch.testing.assert_close(attn.proj((weights @ value).transpose(1, 2).flatten(2)), output)
+
+
+def test_without_positions_a_shuffled_chip_gives_shuffled_tokens_with_them_it_does_not() -> None:
+    """The encoder knows where a patch is: moving two patches is more than moving two tokens."""
+    encoder, image = small_encoder(), torch.rand(1, 1, 32, 32)
+    moved = image.clone()
+    moved[..., :8, :8], moved[..., 24:, 24:] = image[..., 24:, 24:], image[..., :8, :8]
+    order = [0, 16, *range(2, 16), 1]
+    before, after = encoder(image)[:, order], encoder(moved)
+    assert (before - after).abs().max() > 1e-3
+    for block in encoder.blocks:
+        torch.nn.init.zeros_(block.attn.rpe_k.lookup_table_weight)
+    torch.testing.assert_close(encoder(image)[:, order], encoder(moved), atol=1e-5, rtol=1e-4)
+
+
+def test_every_published_size_can_be_built() -> None:
+    for model, (width, depth, heads, patch) in SIZES.items():
+        shape = encoder_shape(model, image_size=patch * 4)
+        assert (shape.width, shape.depth, shape.num_heads) == (width, depth, heads)
+        assert width % heads == 0
+    with torch.device("meta"):
+        parameters = sum(value.numel() for value in Encoder(encoder_shape("vit-base")).parameters())
+    assert 85e6 < parameters < 86.5e6
+
+
+def test_an_unknown_model_names_the_nearest_and_a_wrong_size_the_multiple() -> None:
+    with pytest.raises(InputError, match="vit-base"):
+        encoder_shape("vit-bse")
+    with pytest.raises(InputError, match="multiple of 16"):
+        encoder_shape("vit-base", image_size=100)
+
+
+def test_sincos_positions_tell_every_patch_apart() -> None:
+    table = sincos_positions(5, 7, 32)
+    assert table.shape == (35, 32)
+    assert torch.cdist(table, table).fill_diagonal_(1).min() > 0.1
