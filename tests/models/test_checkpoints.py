@@ -121,7 +121,7 @@ def test_a_file_that_is_no_checkpoint_is_one_input_error(
 def test_a_missing_path_and_an_empty_folder_are_input_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such checkpoint"):
         load_encoder(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="encoder.safetensors"):
+    with pytest.raises(InputError, match="no checkpoint in the folder"):
         load_encoder(tmp_path)
 
 
