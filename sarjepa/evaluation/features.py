@@ -49,7 +49,7 @@ def content_key(parts: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: position buckets made here are kept and may meet a training next
 def extract(
     encoder: nn.Module,
     load: ImageLoader,

@@ -134,7 +134,7 @@ def _step(
     return loss.detach()
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: position buckets made here are kept and may meet a training next
 def predict(
     classifier: Classifier, load: ImageLoader, indices: np.ndarray, *, batch_size: int = 64, precision: str = "fp32"
 ) -> Tensor:

@@ -1,0 +1,128 @@
+"""A saved classifier: encoder, head, classes, temperature and how a chip becomes an input, in one safetensors file.
+
+    classifier = sarjepa.load_classifier("runs/demo/finetune-mstar")
+    labels = classifier.predict(images)             # names
+    probabilities = classifier.probabilities(images)  # (N, C), calibrated
+
+Images are 2-D arrays of any size as a reader gives them: integers are divided by the largest value of their type,
+floats are magnitude in [0, 1] already.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from sarjepa.data.augment import centre_crop_and_resize
+from sarjepa.errors import InputError
+from sarjepa.evaluation.finetune import predict
+from sarjepa.models.encoder import Encoder, EncoderShape
+from sarjepa.models.heads import POOLS, Classifier, ProbeHead
+from sarjepa.training.checkpoint import write_atomically
+
+FILE = "classifier.safetensors"
+_KIND = "sarjepa-classifier"
+
+
+class SavedClassifier:
+    """A classifier ready for new chips.
+
+    Args:
+        classifier: encoder, pooling and head, on its device.
+        describe: "classes", "temperature", "crop", "pool", "shape" and whatever else is known of it.
+    """
+
+    def __init__(self, classifier: Classifier, describe: dict[str, Any]) -> None:
+        self.classifier, self.describe = classifier.eval(), describe
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """C class names, in the order of the probabilities."""
+        return tuple(self.describe["classes"])
+
+    def probabilities(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """(N, C) float64 probabilities of N chips.
+
+        Args:
+            images: 2-D arrays of any size.
+
+        Raises:
+            InputError: an image is not 2-D.
+        """
+        for number, image in enumerate(images):
+            if np.asarray(image).ndim != 2:
+                raise InputError("not a single-channel image", where=f"image {number}", expected="(height, width)",
+                                 got=np.asarray(image).shape)  # fmt: skip
+        if not len(images):
+            return np.zeros((0, len(self.classes)))
+        magnitudes = [_magnitude(np.asarray(image)) for image in images]
+        device = next(self.classifier.parameters()).device
+        crop, size = self.describe["crop"], self.describe["shape"]["image_size"]
+
+        def load(indices: np.ndarray) -> torch.Tensor:
+            return centre_crop_and_resize([magnitudes[i] for i in indices], 1.0, crop, size, device)
+
+        logits_NC = predict(self.classifier, load, np.arange(len(images)))
+        return (logits_NC.double() / self.describe["temperature"]).softmax(dim=1).numpy()
+
+    def predict(self, images: Sequence[np.ndarray]) -> list[str]:
+        """The class name of each chip; arguments and errors as of `probabilities`."""
+        return [self.classes[label] for label in self.probabilities(images).argmax(axis=1)]
+
+
+def _magnitude(image: np.ndarray) -> np.ndarray:
+    """Float magnitude in [0, 1]."""
+    if np.issubdtype(image.dtype, np.integer):
+        return image.astype(np.float32) / np.iinfo(image.dtype).max
+    return image.astype(np.float32)
+
+
+def save_classifier(path: Path, classifier: Classifier, describe: dict[str, Any]) -> None:
+    """Write a classifier, whole or not at all.
+
+    Args:
+        path: of the file.
+        classifier: encoder, pooling and `ProbeHead`.
+        describe: JSON-ready; "classes", "temperature" and "crop" are needed to use it.
+    """
+    shape = asdict(classifier.encoder.shape)  # type: ignore[arg-type]
+    text = json.dumps({**describe, "pool": classifier.pool, "shape": shape}, sort_keys=True)
+    weights = {key: value.detach().cpu().contiguous() for key, value in classifier.state_dict().items()}
+    write_atomically(path, save(weights, metadata={_KIND: text}))
+
+
+def load_classifier(path: str | Path, device: str = "cpu") -> SavedClassifier:
+    """Open what `sarjepa finetune` saved.
+
+    Args:
+        path: the report's folder, or the file in it.
+        device: where it goes.
+
+    Raises:
+        InputError: nothing is there, or it is no classifier.
+    """
+    file = Path(path)
+    file = file / FILE if file.is_dir() else file
+    if not file.is_file():
+        raise InputError("no classifier here", where=file, hint="run sarjepa finetune, which saves one")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            describe = json.loads((opened.metadata() or {}).get(_KIND, "null"))
+            weights = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise InputError("not a readable safetensors file", where=file, got=error) from error
+    if describe is None:
+        raise InputError("not a classifier", where=file, expected=f"metadata {_KIND!r}")
+    encoder = Encoder(EncoderShape(**describe["shape"]))
+    head = ProbeHead(encoder.width * POOLS[describe["pool"]], len(describe["classes"]))
+    classifier = Classifier(encoder, head, describe["pool"])
+    classifier.load_state_dict(weights)
+    return SavedClassifier(classifier.to(device), describe)

@@ -1,0 +1,208 @@
+"""What the evaluation commands open: a built data set as a benchmark, and whatever a checkpoint setting names.
+
+A benchmark is a built source seen through one label set: which chips count, what they are called, how a chip becomes an
+input. All of it stands in the source's index.json, so an evaluation needs the built folder alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sarjepa.config import parse_crop
+from sarjepa.data.augment import centre_crop_and_resize
+from sarjepa.data.shards import Shards
+from sarjepa.errors import InputError, nearest
+from sarjepa.evaluation.features import ImageLoader, Pixels, cached, extract
+from sarjepa.evaluation.fewshot import Candidates
+from sarjepa.models.checkpoints import RUN_FILES, initial_encoder, load_encoder, weights_sha256
+from sarjepa.progress import Progress
+from sarjepa.recipes.built import open_source
+
+PIXELS_IMAGE_SIZE = 224  # the side the published evaluation resizes to
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A built data set as it is evaluated.
+
+    Attributes:
+        name: of the source.
+        label_set: which classes and chips count.
+        shards: the chips.
+        candidates: their labels within the label set, splits, groups and paths.
+        crop: centre crop (px) before resizing, or None.
+        data_sha256: what identifies the stored chips.
+    """
+
+    name: str
+    label_set: str
+    shards: Shards
+    candidates: Candidates
+    crop: int | None
+    data_sha256: tuple[str, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; labels of the candidates index them."""
+        return self.candidates.classes
+
+    def loader(self, size: int, device: torch.device | str) -> ImageLoader:
+        """Indices to inputs: (B, 1, size, size) on the device."""
+
+        def load(indices: np.ndarray) -> Tensor:
+            return centre_crop_and_resize(self.shards.images(indices), self.shards.scale, self.crop, size, device)
+
+        return load
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a checkpoint setting stands for.
+
+    Attributes:
+        name: as the user wrote it.
+        encoder: in evaluation mode, on its device.
+        image_size: side (px) of its input.
+        weights_sha256: what identifies it.
+        describe: what is known of it.
+    """
+
+    name: str
+    encoder: nn.Module
+    image_size: int
+    weights_sha256: str
+    describe: dict[str, object]
+
+
+def built_datasets(data_root: str) -> list[str]:
+    """The names of the sources built under a data root, sorted."""
+    return sorted(path.parent.name for path in Path(data_root).glob("shards/*/index.json"))
+
+
+def open_benchmark(data_root: str, name: str, label_set: str | None = None, crop: str = "published") -> Benchmark:
+    """Open a built data set for evaluation.
+
+    Args:
+        data_root: holds shards/NAME.
+        name: of the source.
+        label_set: default: the one the data set's index names.
+        crop: the crop setting.
+
+    Raises:
+        InputError: it is not built (with the command that builds it), there is no such label set, or no chip of it
+            has a label.
+    """
+    shards = open_source(data_root, name)
+    benchmark = shards.index.get("benchmark") or {}
+    sets = shards.index.get("label_sets") or {}
+    chosen = label_set or benchmark.get("label_set") or "all"
+    if chosen not in sets and chosen != "all":
+        raise InputError("no such label set", where=f"{chosen!r} of {name}", hint=nearest(chosen, [*sets, "all"]))
+    content = sets.get(chosen, {"classes": shards.classes})
+    candidates = _candidates(name, chosen, shards, content, benchmark.get("pool"))
+    if not (candidates.labels >= 0).any():
+        raise InputError(
+            "no chip has a label", where=f"{name}, label set {chosen!r}", hint="evaluate a labelled source"
+        )
+    setting = parse_crop(crop, name)
+    side = benchmark.get("crop") if setting == "published" else None if setting == "none" else int(setting)
+    return Benchmark(name, chosen, shards, candidates, side, tuple(shard["sha256"] for shard in shards.index["shards"]))
+
+
+def _candidates(name: str, label_set: str, shards: Shards, content: dict, pool: dict | None) -> Candidates:
+    """The chips of a label set: labels renumbered, chips outside of it at -1."""
+    classes = tuple(content["classes"])
+    lookup = np.full(len(shards.classes) + 1, -1, dtype=np.int64)  # the last entry serves label -1
+    for label, class_name in enumerate(classes):
+        lookup[shards.classes.index(class_name)] = label
+    labels = lookup[shards.labels]
+    for key, allowed in (content.get("where") or {}).items():
+        labels = np.where(np.isin(np.array(shards.meta(key)), [str(value) for value in allowed]), labels, -1)
+    if pool is None:
+        has_split = bool(np.isin(shards.splits, ("train",)).any() and np.isin(shards.splits, ("test",)).any())
+        pool = {"kind": "fraction-of-train", "fraction": 0.8} if has_split else {"kind": "fraction-of-all",
+                                                                                  "fraction": 0.1}  # fmt: skip
+    return Candidates(
+        f"{name}/{label_set}",
+        classes,
+        labels,
+        shards.splits,
+        shards.groups,
+        shards.paths,
+        pool["kind"],
+        float(pool["fraction"]),
+    )
+
+
+def newest_run(folder: str = "runs") -> str:
+    """The run folder whose checkpoint is newest.
+
+    Raises:
+        InputError: there is none.
+    """
+    files = [file for name in RUN_FILES for file in Path(folder).glob(f"*/{name}")]
+    if not files:
+        raise InputError("no run to evaluate", where=folder, hint="give --checkpoint, or run sarjepa pretrain first")
+    return str(max(files, key=lambda file: (file.stat().st_mtime, str(file))).parent)
+
+
+def open_checkpoint(name: str, seed: int, device: torch.device) -> Opened:
+    """Open `pixels`, `random:RUN`, or a run folder, checkpoint or exported encoder.
+
+    Args:
+        name: what the user wrote.
+        seed: of a random initialisation.
+        device: where the encoder goes.
+
+    Raises:
+        InputError: nothing is there, or it is no checkpoint.
+    """
+    if name == "pixels":
+        return Opened(name, Pixels().to(device), PIXELS_IMAGE_SIZE, "pixels", {"method": "16 x 16 pooled pixels"})
+    if name.startswith("random:"):
+        encoder = initial_encoder(name.removeprefix("random:"), seed, str(device))
+    else:
+        encoder = load_encoder(name, str(device))
+    return Opened(name, encoder, encoder.image_size, weights_sha256(encoder), dict(encoder.describe))
+
+
+def open_features(
+    opened: Opened,
+    benchmark: Benchmark,
+    pool: str,
+    precision: str,
+    folder: Path,
+    device: torch.device,
+    progress: Progress,
+) -> np.ndarray:
+    """(N, width) features of every chip of the source, from disk where they are there.
+
+    Args:
+        opened: the encoder.
+        benchmark: the chips and their crop.
+        pool: how tokens become a feature; `pixels` has one feature only.
+        precision: fp32 or bf16.
+        folder: of the cache.
+        device: where the encoder is.
+        progress: where to tell how far it is.
+    """
+    parts = {
+        "weights": opened.weights_sha256,
+        "data": benchmark.data_sha256,
+        "transform": {"crop": benchmark.crop, "size": opened.image_size, "resample": "bicubic"},
+        "precision": precision,
+    }
+    load = benchmark.loader(opened.image_size, device)
+    what = f"features of {benchmark.name} by {opened.name}"
+    return cached(
+        folder,
+        parts,
+        "cls" if isinstance(opened.encoder, Pixels) else pool,
+        lambda: extract(opened.encoder, load, len(benchmark.shards), precision=precision, progress=progress,
+                        description=what),
+    )  # fmt: skip

@@ -1,0 +1,205 @@
+"""One evaluated run: learn from a draw, predict its test set, keep what was found as a record.
+
+`probe`, `finetune` and `fewshot-bench` are three doors to this code, so that a single probe is the very number that the
+table's cell averages.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sarjepa.config import Evaluation
+from sarjepa.evaluation.fewshot import Draw, near_copy_share
+from sarjepa.evaluation.finetune import Curve, finetune, predict
+from sarjepa.evaluation.knn import fit_centroids, fit_neighbours
+from sarjepa.evaluation.linear import Heads, train_probes
+from sarjepa.evaluation.logistic import fit_logistic
+from sarjepa.evaluation.metrics import Scores, scores
+from sarjepa.models.heads import POOLS, Classifier, ProbeHead
+from sarjepa.progress import Progress
+from sarjepa.recipes.downstream import Benchmark, Opened
+
+SELECTION = {
+    "adamw": "last epoch",
+    "lbfgs": "optimum, strength by 5-fold on the shots",
+    "knn": "none",
+    "centroid": "none",
+}
+
+
+class Fitted(Protocol):
+    """What a solver returns: the logits of one of its runs for some features."""
+
+    def logits(self, run: int, feature_TD: Tensor) -> Tensor:
+        """(T, C)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Probed:
+    """One probed run.
+
+    Attributes:
+        draw: what it learnt from and was tested on.
+        scores: on the test set; None where the training diverged.
+        logits: (T, C) of the test set.
+    """
+
+    draw: Draw
+    scores: Scores | None
+    logits: Tensor
+
+
+def fit(solver: str, feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int,
+        seeds: Sequence[int], config: Evaluation) -> Fitted:  # fmt: skip
+    """Fit every run of a cell with one of the solvers."""
+    if solver == "lbfgs":
+        return fit_logistic(feature_ND, label_N, train_RS, num_classes)
+    if solver == "knn":
+        return fit_neighbours(feature_ND, label_N, train_RS, num_classes)
+    if solver == "centroid":
+        return fit_centroids(feature_ND, label_N, train_RS, num_classes)
+    return train_probes(
+        feature_ND,
+        label_N,
+        train_RS,
+        num_classes,
+        seeds,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+    )
+
+
+def probe_runs(
+    features: np.ndarray,
+    benchmark: Benchmark,
+    draws: Sequence[Draw],
+    solver: str,
+    config: Evaluation,
+    device: torch.device,
+) -> list[tuple[Probed, Fitted, int]]:
+    """Probe every draw; those with as many training images are trained together.
+
+    Args:
+        features: (N, D), a row a chip of the source.
+        benchmark: whose labels count.
+        draws: one a run.
+        solver: adamw, lbfgs, knn or centroid.
+        config: rates and epochs.
+        device: where the work is done.
+
+    Returns:
+        For each draw, in order: the outcome, what was fitted, and the run's number in it.
+    """
+    feature_ND = torch.from_numpy(np.array(features, dtype=np.float32)).to(device)
+    labels, num_classes = benchmark.candidates.labels, len(benchmark.classes)
+    label_N = torch.from_numpy(labels).to(device)
+    outcomes: dict[int, tuple[Probed, Fitted, int]] = {}
+    for size in sorted({len(draw.train) for draw in draws}):
+        members = [number for number, draw in enumerate(draws) if len(draw.train) == size]
+        train_RS = np.stack([draws[number].train for number in members])
+        seeds = [draws[number].seed for number in members]
+        fitted = fit(solver, feature_ND, label_N, train_RS, num_classes, seeds, config)
+        for run, number in enumerate(members):
+            draw = draws[number]
+            logits = fitted.logits(run, feature_ND[torch.from_numpy(draw.test).to(device)]).cpu()
+            failed = isinstance(fitted, Heads) and not bool(torch.isfinite(fitted.loss[run]))
+            found = None if failed else scores(labels[draw.test], logits.argmax(dim=1).numpy(), num_classes)
+            outcomes[number] = (Probed(draw, found, logits), fitted, run)
+    return [outcomes[number] for number in range(len(draws))]
+
+
+def new_classifier(opened: Opened, benchmark: Benchmark, pool: str, device: torch.device) -> Classifier:
+    """A classifier on a copy of the encoder, so that the next run starts from the same weights."""
+    encoder = copy.deepcopy(opened.encoder)
+    head = ProbeHead(encoder.width * POOLS[pool], len(benchmark.classes))  # type: ignore[operator, arg-type]
+    return Classifier(encoder, head, pool).to(device)
+
+
+def finetune_run(
+    opened: Opened,
+    benchmark: Benchmark,
+    train: np.ndarray,
+    seed: int,
+    config: Evaluation,
+    layer_decay: float,
+    device: torch.device,
+    progress: Progress,
+) -> tuple[Classifier, Curve]:
+    """Fine-tune a copy of the encoder on some chips.
+
+    Raises:
+        DivergedError: the loss is no longer a number.
+    """
+    classifier = new_classifier(opened, benchmark, config.pool, device)
+    curve = finetune(
+        classifier,
+        benchmark.loader(opened.image_size, device),
+        train,
+        benchmark.candidates.labels,
+        seed,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        layer_decay=layer_decay,
+        precision=config.precision,
+        progress=progress,
+    )
+    return classifier, curve
+
+
+def classify(
+    classifier: Classifier, opened: Opened, benchmark: Benchmark, indices: np.ndarray, precision: str
+) -> Tensor:
+    """(T, C) logits of some chips."""
+    device = next(classifier.parameters()).device
+    return predict(classifier, benchmark.loader(opened.image_size, device), indices, precision=precision)
+
+
+def percentages(values: np.ndarray) -> list[float | None]:
+    """Rounded numbers for JSON, None for what is undefined."""
+    return [None if np.isnan(value) else round(float(value), 4) for value in values]
+
+
+def score_record(found: Scores, benchmark: Benchmark) -> dict[str, Any]:
+    """Scores, JSON-ready."""
+    return {
+        "accuracy": round(found.accuracy, 4),
+        "balanced_accuracy": round(found.balanced_accuracy, 4),
+        "macro_f1": round(found.macro_f1, 4),
+        "recall": dict(zip(benchmark.classes, percentages(found.recall), strict=True)),
+        "confusion": found.confusion.tolist(),
+    }
+
+
+def circumstances(benchmark: Benchmark, config: Evaluation) -> dict[str, Any]:
+    """What a number depends on beside the weights and the draw; it stands beside every number."""
+    return {
+        "label_set": benchmark.label_set,
+        "num_classes": len(benchmark.classes),
+        "split_policy": config.split_policy,
+        "crop": benchmark.crop,
+        "pool": config.pool,
+        "precision": config.precision,
+    }
+
+
+def draw_facts(draw: Draw, benchmark: Benchmark) -> dict[str, Any]:
+    """What is said of a draw beside its score."""
+    return {
+        "draw_sha256": draw.sha256,
+        "num_train": len(draw.train),
+        "num_test": len(draw.test),
+        "short": draw.short,
+        "near_copy_percent": round(100 * near_copy_share(benchmark.candidates, draw), 2),
+    }

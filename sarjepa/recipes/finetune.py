@@ -1,0 +1,101 @@
+"""finetune: all weights of one checkpoint on one data set, to a report and a classifier for new chips."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import torch
+
+from sarjepa.config import FinetuneConfig
+from sarjepa.errors import InputError
+from sarjepa.evaluation.fewshot import Draw, draw
+from sarjepa.evaluation.finetune import DivergedError, fit_temperature
+from sarjepa.evaluation.metrics import scores
+from sarjepa.progress import Progress
+from sarjepa.recipes.classifier import FILE, save_classifier
+from sarjepa.recipes.downstream import Benchmark, newest_run, open_benchmark, open_checkpoint
+from sarjepa.recipes.evaluate import circumstances, classify, draw_facts, finetune_run
+from sarjepa.recipes.report import report_folder, write_report
+from sarjepa.recipes.result import Result
+from sarjepa.training.runtime import pick_device
+
+HELD_SHARE = 0.1  # of the training chips, a class at a time, for the temperature where no chip is spare
+
+
+def run(config: FinetuneConfig, progress: Progress) -> Result:
+    """Fine-tune, test, calibrate, save the classifier, write report.json and confusion.png.
+
+    Args:
+        config: the settings.
+        progress: where to tell how far it is.
+
+    Raises:
+        InputError: the data set is not built, the checkpoint is none, or the training diverged.
+    """
+    device = pick_device(config.device)
+    benchmark = open_benchmark(config.data_root, config.dataset, config.label_set, config.crop)
+    opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device)
+    if not hasattr(opened.encoder, "blocks"):
+        raise InputError("nothing to fine-tune", where=opened.name, hint="give a run folder or a checkpoint")
+    drawn = draw(benchmark.candidates, config.split_policy, config.shots, config.seed)
+    train, held = calibration_chips(drawn, benchmark)
+    try:
+        classifier, curve = finetune_run(
+            opened, benchmark, train, config.seed, config, config.layer_decay, device, progress
+        )
+    except DivergedError as error:
+        raise InputError("the training diverged", where=opened.name, got=error, hint="lower --lr") from error
+    logits = classify(classifier, opened, benchmark, drawn.test, config.precision)
+    labels = benchmark.candidates.labels
+    found = scores(labels[drawn.test], logits.argmax(dim=1).numpy(), len(benchmark.classes))
+    temperature = 1.0
+    if len(held):
+        held_logits = classify(classifier, opened, benchmark, held, config.precision)
+        temperature = fit_temperature(held_logits, torch.from_numpy(labels[held]))
+    facts = {
+        "checkpoint": opened.name,
+        "dataset": benchmark.name,
+        "protocol": "fine-tune",
+        "solver": "fine-tune",
+        "selection": "last epoch",
+        "shots": config.shots,
+        "seed": config.seed,
+        **circumstances(benchmark, config),
+        **draw_facts(drawn, benchmark),
+        "num_train": len(train),
+        "num_held_for_temperature": len(held),
+        "temperature": round(temperature, 4),
+        "train_loss": [round(loss, 5) for loss in curve.loss],
+    }
+    folder = report_folder(config.out, opened.name, f"finetune-{benchmark.name}", config.shots)
+    folder.mkdir(parents=True, exist_ok=True)
+    describe = {
+        "classes": list(benchmark.classes),
+        "temperature": temperature,
+        "crop": benchmark.crop,
+        "dataset": benchmark.name,
+        "label_set": benchmark.label_set,
+        "accuracy": round(found.accuracy, 4),
+        "encoder": opened.describe,
+    }
+    save_classifier(folder / FILE, classifier, describe)
+    return write_report(folder, benchmark, found, facts, asdict(config))
+
+
+def calibration_chips(drawn: Draw, benchmark: Benchmark) -> tuple[np.ndarray, np.ndarray]:
+    """The chips to train on and those held out for the temperature.
+
+    A few-shot draw leaves spare training chips: as many a class as there are shots are held out, and the shots are all
+    trained on. Where nothing is spare (the whole training split), a tenth of each class is taken from the training.
+    """
+    labels = benchmark.candidates.labels
+    train, held = [], []
+    for label in range(len(benchmark.classes)):
+        own, spare = drawn.train[labels[drawn.train] == label], drawn.spare[labels[drawn.spare] == label]
+        if drawn.shots is None:
+            num_held = int(HELD_SHARE * len(own))
+            own, spare = own[: len(own) - num_held], own[len(own) - num_held :]
+        train.append(own)
+        held.append(spare if drawn.shots is None else spare[: drawn.shots])
+    return np.concatenate(train), np.concatenate(held)

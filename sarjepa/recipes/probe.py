@@ -1,0 +1,50 @@
+"""probe: one frozen checkpoint on one data set, with all that can be said of one run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from sarjepa.config import ProbeConfig
+from sarjepa.errors import InputError
+from sarjepa.evaluation.fewshot import draw
+from sarjepa.progress import Progress
+from sarjepa.recipes.downstream import newest_run, open_benchmark, open_checkpoint, open_features
+from sarjepa.recipes.evaluate import SELECTION, circumstances, draw_facts, probe_runs
+from sarjepa.recipes.report import report_folder, write_report
+from sarjepa.recipes.result import Result
+from sarjepa.training.runtime import pick_device
+
+
+def run(config: ProbeConfig, progress: Progress) -> Result:
+    """Train a head on frozen features, test it, write report.json and confusion.png.
+
+    Args:
+        config: the settings.
+        progress: where to tell how far it is.
+
+    Raises:
+        InputError: the data set is not built, the checkpoint is none, or the training diverged.
+    """
+    device = pick_device(config.device)
+    benchmark = open_benchmark(config.data_root, config.dataset, config.label_set, config.crop)
+    opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device)
+    cache = Path(config.data_root) / "features"
+    features = open_features(opened, benchmark, config.pool, config.precision, cache, device, progress)
+    drawn = draw(benchmark.candidates, config.split_policy, config.shots, config.seed)
+    [(probed, _, _)] = probe_runs(features, benchmark, [drawn], config.solver, config, device)
+    if probed.scores is None:
+        raise InputError("the training diverged", where=opened.name, hint="lower --lr")
+    facts = {
+        "checkpoint": opened.name,
+        "dataset": benchmark.name,
+        "protocol": "linear-probe",
+        "solver": config.solver,
+        "selection": SELECTION[config.solver],
+        "shots": config.shots,
+        "seed": config.seed,
+        **circumstances(benchmark, config),
+        **draw_facts(drawn, benchmark),
+    }
+    folder = report_folder(config.out, opened.name, f"probe-{benchmark.name}", config.shots)
+    return write_report(folder, benchmark, probed.scores, facts, asdict(config))

@@ -1,0 +1,96 @@
+"""What probe and finetune write of one run: report.json and confusion.png, and what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sarjepa.evaluation.metrics import Scores
+from sarjepa.evaluation.statistics import bootstrap_interval
+from sarjepa.recipes.downstream import Benchmark
+from sarjepa.recipes.evaluate import percentages, score_record
+from sarjepa.recipes.result import Result
+from sarjepa.recipes.run_store import json_bytes
+from sarjepa.reports.figures import confusion
+from sarjepa.reports.tables import Table
+from sarjepa.training.checkpoint import write_atomically
+
+
+def report_folder(out: str | None, checkpoint: str, what: str, shots: int | None) -> Path:
+    """Where a report goes: as asked, else inside the run, else (no run folder) under results/."""
+    if out:
+        return Path(out)
+    run = Path(checkpoint.removeprefix("random:"))
+    run = run if run.is_dir() else run.parent
+    name = what + (f"-{shots}-shot" if shots else "")
+    if checkpoint == "pixels":
+        return Path("results") / f"{name}-pixels"
+    return run / (f"{name}-random" if checkpoint.startswith("random:") else name)
+
+
+def write_report(
+    folder: Path, benchmark: Benchmark, found: Scores, facts: Mapping[str, Any], settings: Mapping[str, Any]
+) -> Result:
+    """Write the report's files and say what is in them.
+
+    Args:
+        folder: where to; made if need be.
+        benchmark: whose classes they are.
+        found: the scores.
+        facts: what the number depends on.
+        settings: the command's resolved settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    hits, total = int(np.trace(found.confusion)), int(found.confusion.sum())
+    low, high = bootstrap_interval(np.repeat([100.0, 0.0], [hits, total - hits]))
+    content = {
+        **facts,
+        **score_record(found, benchmark),
+        "accuracy_ci95": [round(low, 4), round(high, 4)],
+        "ci95_kind": "bootstrap over test images",
+        "per_class": {
+            name: {"recall": recall, "precision": precision, "num_test": int(row.sum())}
+            for name, recall, precision, row in zip(
+                benchmark.classes, percentages(found.recall), percentages(found.precision), found.confusion, strict=True
+            )
+        },
+        "classes": list(benchmark.classes),
+        "settings": dict(settings),
+    }
+    write_atomically(folder / "report.json", json_bytes(content))
+    title = f"{facts['dataset']}, {facts['protocol']}: {found.accuracy:.1f}% of {total}"
+    write_atomically(folder / "confusion.png", confusion(found.confusion, benchmark.classes, title))
+    return Result(
+        f"accuracy {found.accuracy:.1f}% (95% interval {low:.1f} to {high:.1f}); {folder / 'report.json'}",
+        folder,
+        (_table(found, benchmark, facts),),
+    )
+
+
+def _table(found: Scores, benchmark: Benchmark, facts: Mapping[str, Any]) -> Table:
+    counts = found.confusion.sum(axis=1)
+    rows = [
+        (
+            name,
+            str(count),
+            "-" if np.isnan(recall) else f"{recall:.1f}",
+            "-" if np.isnan(precision) else f"{precision:.1f}",
+        )
+        for name, count, recall, precision in zip(benchmark.classes, counts, found.recall, found.precision, strict=True)
+    ]
+    rows.append(("all", str(counts.sum()), f"{found.balanced_accuracy:.1f} (balanced)", ""))
+    shots = f"{facts['shots']} shots a class" if facts["shots"] else "the whole training split"
+    note = (
+        f"{facts['num_train']} training chips ({shots}), {facts['label_set']}, {facts['split_policy']} split, feature "
+        f"{facts['pool']}, {facts['selection']}. Accuracy {found.accuracy:.1f}%, macro-F1 {found.macro_f1:.1f}%."
+    )
+    if facts["short"]:
+        had = ", ".join(f"{name} has {number}" for name, number in facts["short"].items())
+        note += f" Fewer chips than shots: {had}."
+    if facts["near_copy_percent"] >= 0.05:
+        note += f" {facts['near_copy_percent']:.1f}% of the test chips have a near-copy among the training chips."
+    title = f"{facts['checkpoint']} on {facts['dataset']}, {facts['protocol']}"
+    return Table(title, ("class", "test chips", "recall (%)", "precision (%)"), tuple(rows), note)

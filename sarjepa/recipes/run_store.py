@@ -1,0 +1,102 @@
+"""Results that survive an interruption: one small file a run, a lock, and the settings they belong to.
+
+Every finished run is a JSON file written under a temporary name and renamed, so a grid that was stopped goes on where
+it was and a file is whole or absent. Its name holds a hash of everything that decides the numbers, so nothing stale is
+ever picked up. One process at a time works on a folder (an advisory lock that the system drops when the process ends,
+however it ends), and a folder of other settings is refused with the difference shown.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from sarjepa.errors import InputError
+from sarjepa.training.checkpoint import write_atomically
+
+
+def json_bytes(content: object) -> bytes:
+    """JSON that people can read and that holds no NaN."""
+    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+class RunStore:
+    """The folder of one grid; use it as a context.
+
+    Args:
+        folder: where everything goes; made if need be.
+        settings: what every run in it shares, JSON-ready.
+
+    Raises:
+        InputError: on entering: another process is at work here, or the folder has other settings.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.folder, self.settings = folder, json.loads(json.dumps(settings))
+        self._lock: IO[str] | None = None
+
+    def __enter__(self) -> RunStore:
+        (self.folder / "runs").mkdir(parents=True, exist_ok=True)
+        self._lock = (self.folder / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise InputError(
+                "another process is at work here", where=self.folder, hint="wait for it, or give another --out"
+            ) from None
+        try:
+            self._check_settings()
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._lock is not None
+        self._lock.close()
+
+    def _check_settings(self) -> None:
+        path = self.folder / "settings.json"
+        if not path.exists():
+            self.write("settings.json", json_bytes(self.settings))
+            return
+        there = json.loads(path.read_text(encoding="utf-8"))
+        keys = [key for key in sorted({*there, *self.settings}) if there.get(key) != self.settings.get(key)]
+        if keys:
+            raise InputError(
+                "the folder holds results of other settings",
+                where=self.folder,
+                expected=", ".join(f"{key} {there.get(key)!r}" for key in keys),
+                got=", ".join(f"{key} {self.settings.get(key)!r}" for key in keys),
+                hint="give another --out, or the settings that are there",
+            )
+
+    def _path(self, key: Mapping[str, Any]) -> Path:
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+        label = "-".join(str(key[part]) for part in ("dataset", "protocol", "shots", "seed"))
+        return self.folder / "runs" / f"{label}-{digest}.json"
+
+    def get(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The record of a run, or None where it has yet to be done.
+
+        Args:
+            key: dataset, protocol, shots, seed and whatever else decides the numbers.
+        """
+        path = self._path(key)
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def put(self, key: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+        """Keep the record of a finished run."""
+        write_atomically(self._path(key), json_bytes(record))
+
+    def write(self, name: str, content: bytes | str) -> None:
+        """Write one of the folder's files, whole or not at all."""
+        write_atomically(self.folder / name, content.encode() if isinstance(content, str) else content)

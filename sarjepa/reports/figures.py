@@ -1,0 +1,209 @@
+"""Pictures as PNG bytes: readable at the width of a paper's column, the same bytes for the same numbers.
+
+Colours: series from Okabe & Ito's palette, which the colour-blind tell apart, with a marker each; quantities from
+perceptually uniform maps. Figures are built without pyplot, so nothing global is touched and no display is needed.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+SERIES_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+MARKERS = "osD^vPX*"
+DPI = 160
+
+
+@dataclass(frozen=True)
+class Line:
+    """One series of a plot: its label, and (x, y, low, high) points."""
+
+    label: str
+    points: tuple[tuple[float, float, float, float], ...]
+    dashed: bool = False
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure in inches, laid out so that labels do not collide."""
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """The figure as PNG, without a date or a version in it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def style(axes: Axes) -> None:
+    """Light grid, no box."""
+    axes.grid(True, color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping[str, float], note: str = "") -> bytes:
+    """Accuracy against shots, a panel a data set, with 95% intervals.
+
+    Args:
+        panels: {title: lines}, x in shots, y in percent.
+        chance: {title: percent} of guessing.
+        note: small print below.
+    """
+    figure = new_figure(3.4 * max(len(panels), 1) + 0.6, 3.8)
+    axes_P = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
+    labels: dict[str, object] = {}
+    for axes, (title, lines) in zip(axes_P, panels.items(), strict=False):
+        for number, line in enumerate(lines):
+            x, y, low, high = np.array(line.points, dtype=float).reshape(-1, 4).T
+            labels[line.label] = axes.errorbar(
+                x * (1 + 0.012 * (number - (len(lines) - 1) / 2)),  # side by side, so that bars do not hide bars
+                y,
+                yerr=[y - low, high - y] if not line.dashed else None,
+                color=SERIES_COLORS[number % len(SERIES_COLORS)],
+                marker=MARKERS[number % len(MARKERS)],
+                linestyle="--" if line.dashed else "-",
+                linewidth=1.3,
+                markersize=4,
+                capsize=2.5,
+            )
+        axes.axhline(chance[title], color="#888888", linewidth=0.9, linestyle=":")
+        axes.annotate("chance", (1, chance[title]), xycoords=("axes fraction", "data"), ha="right", va="bottom",
+                      fontsize=7, color="#666666")  # fmt: skip
+        ticks = sorted({x for line in lines for x, *_ in line.points})
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+        axes.set(title=title, xlabel="shots (training chips a class)")
+        style(axes)
+    axes_P[0].set_ylabel("accuracy (%)")
+    figure.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=min(len(labels), 3), fontsize=8,
+                  frameon=False)  # fmt: skip
+    if note:
+        figure.suptitle(note, fontsize=7, color="#555555")
+    return png_bytes(figure)
+
+
+def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> bytes:
+    """A confusion matrix: colour and number are the percent of the true class.
+
+    Args:
+        counts: (C, C) rows true, columns predicted.
+        classes: C names.
+        title: above it.
+    """
+    percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = max(3.6, 0.5 * len(classes) + 1.8)
+    figure = new_figure(side + 0.6, side)
+    axes = figure.subplots()
+    image = axes.imshow(percent, cmap="cividis", vmin=0, vmax=100)
+    ticks = range(len(classes))
+    axes.set_xticks(ticks, classes, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(ticks, classes)
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.set_title(title, fontsize=10)
+    for row, column in np.argwhere(percent >= 0.5):
+        value = percent[row, column]
+        axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8,
+                  color="black" if value > 55 else "white")  # fmt: skip
+    figure.colorbar(image, ax=axes, shrink=0.8, label="% of the true class")
+    return png_bytes(figure)
+
+
+def attention_distance(distances: Mapping[str, np.ndarray], note: str = "") -> bytes:
+    """Attention distance per head and block, a panel a checkpoint, with the mean over heads.
+
+    Args:
+        distances: {label: (blocks, heads) px}.
+        note: small print above.
+    """
+    figure = new_figure(3.8 * len(distances) + 0.6, 3.4)
+    axes_P = figure.subplots(1, len(distances), squeeze=False, sharey=True)[0]
+    for number, (axes, (label, distance_LH)) in enumerate(zip(axes_P, distances.items(), strict=True)):
+        color = SERIES_COLORS[number % len(SERIES_COLORS)]
+        block = np.arange(1, len(distance_LH) + 1)
+        axes.plot(block, distance_LH, "o", color=color, alpha=0.45, markersize=4, markeredgewidth=0)
+        axes.plot(block, distance_LH.mean(axis=1), "-", color="black", linewidth=1.4)
+        axes.plot([], [], "o", color=color, alpha=0.45, markersize=4, label="a head")
+        axes.plot([], [], "-", color="black", linewidth=1.4, label="mean of the block")
+        axes.set_xticks(block)
+        axes.set(xlabel="block", title=label)
+        axes.title.set_fontsize(9)
+        axes.set_ylim(bottom=0)
+        axes.legend(fontsize=8, frameon=False, loc="lower right")
+        style(axes)
+    axes_P[0].set_ylabel("attention distance (px)")
+    if note:
+        figure.suptitle(note, fontsize=7, color="#555555")
+    return png_bytes(figure)
+
+
+def _show_chip(axes: Axes, chip_HW: np.ndarray, resolution_m: float | None) -> None:
+    """A chip in grey; a scale bar where the length of a pixel is known."""
+    axes.imshow(np.sqrt(np.clip(chip_HW, 0, 1)), cmap="gray", vmin=0, vmax=1)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if resolution_m:
+        length_m = next(
+            m for m in (500, 200, 100, 50, 20, 10, 5, 2, 1, 0) if m <= 0.4 * chip_HW.shape[1] * resolution_m
+        )
+        if length_m:
+            left, bottom = 0.05 * chip_HW.shape[1], 0.94 * chip_HW.shape[0]
+            axes.plot([left, left + length_m / resolution_m], [bottom] * 2, color="white", linewidth=2)
+            axes.text(left, bottom - 0.03 * chip_HW.shape[0], f"{length_m} m", color="white", fontsize=7, va="bottom")
+
+
+def map_grid(
+    chips: Sequence[np.ndarray],
+    maps: Sequence[np.ndarray],
+    titles: Sequence[str],
+    names: Sequence[str],
+    heading: str,
+    resolution_m: Sequence[float | None] | None = None,
+) -> bytes:
+    """Chips in the first column, their maps laid over them in the others.
+
+    Args:
+        chips: (H, W) magnitude in [0, 1], a row each.
+        maps: (K, rows, columns) a chip; each map is stretched to its own range.
+        titles: K, above the columns.
+        names: one a row.
+        heading: above everything.
+        resolution_m: metres a pixel of each chip, for a scale bar.
+    """
+    figure = new_figure(1.25 * (len(titles) + 1) + 0.4, 1.3 * len(chips) + 0.7)
+    axes_RC = figure.subplots(len(chips), len(titles) + 1, squeeze=False)
+    for row, (chip, maps_K, name) in enumerate(zip(chips, maps, names, strict=True)):
+        _show_chip(axes_RC[row, 0], chip, resolution_m[row] if resolution_m else None)
+        axes_RC[row, 0].set_ylabel(name, fontsize=7)
+        extent = (-0.5, chip.shape[1] - 0.5, chip.shape[0] - 0.5, -0.5)
+        for column, values in enumerate(maps_K, start=1):
+            axes = axes_RC[row, column]
+            axes.imshow(np.sqrt(np.clip(chip, 0, 1)), cmap="gray", vmin=0, vmax=1)
+            span = float(values.max() - values.min()) or 1.0
+            stretched = (values - values.min()) / span
+            axes.imshow(
+                stretched, cmap="inferno", alpha=0.2 + 0.6 * stretched, extent=extent, interpolation="nearest",
+                vmin=0, vmax=1,
+            )  # fmt: skip
+            axes.set_xticks([])
+            axes.set_yticks([])
+    for axes, title in zip(axes_RC[0], ("chip", *titles), strict=True):
+        axes.set_title(title, fontsize=8)
+    figure.suptitle(heading, fontsize=9)
+    return png_bytes(figure)
+
+
+def grid_side(num: int) -> int:
+    """Columns of a nearly square arrangement."""
+    return math.ceil(math.sqrt(num))

@@ -1,0 +1,44 @@
+"""The published numbers, to be set beside one's own.
+
+They are data (`paper_results.yaml`, with their source): accuracy in percent, mean of 10 runs, ViT-B, pre-trained on the
+four pre-training sets. A number beside another is not yet a comparison: class sets, splits, crops and seeds of the
+paper's runs are not published, which the tables say.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib import resources
+
+import yaml
+
+SOURCE = "SAR-JEPA paper, arXiv 2311.15153, ViT-B, mean of 10 runs"
+SHOTS = (10, 20, 40)
+
+
+@functools.cache
+def paper_results() -> dict[str, dict]:
+    """The whole file: table, protocol, method, data set, then one number a shot count (10, 20, 40)."""
+    text = (resources.files("sarjepa.reports") / "paper_results.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)
+
+
+def published(table: str, protocol: str) -> dict[str, dict[tuple[str, int], float]]:
+    """One table's numbers.
+
+    Args:
+        table: "table3" to "table6".
+        protocol: "linear-probe" or "fine-tune".
+
+    Returns:
+        {method: {(data set, shots): accuracy in percent}}, in the paper's order.
+    """
+    methods = paper_results()[table][protocol]
+    return {
+        method: {
+            (dataset, shots): float(accuracy)
+            for dataset, row in by_dataset.items()
+            for shots, accuracy in zip(SHOTS, row, strict=True)
+        }
+        for method, by_dataset in methods.items()
+    }

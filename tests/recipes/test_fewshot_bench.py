@@ -1,0 +1,143 @@
+"""The few-shot table: files, resumption, refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sarjepa.config import FewshotBenchConfig
+from sarjepa.errors import InputError
+from sarjepa.progress import Progress
+from sarjepa.recipes import evaluate, fewshot_bench
+from sarjepa.recipes.run_store import RunStore
+
+
+def bench(toy_root: Path, toy_run: Path, out: Path, **changes: object) -> FewshotBenchConfig:
+    settings: dict = {
+        "data_root": str(toy_root),
+        "checkpoint": (str(toy_run), "pixels"),
+        "datasets": ("toy",),
+        "shots": (2, 4),
+        "runs": 3,
+        "device": "cpu",
+        "out": str(out),
+        **changes,
+    }
+    return FewshotBenchConfig(**settings)
+
+
+def test_writes_every_file_with_a_number_in_every_cell(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    config = bench(toy_root, toy_run, tmp_path, compare="paper")
+    result = fewshot_bench.run(config, Progress())
+    for name in ("results.json", "results.csv", "table.md", "table.tex", "plot.png", "draws.json"):
+        assert (tmp_path / name).stat().st_size > 0, name
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert len(results["runs"]) == 2 * 2 * 3 and len(results["cells"]) == 2 * 2
+    for run in results["runs"]:
+        assert {"checkpoint", "dataset", "protocol", "shots", "seed", "accuracy", "balanced_accuracy", "macro_f1",
+                "draw_sha256"} <= run.keys()  # fmt: skip
+    for cell in results["cells"]:
+        assert cell["num_runs"] == 3 and 0 <= cell["mean"] <= 100 and cell["std"] is not None
+        assert cell["ci95"][0] <= cell["mean"] <= cell["ci95"][1]
+    assert "pixels" in result.tables[0].markdown()
+
+
+def test_classes_of_bars_are_told_apart_from_pixels(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    config = bench(toy_root, toy_run, tmp_path, checkpoint=("pixels",), shots=(8,))
+    fewshot_bench.run(config, Progress())
+    [cell] = json.loads((tmp_path / "results.json").read_text())["cells"]
+    assert cell["mean"] > 80
+
+
+def test_checkpoints_are_compared_on_the_same_draws(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    fewshot_bench.run(bench(toy_root, toy_run, tmp_path), Progress())
+    results = json.loads((tmp_path / "results.json").read_text())
+    hashes: dict = {}
+    for run in results["runs"]:
+        hashes.setdefault((run["shots"], run["seed"]), set()).add(run["draw_sha256"])
+    assert all(len(found) == 1 for found in hashes.values())
+    assert [pair["num_pairs"] for pair in results["comparisons"]] == [3, 3]
+
+
+def test_a_stopped_grid_goes_on_where_it_was(
+    toy_root: Path, toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    fewshot_bench.run(bench(toy_root, toy_run, whole), Progress())
+    fewshot_bench.run(bench(toy_root, toy_run, parts), Progress())
+    removed = sorted((parts / "runs").iterdir())[::2]
+    for path in removed:
+        path.unlink()
+    probed: list = []
+    real = fewshot_bench.probe_runs
+    monkeypatch.setattr(
+        fewshot_bench, "probe_runs", lambda features, benchmark, draws, *rest: probed.extend(draws) or
+        real(features, benchmark, draws, *rest)
+    )  # fmt: skip
+    fewshot_bench.run(bench(toy_root, toy_run, parts), Progress())
+    assert len(probed) == len(removed)
+    runs = [json.loads((folder / "results.json").read_text())["runs"] for folder in (whole, parts)]
+    assert runs[0] == runs[1]
+
+
+def test_draws_can_be_read_back(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    fewshot_bench.run(bench(toy_root, toy_run, first), Progress())
+    fewshot_bench.run(bench(toy_root, toy_run, second, draws=str(first / "draws.json")), Progress())
+    runs = [json.loads((folder / "results.json").read_text())["runs"] for folder in (first, second)]
+    assert runs[0] == runs[1]
+
+
+def test_a_folder_of_other_settings_is_refused_with_the_difference(
+    toy_root: Path, toy_run: Path, tmp_path: Path
+) -> None:
+    fewshot_bench.run(bench(toy_root, toy_run, tmp_path), Progress())
+    with pytest.raises(InputError, match=r"pool 'cls'.*got pool 'mean'"):
+        fewshot_bench.run(bench(toy_root, toy_run, tmp_path, pool="mean"), Progress())
+
+
+def test_two_processes_cannot_share_a_folder(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    with RunStore(tmp_path, {}), pytest.raises(InputError, match="another process"):
+        fewshot_bench.run(bench(toy_root, toy_run, tmp_path), Progress())
+
+
+def test_a_failed_run_is_reported_and_tried_again(
+    toy_root: Path, toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = bench(toy_root, toy_run, tmp_path, checkpoint=("pixels",), shots=(2,))
+    with monkeypatch.context() as patch:
+        real = evaluate.train_probes
+
+        def broken(*args: object, **kwargs: object) -> object:
+            heads = real(*args, **kwargs)  # type: ignore[arg-type]
+            heads.loss[1] = float("nan")
+            return heads
+
+        patch.setattr(evaluate, "train_probes", broken)
+        result = fewshot_bench.run(config, Progress())
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert "1 failed" in result.message and len(results["failed"]) == 1 and len(results["runs"]) == 2
+    assert "(2 runs)" in (tmp_path / "table.md").read_text()
+    fewshot_bench.run(config, Progress())
+    assert len(json.loads((tmp_path / "results.json").read_text())["runs"]) == 3
+
+
+def test_too_few_chips_are_said_in_the_table(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    fewshot_bench.run(bench(toy_root, toy_run, tmp_path, shots=(50,)), Progress())
+    table = (tmp_path / "table.md").read_text()
+    assert "fewer chips than shots" in table and "along has 10" in table
+
+
+def test_fine_tuning_goes_through_the_same_grid(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    config = bench(toy_root, toy_run, tmp_path, checkpoint=(str(toy_run),), shots=(4,), runs=2,
+                   protocols=("linear-probe", "fine-tune"), epochs=6)  # fmt: skip
+    fewshot_bench.run(config, Progress())
+    cells = json.loads((tmp_path / "results.json").read_text())["cells"]
+    assert [(cell["protocol"], cell["num_runs"]) for cell in cells] == [("linear-probe", 2), ("fine-tune", 2)]
+
+
+def test_a_data_set_that_is_not_built_names_its_command(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="sarjepa build-dataset --sources mstar"):
+        fewshot_bench.run(bench(toy_root, toy_run, tmp_path, datasets=("mstar",)), Progress())

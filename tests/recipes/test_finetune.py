@@ -1,0 +1,80 @@
+"""Fine-tuning: its report and the classifier it leaves behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sarjepa.config import FinetuneConfig
+from sarjepa.data.shards import open_shards
+from sarjepa.errors import InputError
+from sarjepa.evaluation.fewshot import draw
+from sarjepa.progress import Progress
+from sarjepa.recipes import finetune
+from sarjepa.recipes.classifier import load_classifier
+from sarjepa.recipes.downstream import open_benchmark
+
+
+@pytest.fixture(scope="module")
+def tuned(toy_root: Path, toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("tuned")
+    config = FinetuneConfig(data_root=str(toy_root), dataset="toy", checkpoint=str(toy_run), pool="grid2", device="cpu",
+                            out=str(out), epochs=20)  # fmt: skip
+    finetune.run(config, Progress())
+    return out
+
+
+def test_report_has_the_curve_and_the_temperature(tuned: Path) -> None:
+    report = json.loads((tuned / "report.json").read_text())
+    assert len(report["train_loss"]) == 20 and report["train_loss"][-1] < report["train_loss"][0]
+    assert report["temperature"] > 0 and report["num_held_for_temperature"] == 3
+    assert (tuned / "confusion.png").exists()
+
+
+def test_saved_classifier_repeats_the_reported_accuracy(toy_root: Path, tuned: Path) -> None:
+    shards = open_shards(toy_root / "shards" / "toy")
+    classifier = load_classifier(tuned)
+    test = np.flatnonzero(shards.splits == "test")
+    predicted = classifier.predict(shards.images(test))
+    hits = [name == shards.classes[label] for name, label in zip(predicted, shards.labels[test], strict=True)]
+    assert 100 * np.mean(hits) == pytest.approx(json.loads((tuned / "report.json").read_text())["accuracy"], abs=1e-3)
+
+
+def test_probabilities_sum_to_one_and_agree_with_the_prediction(toy_root: Path, tuned: Path) -> None:
+    images = open_shards(toy_root / "shards" / "toy").images(range(5))
+    classifier = load_classifier(tuned)
+    probability = classifier.probabilities(images)
+    assert np.allclose(probability.sum(axis=1), 1)
+    assert [classifier.classes[label] for label in probability.argmax(axis=1)] == classifier.predict(images)
+
+
+def test_integers_and_magnitudes_give_the_same_label(toy_root: Path, tuned: Path) -> None:
+    [image] = open_shards(toy_root / "shards" / "toy").images([0])
+    classifier = load_classifier(tuned)
+    assert np.allclose(classifier.probabilities([image]), classifier.probabilities([image / 255.0]), atol=1e-5)
+
+
+def test_a_folder_without_a_classifier_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="sarjepa finetune"):
+        load_classifier(tmp_path)
+
+
+def test_pixels_cannot_be_fine_tuned(toy_root: Path, tmp_path: Path) -> None:
+    config = FinetuneConfig(
+        data_root=str(toy_root), dataset="toy", checkpoint="pixels", device="cpu", out=str(tmp_path)
+    )
+    with pytest.raises(InputError, match="nothing to fine-tune"):
+        finetune.run(config, Progress())
+
+
+@pytest.mark.parametrize("shots", [None, 3])
+def test_the_temperature_sees_neither_training_nor_test_chips(toy_root: Path, shots: int | None) -> None:
+    benchmark = open_benchmark(str(toy_root), "toy")
+    drawn = draw(benchmark.candidates, "published", shots, 0)
+    train, held = finetune.calibration_chips(drawn, benchmark)
+    assert len(held) and not set(held) & set(train) and not set(held) & set(drawn.test)
+    if shots is not None:
+        assert set(train) == set(drawn.train), "every shot is trained on"

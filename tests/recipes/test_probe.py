@@ -1,0 +1,77 @@
+"""One probe: its report, and that it is the number the table averages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sarjepa.config import FewshotBenchConfig, ProbeConfig
+from sarjepa.errors import InputError
+from sarjepa.progress import Progress
+from sarjepa.recipes import fewshot_bench, probe
+
+
+def probe_report(toy_root: Path, out: Path, **changes: object) -> dict:
+    settings: dict = {"data_root": str(toy_root), "dataset": "toy", "device": "cpu", "out": str(out), **changes}
+    probe.run(ProbeConfig(**settings), Progress())
+    return json.loads((out / "report.json").read_text())
+
+
+def test_report_says_what_was_found_class_by_class(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    report = probe_report(toy_root, tmp_path, checkpoint=str(toy_run))
+    assert {"accuracy", "balanced_accuracy", "macro_f1", "per_class", "confusion"} <= report.keys()
+    assert set(report["per_class"]) == {"across", "along", "blob"}
+    assert sum(map(sum, report["confusion"])) == report["num_test"] == 36
+    assert report["num_train"] == 36, "without shots, the whole training split is learnt from"
+    assert (tmp_path / "confusion.png").stat().st_size > 0
+
+
+def test_probe_gives_the_number_that_the_table_averages(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    report = probe_report(toy_root, tmp_path / "probe", checkpoint=str(toy_run), shots=4, seed=0)
+    config = FewshotBenchConfig(data_root=str(toy_root), datasets=("toy",), checkpoint=(str(toy_run),), shots=(4,),
+                                runs=3, device="cpu", out=str(tmp_path / "bench"))  # fmt: skip
+    fewshot_bench.run(config, Progress())
+    first = json.loads((tmp_path / "bench" / "results.json").read_text())["runs"][0]
+    assert (first["seed"], first["accuracy"], first["draw_sha256"]) == (0, report["accuracy"], report["draw_sha256"])
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "knn", "centroid"])
+def test_other_solvers_learn_the_bars_from_pixels(toy_root: Path, tmp_path: Path, solver: str) -> None:
+    report = probe_report(toy_root, tmp_path, checkpoint="pixels", solver=solver)
+    assert report["solver"] == solver and report["accuracy"] > 80
+
+
+@pytest.mark.parametrize("pool", ["mean", "grid2", "grid4"])
+def test_every_pooling_works(toy_root: Path, toy_run: Path, tmp_path: Path, pool: str) -> None:
+    assert probe_report(toy_root, tmp_path, checkpoint=str(toy_run), pool=pool)["pool"] == pool
+
+
+def test_a_label_set_restricts_classes_and_chips(toy_root: Path, tmp_path: Path) -> None:
+    report = probe_report(toy_root, tmp_path, checkpoint="pixels", label_set="bars")
+    assert report["classes"] == ["along", "across"] and report["num_test"] == 24
+
+
+def test_random_initialisation_can_be_probed(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    report = probe_report(toy_root, tmp_path, checkpoint=f"random:{toy_run}")
+    assert report["checkpoint"].startswith("random:")
+
+
+def test_copies_on_both_sides_are_said(toy_root: Path, tmp_path: Path) -> None:
+    published = probe_report(toy_root, tmp_path / "p", checkpoint="pixels", dataset="copies", shots=5)
+    grouped = probe_report(
+        toy_root, tmp_path / "g", checkpoint="pixels", dataset="copies", shots=5, split_policy="grouped"
+    )
+    assert published["near_copy_percent"] > 0 and grouped["near_copy_percent"] == 0
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused(toy_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no checkpoint in the folder"):
+        probe_report(toy_root, tmp_path, checkpoint=str(toy_root))
+
+
+def test_no_run_at_all_says_what_to_do(toy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="sarjepa pretrain"):
+        probe_report(toy_root, tmp_path)
