@@ -53,7 +53,7 @@ def _run(config_class: type[Common], given: dict[str, Any]) -> None:
             return
         recipe = importlib.import_module(f"sarjepa.recipes.{config_class.command.replace('-', '_')}")
         result = recipe.run(config, RichProgress())
-    except (InputError, KeyboardInterrupt) as error:
+    except (InputError, OSError, KeyboardInterrupt) as error:  # OSError: a full disk, a folder without permission
         if given["debug"]:
             raise
         interrupted = isinstance(error, KeyboardInterrupt)
