@@ -1,0 +1,129 @@
+"""Gradient by ratio: an edge strength that speckle does not fool, at several scales.
+
+The number and where it comes from are told in `ratio_conv`, the definition. Here an image of any usual shape is brought
+to planes, a path is chosen, and the result is brought back:
+
+    conv     the definition, four direct convolutions a scale; any device
+    box      sums that share their terms; CPU
+    triton   one fused kernel, the image read once and the result written once; CUDA
+
+A path that is named is the path that runs, or an error says what it lacks; only "auto" chooses.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sarjepa.errors import InputError, nearest
+from sarjepa.ops.ratio_box import ratio_box
+from sarjepa.ops.ratio_conv import KERNELS, ratio_conv
+
+Image = TypeVar("Image", Tensor, np.ndarray)
+
+IMPLS = ("auto", "conv", "box", "triton")
+
+
+def _path(impl: str) -> Callable[..., Tensor]:
+    """The function behind a name; triton's is imported only here, being slow to import and absent on many machines."""
+    if impl == "triton":
+        from sarjepa.ops.ratio_triton import ratio_triton
+
+        return ratio_triton
+    return {"conv": ratio_conv, "box": ratio_box}[impl]
+
+
+def choose_impl(device: torch.device, impl: str = "auto") -> str:
+    """The path that runs on `device` (cpu, cuda, ...): what "auto" comes to, or `impl` itself if it can run.
+
+    Raises:
+        InputError: no such path, or not on this device, or what it needs is not installed.
+    """
+    has_triton = importlib.util.find_spec("triton") is not None
+    if impl == "auto":
+        if device.type == "cpu":
+            return "box"
+        return "triton" if device.type == "cuda" and has_triton else "conv"
+    if impl not in IMPLS:
+        raise InputError("no such impl of gradient by ratio", where=repr(impl), hint=nearest(impl, IMPLS))
+    if impl == "box" and device.type != "cpu":
+        raise InputError("impl 'box' runs on the CPU", got=f"an image on {device}", hint="take 'triton' or 'conv'")
+    if impl == "triton" and not has_triton:
+        raise InputError("impl 'triton' needs the package triton", hint="pip install triton, or take another impl")
+    if impl == "triton" and device.type != "cuda" and not _interpreted():
+        raise InputError("impl 'triton' needs a CUDA device", got=f"an image on {device}", hint="take 'box' or 'conv'")
+    return impl
+
+
+def _interpreted() -> bool:
+    """Whether triton runs its kernels on the CPU by its interpreter (TRITON_INTERPRET=1), as the tests do."""
+    import triton
+
+    return bool(triton.knobs.runtime.interpret)
+
+
+def _check(image: Tensor, radii: Sequence[int], kernel: str) -> None:
+    """Stop at what no path could answer."""
+    if not image.is_floating_point():
+        raise InputError(
+            "image is not of a floating dtype",
+            got=str(image.dtype).removeprefix("torch."),
+            hint="divide by what its magnitudes are counted in (255 for 8 bits): eps is meant for [0, 1]",
+        )
+    if image.ndim not in (2, 3, 4) or 0 in image.shape[-2:]:
+        raise InputError("no such image", expected="(H, W), (C, H, W) or (B, C, H, W)", got=tuple(image.shape))
+    if not radii or any(not isinstance(radius, (int, np.integer)) or radius < 1 for radius in radii):
+        raise InputError("value out of range", where="radii", expected="whole numbers from 1 up", got=tuple(radii))
+    if kernel not in KERNELS:
+        raise InputError("no such kernel of gradient by ratio", where=repr(kernel), hint=nearest(kernel, KERNELS))
+
+
+@torch.no_grad()
+def gradient_by_ratio(
+    image: Image,
+    radii: Sequence[int] = (5, 9, 13, 17),
+    kernel: str = "linear",
+    eps: float = 1e-2,
+    impl: str = "auto",
+    centre: bool | None = None,
+) -> Image:
+    """Edge strength by the ratio of the local means on either side of each pixel, at several scales.
+
+    sqrt(ln(left / right)^2 + ln(up / down)^2): 0 on a constant field, ln 10 where it rises tenfold (less, the more a
+    shared centre line blurs the step), and the same whatever the image is multiplied by, but for eps.
+
+    Args:
+        image: magnitude in [0, 1], tensor or array of a floating dtype: (B, C, H, W), (C, H, W) or (H, W). Any size
+            from 1 x 1; the border is reflected, more than once where a radius is longer than the image.
+        radii: half the windows' sides (px): a window has 2r+1 rows and columns.
+        kernel: "linear" (all pixels of a window alike) or "gaussian" (exp(-d^2 / (2 s^2)), s = 0.3 (r - 1) + 0.8).
+        eps: added to every pixel, so that zeros have a ratio; in the image's unit.
+        impl: "auto", "conv", "box" (CPU) or "triton" (CUDA).
+        centre: whether both halves of a window hold the line through the pixel; None: as published, shared by the
+            linear kernel and left out by the Gaussian one.
+
+    Returns:
+        What came in (tensor or array, its dtype and device), (B, C * R, H, W), (C * R, H, W) or (R, H, W) for R radii:
+        channel c at scale k is at c * R + k. No gradient flows through it. bfloat16 and float16 are summed in float32.
+        A pixel that is not finite makes NaN of all pixels within r rows and r columns of it, and touches no other.
+        Where a mean is not positive (pixels below -eps, or eps = 0 on zeros), the strength is infinite or NaN.
+
+    Raises:
+        InputError: an argument is not as above, or the named impl cannot run here.
+    """
+    given = torch.from_numpy(np.ascontiguousarray(image)) if isinstance(image, np.ndarray) else image.detach()
+    _check(given, radii, kernel)
+    impl = choose_impl(given.device, impl)
+    # The kernel widens 16-bit pixels as it reads them, which halves what it reads; the others need it done.
+    working = given if impl == "triton" else given.to(torch.promote_types(given.dtype, torch.float32))
+    planes_NHW = working.reshape(-1, *given.shape[-2:])
+    shared = kernel == "linear" if centre is None else centre
+    scales_NRHW = _path(impl)(planes_NHW, tuple(int(radius) for radius in radii), kernel, float(eps), shared)
+    channels = given.shape[-3] if given.ndim > 2 else 1
+    strength = scales_NRHW.reshape(*given.shape[:-3], channels * len(radii), *given.shape[-2:]).to(given.dtype)
+    return strength.numpy() if isinstance(image, np.ndarray) else strength
