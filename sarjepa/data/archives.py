@@ -1,0 +1,357 @@
+"""Archives: a uniform, distrustful view of zip, tar, 7z, rar and plain folders.
+
+A zip and a folder are read in place, member by member, by many processes at once. What cannot be read in any order (a
+tar, a 7z, a rar, an archive inside an archive) is first unpacked into a cache folder, after its listing has been
+checked, and is then read as a folder. Nothing is trusted that an archive says about itself:
+
+- a member may not leave the folder (absolute names, "..", drive letters, backslashes), be a link or a device;
+- two members may not differ by case alone (they would overwrite each other on some file systems);
+- encrypted members are refused;
+- bombs: a limit on the declared total, on the declared ratio of each member, on overlapping members, and, since the
+  declaration may lie, on what really comes out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Protocol
+
+from sarjepa.errors import InputError
+
+LARGEST_TOTAL_BYTES = 2**39  # 512 GiB, more than all seven public sets together
+LARGEST_RATIO = 1100  # deflate cannot exceed 1032:1, so honest members stay below; chips are near 1
+SMALL_MEMBER_BYTES = 2**20  # below this a high ratio harms nobody (an empty image compresses well)
+NESTED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
+IGNORED = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", ".git")
+_MAGIC = {
+    b"PK\x03\x04": "zip",
+    b"PK\x05\x06": "zip",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+    b"Rar!\x1a\x07": "rar",
+    b"\x1f\x8b": "tar",
+    b"BZh": "tar",
+    b"\xfd7zXZ\x00": "tar",
+}
+# Programs that unpack what the standard library cannot, in order of preference: list names, extract into a folder.
+TOOLS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
+    "7z": (("7zz", ("x", "-y", "-bd")), ("7z", ("x", "-y", "-bd")), ("bsdtar", ("-xf",))),
+    "rar": (
+        ("unrar", ("x", "-y", "-idq")),
+        ("7zz", ("x", "-y", "-bd")),
+        ("7z", ("x", "-y", "-bd")),
+        ("bsdtar", ("-xf",)),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in a container: its name with forward slashes, its size in bytes."""
+
+    name: str
+    size: int
+
+
+class Container(Protocol):
+    """Files to be read in any order."""
+
+    path: Path
+
+    def members(self) -> list[Member]:
+        """Every regular file, sorted by name."""
+
+    def read(self, name: str) -> bytes:
+        """The content of one."""
+
+
+def kind_of(path: Path) -> str | None:
+    """What a file is, by its first bytes: "zip", "7z", "rar", "tar", or "folder"; None for none of them."""
+    if path.is_dir():
+        return "folder"
+    with path.open("rb") as stream:
+        head = stream.read(512)
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            return kind
+    return "tar" if head[257:262] == b"ustar" else None
+
+
+def open_container(path: Path) -> Container:
+    """A zip or a folder, to be read in place.
+
+    Raises:
+        InputError: it is neither, is damaged, or holds a member that must not be unpacked.
+    """
+    kind = kind_of(path)
+    if kind == "folder":
+        return Folder(path)
+    if kind == "zip":
+        return Zip(path)
+    raise InputError("not a zip archive or folder", where=path, got=kind or _instead(path))
+
+
+def containers(path: Path, cache: Path) -> list[Container]:
+    """Everything to be read in a path given by the user: itself, and each archive inside it.
+
+    Args:
+        path: an archive of any kind, or a folder.
+        cache: where to unpack what cannot be read in place; kept, so that a second build does not unpack again.
+    """
+    kind = kind_of(path)
+    if kind is None:
+        raise InputError("no known archive", where=path, got=_instead(path), hint="remove it and fetch it again")
+    opened = open_container(path) if kind in ("folder", "zip") else Folder(_unpacked(path, kind, cache))
+    found: list[Container] = [opened]
+    for member in opened.members():
+        if member.name.lower().endswith(NESTED):
+            found.extend(containers(_nested(opened, member, cache), cache))
+    return found
+
+
+def _instead(path: Path) -> str:
+    with path.open("rb") as stream:
+        head = stream.read(256)
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the file itself"
+    if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
+        return "an HTML page (a log-in page?)"
+    return "an empty file" if not head else f"a file that begins with {head[:8]!r}"
+
+
+def check_names(names: Iterable[str], where: Path) -> None:
+    """Refuse names that would leave a folder, and names that clash by case.
+
+    Raises:
+        InputError: naming the member.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        _check_name(name, where)
+        folded = name.casefold()
+        if seen.setdefault(folded, name) != name:
+            raise InputError("members differ by case alone", where=where, got=f"{seen[folded]!r} and {name!r}")
+
+
+def _check_name(name: str, where: Path) -> None:
+    parts = PurePosixPath(name).parts
+    drive = len(name) > 1 and name[1] == ":" and name[0].isalpha()
+    if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or drive:
+        raise InputError("member would leave the folder", where=where, got=repr(name), hint="the archive is not safe")
+
+
+def _check_sizes(sizes: Iterable[tuple[str, int, int]], where: Path) -> None:
+    """Refuse bombs by declaration: (name, unpacked bytes, packed bytes) of every member."""
+    total = packed_total = 0
+    for name, size, packed in sizes:
+        total, packed_total = total + size, packed_total + packed
+        if size > SMALL_MEMBER_BYTES and size > LARGEST_RATIO * max(packed, 1):
+            raise InputError(
+                "member would unpack beyond reason", where=where, got=f"{name!r}: {packed} to {size} bytes"
+            )
+    if total > LARGEST_TOTAL_BYTES:
+        raise InputError("archive would unpack beyond reason", where=where, got=f"{total} bytes")
+    if packed_total > where.stat().st_size:
+        raise InputError("members overlap, as in a zip bomb", where=where, got=f"{packed_total} packed bytes")
+
+
+def _is_ignored(name: str) -> bool:
+    return any(part in IGNORED for part in PurePosixPath(name).parts)
+
+
+class Folder:
+    """An unpacked folder, walked without following links."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def members(self) -> list[Member]:
+        """Every regular file below the folder; links are left alone."""
+        found = []
+        for root, folders, files in os.walk(self.path, followlinks=False):
+            folders[:] = [name for name in folders if name not in IGNORED]
+            for name in files:
+                path = Path(root, name)
+                information = path.lstat()
+                if stat.S_ISREG(information.st_mode) and name not in IGNORED:
+                    found.append(Member(path.relative_to(self.path).as_posix(), information.st_size))
+        return sorted(found, key=lambda member: member.name)
+
+    def read(self, name: str) -> bytes:
+        """The content of one file."""
+        try:
+            return (self.path / name).read_bytes()
+        except OSError as error:
+            raise InputError("cannot read", where=self.path / name, got=error.strerror) from error
+
+
+class Zip:
+    """A zip, its listing checked when it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise InputError(
+                "damaged or truncated zip", where=path, got=str(error), hint="remove it and fetch it again"
+            ) from error
+        entries = [entry for entry in self._zip.infolist() if not entry.is_dir()]
+        for entry in entries:
+            if entry.flag_bits & 1:
+                raise InputError("encrypted member", where=path, got=repr(entry.filename))
+            if stat.S_ISLNK(entry.external_attr >> 16):
+                raise InputError("member is a link", where=path, got=repr(entry.filename))
+        # orig_filename: zipfile itself turns backslashes round and cuts at NUL on some systems.
+        check_names((entry.orig_filename for entry in entries), path)
+        _check_sizes(((entry.filename, entry.file_size, entry.compress_size) for entry in entries), path)
+        self._members = [
+            Member(entry.filename, entry.file_size) for entry in entries if not _is_ignored(entry.filename)
+        ]
+
+    def members(self) -> list[Member]:
+        """Every regular file, sorted by name."""
+        return sorted(self._members, key=lambda member: member.name)
+
+    def read(self, name: str) -> bytes:
+        """The content of one member, its CRC checked; never more than its declared size."""
+        try:
+            return self._zip.read(name)
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+            raise InputError("damaged member", where=self.path, got=f"{name!r}: {error}") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._zip.close()
+
+
+def _cache_folder(path: Path, cache: Path) -> Path:
+    """A folder of its own for each archive, known by place, size and time of change."""
+    information = path.stat()
+    key = f"{path.resolve()}/{information.st_size}/{information.st_mtime_ns}"
+    return cache / f"{path.name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+
+
+def _nested(container: Container, member: Member, cache: Path) -> Path:
+    """An archive inside a container, as a file of its own."""
+    if isinstance(container, Folder):
+        return container.path / member.name
+    folder = _cache_folder(container.path, cache)
+    target = folder / member.name
+    if not (target.is_file() and target.stat().st_size == member.size):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(target.name + ".partial")
+        _need_space(folder, member.size, container.path)
+        temporary.write_bytes(container.read(member.name))
+        temporary.replace(target)
+    return target
+
+
+def _unpacked(path: Path, kind: str, cache: Path) -> Path:
+    """The folder into which an archive has been unpacked, whole: it gets its name only then."""
+    final = _cache_folder(path, cache)
+    if final.is_dir():
+        return final
+    temporary = final.with_name(final.name + ".partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    if kind == "tar":
+        _unpack_tar(path, temporary)
+    else:
+        _unpack_by_tool(path, kind, temporary)
+    temporary.rename(final)
+    return final
+
+
+def _need_space(folder: Path, size: int, where: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise InputError("not enough disk space to unpack", where=where, expected=f"{size} bytes", got=f"{free} free")
+
+
+def _unpack_tar(path: Path, folder: Path) -> None:
+    """Check the listing of a tar, then unpack its regular files one by one."""
+    try:
+        with tarfile.open(path) as archive:
+            entries = [entry for entry in archive.getmembers() if not entry.isdir()]
+            for entry in entries:
+                if not entry.isreg():
+                    raise InputError("member is a link or a device", where=path, got=repr(entry.name))
+            check_names((entry.name.removeprefix("./") for entry in entries), path)
+            total = sum(entry.size for entry in entries)
+            if total > min(LARGEST_TOTAL_BYTES, LARGEST_RATIO * path.stat().st_size):
+                raise InputError("archive would unpack beyond reason", where=path, got=f"{total} bytes")
+            _need_space(folder, total, path)
+            for entry in entries:
+                content = archive.extractfile(entry)
+                assert content is not None, "a regular file has content"
+                _copy(content, folder / entry.name, entry.size)
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise InputError(
+            "damaged or truncated archive", where=path, got=str(error), hint="remove it and fetch it again"
+        ) from error
+
+
+def _copy(content: IO[bytes], target: Path, size: int) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as stream:
+        shutil.copyfileobj(content, stream, 1 << 20)
+    if target.stat().st_size != size:
+        raise EOFError(f"{target.name} ends early")
+
+
+def _unpack_by_tool(path: Path, kind: str, folder: Path) -> None:
+    """7z and rar, by whichever program is there; what came out is checked before it is used."""
+    there = [(found, name, arguments) for name, arguments in TOOLS[kind] if (found := shutil.which(name))]
+    if not there:
+        names = ", ".join(program for program, _ in TOOLS[kind])
+        raise InputError(
+            f"nothing here unpacks {kind} archives",
+            where=path,
+            expected=f"one of the programs {names}",
+            hint="install one (Debian and Ubuntu: apt install 7zip, or unrar, or libarchive-tools), or unpack it by "
+            "hand and name the folder with --archives",
+        )
+    executable, program, arguments = there[0]
+    _need_space(folder, path.stat().st_size, path)
+    done = subprocess.run(
+        [executable, *arguments, str(path.resolve())],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise InputError(
+            f"{program} could not unpack it", where=path, got=lines[-1] if lines else f"exit {done.returncode}"
+        )
+    _check_unpacked(path, folder)
+
+
+def _check_unpacked(path: Path, folder: Path) -> None:
+    names, total = [], 0
+    for item in _walk(folder):
+        information = item.lstat()
+        if not stat.S_ISREG(information.st_mode):
+            raise InputError("member is a link or a device", where=path, got=repr(item.relative_to(folder).as_posix()))
+        names.append(item.relative_to(folder).as_posix())
+        total += information.st_size
+    check_names(names, path)
+    if total > LARGEST_RATIO * path.stat().st_size:
+        raise InputError("archive unpacked beyond reason", where=path, got=f"{total} bytes")
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for root, folders, files in os.walk(folder, followlinks=False):
+        for name in [*files, *(name for name in folders if Path(root, name).is_symlink())]:
+            yield Path(root, name)

@@ -1,0 +1,213 @@
+"""Decoding: files to finished chips, in several processes, in one order.
+
+A job is a file; what comes of it is a list of chips or the reason why there is none. Jobs go out in chunks and results
+come back in the order of the jobs, whatever process was faster, so that the shards do not depend on their number. Only
+a few chunks are under way at a time: memory stays flat however many chips there are.
+
+This module is imported afresh by every worker, so it keeps away from slow imports.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from sarjepa.data import duplicates
+from sarjepa.data.archives import Container, open_container
+from sarjepa.data.manifest import ChipRule, Distribution
+from sarjepa.data.normalize import Normalisation, normalise, samples
+from sarjepa.data.readers import Reading, UnreadableError, read_image
+from sarjepa.data.simulator import SimulatedChip, simulate
+from sarjepa.data.slicing import centre_crop, is_empty, tiles
+from sarjepa.errors import InputError
+
+CHUNK = 64  # files a message: large enough that messages cost nothing, small enough to keep memory low
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file of one container, or one chip to be simulated."""
+
+    path: str  # its name inside the source
+    container: int = -1
+    member: str = ""
+    groups: dict[str, str | None] = field(default_factory=dict)
+    simulated: SimulatedChip | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every worker needs to know."""
+
+    containers: tuple[Path, ...] = ()
+    formats: tuple[str, ...] | None = None
+    distribution: Distribution | None = None
+    chips: ChipRule = field(default_factory=ChipRule)
+    normalisation: Normalisation = field(default_factory=Normalisation)
+    describe: bool = True
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A finished chip: image (H, W), its name, its columns, and what duplicates are found by."""
+
+    image: np.ndarray
+    path: str
+    columns: dict[str, str]
+    digest: bytes
+    descriptor: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What became of a job: chips, or a reason; `num_empty` tiles were left out."""
+
+    path: str
+    chips: tuple[Prepared, ...] = ()
+    reason: str | None = None
+    num_empty: int = 0
+
+
+class Decoder:
+    """Turns jobs into chips; one lives in each worker and keeps its archives open."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._open: dict[int, Container] = {}
+
+    def __call__(self, job: Job) -> Decoded:
+        """Decode one file, normalise it, cut it into chips."""
+        try:
+            reading, columns = self._read(job)
+        except UnreadableError as error:
+            return Decoded(job.path, reason=str(error))
+        image = normalise(reading.image, self.settings.normalisation)
+        pieces, num_empty = self._cut(image)
+        chips = tuple(self._prepare(piece, job.path, columns, corner, len(pieces)) for piece, corner in pieces)
+        if not chips:
+            return Decoded(job.path, reason="nothing but empty tiles", num_empty=num_empty)
+        return Decoded(job.path, chips, num_empty=num_empty)
+
+    def samples(self, job: Job) -> np.ndarray:
+        """Pixels of a file for a set's statistics; none of a file that cannot be read."""
+        try:
+            return samples(self._read(job)[0].image)
+        except UnreadableError:
+            return np.zeros(0, np.float32)
+
+    def _read(self, job: Job) -> tuple[Reading, dict[str, str]]:
+        if job.simulated is not None:
+            image, header = simulate(job.simulated)
+            return Reading(image), {"class": job.simulated.class_name, "split": job.simulated.split, **header}
+        if job.container not in self._open:
+            self._open[job.container] = open_container(self.settings.containers[job.container])
+        try:
+            data = self._open[job.container].read(job.member)
+        except InputError as error:
+            raise UnreadableError(f"{error.what}: {error.got}") from error
+        reading = read_image(data, self.settings.formats)
+        distribution = self.settings.distribution
+        described = distribution.describe(job.groups, reading.header) if distribution else {}
+        return reading, described or {key: text for key, text in job.groups.items() if text is not None}
+
+    def _cut(self, image: np.ndarray) -> tuple[list[tuple[np.ndarray, tuple[int, int]]], int]:
+        """The pieces of an image with their top left corners, and how many empty tiles were left out."""
+        rule = self.settings.chips
+        if rule.size is None or max(image.shape) <= rule.size:
+            return [(image, (0, 0))], 0
+        if rule.rule == "centre-crop":
+            return [centre_crop(image, rule.size)], 0
+        size = rule.size
+        corners = tiles((image.shape[0], image.shape[1]), size, rule.overlap)
+        pieces = [(image[row : row + size, column : column + size], (row, column)) for row, column in corners]
+        kept = [(piece, corner) for piece, corner in pieces if not is_empty(piece)]
+        return kept, len(pieces) - len(kept)
+
+    def _prepare(
+        self, image: np.ndarray, path: str, columns: dict[str, str], corner: tuple[int, int], num_pieces: int
+    ) -> Prepared:
+        if num_pieces > 1:
+            path = f"{path}@{corner[0]},{corner[1]}"
+            columns = {**columns, "row": str(corner[0]), "column": str(corner[1])}
+        image = np.ascontiguousarray(image)
+        described = duplicates.descriptor(image) if self.settings.describe else None
+        return Prepared(image, path, columns, duplicates.digest(image), described)
+
+
+_decoder: Decoder | None = None
+
+
+def _start(settings: Settings) -> None:
+    global _decoder
+    _decoder = Decoder(settings)
+
+
+def _decode_chunk(jobs: list[Job]) -> list[Decoded]:
+    assert _decoder is not None, "the pool's initializer has run"
+    return [_decoder(job) for job in jobs]
+
+
+def _sample_chunk(jobs: list[Job]) -> list[np.ndarray]:
+    assert _decoder is not None, "the pool's initializer has run"
+    return [_decoder.samples(job) for job in jobs]
+
+
+def decode(jobs: Sequence[Job], settings: Settings, workers: int = 0) -> Iterator[Decoded]:
+    """Decode every job, in order.
+
+    Args:
+        jobs: the files.
+        settings: how.
+        workers: processes; 0 for one a core, 1 for none beside this one.
+    """
+    yield from _run(jobs, settings, workers, _decode_chunk)
+
+
+def sample(jobs: Sequence[Job], settings: Settings, workers: int = 0) -> Iterator[np.ndarray]:
+    """Pixels of every file, for a set's statistics, in order."""
+    yield from _run(jobs, settings, workers, _sample_chunk)
+
+
+def _run(
+    jobs: Sequence[Job], settings: Settings, workers: int, work: Callable[[list[Job]], list[Outcome]]
+) -> Iterator[Outcome]:
+    workers = workers or len(os.sched_getaffinity(0))
+    chunks = _chunks(jobs)
+    if workers == 1 or len(jobs) <= CHUNK:
+        _start(settings)
+        for chunk in chunks:
+            yield from work(chunk)
+        return
+    # Spawned, not forked: a fork in the middle of another thread's work (a progress bar's) inherits its locks.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(settings,)) as pool:
+        under_way: deque[Future[list[Outcome]]] = deque(
+            pool.submit(work, chunk) for chunk in islice(chunks, 3 * workers)
+        )
+        try:
+            while under_way:
+                yield from under_way.popleft().result()
+                under_way.extend(pool.submit(work, chunk) for chunk in islice(chunks, 1))
+        except BrokenProcessPool as error:
+            raise InputError("a decoding process was killed", hint="is memory short? try --workers 1") from error
+        finally:
+            for future in under_way:
+                future.cancel()
+
+
+def _chunks(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    for start in range(0, len(jobs), CHUNK):
+        yield list(jobs[start : start + CHUNK])

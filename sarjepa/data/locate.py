@@ -1,0 +1,109 @@
+"""Locating: which of a data set's files are at hand, and what is missing.
+
+A set may be passed on in several forms (official archives behind a log-in, a mirror without one). The first form whose
+files are all at hand is taken; failing that, the first that a script can fetch. A file counts as at hand when it, or a
+folder into which it was unpacked, is in one of the folders that the user named, or one level below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sarjepa.data.manifest import Distribution, Manifest, RemoteFile
+from sarjepa.errors import InputError
+
+_SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar", ".zip", ".7z", ".rar")
+
+
+@dataclass(frozen=True)
+class Located:
+    """A distribution, the paths of the files at hand, and the files that are not."""
+
+    distribution: Distribution
+    paths: tuple[Path, ...]
+    missing: tuple[RemoteFile, ...]
+
+
+def stem_of(name: str) -> str:
+    """An archive's name without its suffix: the folder that it unpacks to."""
+    for suffix in _SUFFIXES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def check_folders(archives: Iterable[str | Path]) -> list[Path]:
+    """The folders a user named, with ~ resolved.
+
+    Raises:
+        InputError: one does not exist.
+    """
+    folders = [Path(folder).expanduser() for folder in archives]
+    for folder in folders:
+        if not folder.exists():
+            raise InputError("no such folder", where=folder, hint="check --archives")
+    return folders
+
+
+def find_file(file: RemoteFile, folders: Iterable[Path]) -> Path | None:
+    """The place of a file, or of the folder it was unpacked to; None where it is in none of the folders."""
+    for folder in folders:
+        for name in (file.name, *file.aka):
+            for candidate in (name, stem_of(name)):
+                if folder.name == candidate:
+                    return folder
+                places = (folder / candidate, *sorted(folder.glob(f"*/{_literal(candidate)}")))
+                if found := next((place for place in places if place.exists()), None):
+                    return found
+    return None
+
+
+def _literal(name: str) -> str:
+    """A name in which glob sees no wildcard."""
+    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
+
+
+def locate(manifest: Manifest, folders: Sequence[Path]) -> Located:
+    """Choose the form of a set that is to be built.
+
+    Args:
+        manifest: the set.
+        folders: where to look, in order.
+
+    Raises:
+        InputError: no form is at hand or could be fetched; says what was looked for, where, and how to get it.
+    """
+    found = [_look(distribution, folders) for distribution in manifest.distributions]
+    for located in found:
+        if located.paths and not any(not file.optional for file in located.missing):
+            return located
+    for located in found:
+        if all(file.fetchable or file.optional for file in located.missing):
+            return located
+    raise InputError(
+        f"files of {manifest.title} not found",
+        where=manifest.name,
+        expected=" or ".join(_names(distribution) for distribution in manifest.distributions),
+        got=f"none of them in {', '.join(map(str, folders)) or 'any folder (no --archives given)'}",
+        hint=_how_to_get(found) + ", then name their folder with --archives",
+    )
+
+
+def _look(distribution: Distribution, folders: Sequence[Path]) -> Located:
+    places = [(file, find_file(file, folders)) for file in distribution.files]
+    return Located(
+        distribution,
+        tuple(dict.fromkeys(place for _, place in places if place is not None)),
+        tuple(file for file, place in places if place is None),
+    )
+
+
+def _names(distribution: Distribution) -> str:
+    return ", ".join(file.name for file in distribution.files if not file.optional)
+
+
+def _how_to_get(found: Sequence[Located]) -> str:
+    missing = [file for file in found[0].missing if not file.optional]
+    return "; ".join(dict.fromkeys(file.place or f"fetch {file.addresses[0]}" for file in missing)).rstrip(".")

@@ -1,0 +1,120 @@
+"""Magnitude normalisation: from what a sensor or an archive stores to magnitude in [0, 1], recorded with the data.
+
+Radar amplitude spans some four orders of magnitude, screens and networks do not. What was done to it must travel with
+the chips, so the settings used are stored in index.json. The methods, for magnitude x:
+
+    as-stored      x itself, 8-bit stays 8-bit: what public mirrors already scaled
+    linear         x / reference
+    decibel        (20 log10 x - floor_db) / (ceiling_db - floor_db), decibels relative to the reference
+    quarter-power  sqrt(x / reference): magnitude to the 1/2 is intensity to the 1/4
+    log1p          log(1 + gain x / reference) / log(1 + gain)
+    percentile     (x - p_low) / (p_high - p_low), percentiles `low` and `high`
+
+each clipped to [0, 1]. `per: chip` takes the reference (the maximum) or the percentiles from each chip: the contrast is
+always good and the absolute level is lost. `per: set` takes them once, over the whole set, and keeps levels comparable.
+
+Precision stays native: uint8 and uint16 are stored as such (values times 255 or 65535), floats as float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0}
+SAMPLES_A_CHIP = 4096  # pixels of each chip that a set's percentiles are taken from
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """A method and its numbers; `low_value` and `high_value` are what a set was measured to have."""
+
+    method: str = "as-stored"
+    per: str = "chip"
+    low: float = 1.0  # percentile
+    high: float = 99.8  # percentile
+    floor_db: float = -60.0
+    ceiling_db: float = 0.0
+    gain: float = 100.0
+    reference: float | None = None
+    low_value: float | None = None
+    high_value: float | None = None
+
+    @property
+    def needs_measuring(self) -> bool:
+        """Whether a pass over the whole set must come first."""
+        if self.per != "set" or self.method == "as-stored":
+            return False
+        return self.low_value is None if self.method == "percentile" else self.reference is None
+
+    def describe(self, dtype: np.dtype | str) -> dict[str, Any]:
+        """As index.json keeps it: the numbers that this method used, the stored type and its scale."""
+        used = {
+            "linear": ("reference",),
+            "decibel": ("reference", "floor_db", "ceiling_db"),
+            "quarter-power": ("reference",),
+            "log1p": ("reference", "gain"),
+            "percentile": ("low", "high", "low_value", "high_value"),
+        }.get(self.method, ())
+        values = asdict(self)
+        kept = {key: values[key] for key in used if values[key] is not None}
+        per = {"per": self.per} if used else {}
+        return {"method": self.method, **per, **kept, "dtype": str(dtype), "scale": FULL_SCALE[str(dtype)]}
+
+
+def normalise(image: np.ndarray, settings: Normalisation) -> np.ndarray:
+    """Map one chip.
+
+    Args:
+        image: (H, W) magnitude, uint8, uint16 or float32.
+        settings: the method; a set's numbers already measured.
+
+    Returns:
+        (H, W) of the same type; divided by the type's full scale it is in [0, 1].
+    """
+    full_scale = FULL_SCALE[image.dtype.name]
+    if settings.method == "as-stored":
+        return image if image.dtype.kind == "u" else np.clip(image, 0, 1)
+    mapped = np.clip(_map(image.astype(np.float32), settings), 0, 1)
+    return np.rint(mapped * full_scale).astype(image.dtype) if image.dtype.kind == "u" else mapped.astype(np.float32)
+
+
+def _map(values: np.ndarray, settings: Normalisation) -> np.ndarray:
+    if settings.method == "percentile":
+        low, high = settings.low_value, settings.high_value
+        if low is None or high is None:
+            low, high = np.percentile(values, [settings.low, settings.high])
+        return (values - low) / max(float(high) - float(low), 1e-12)
+    reference = settings.reference if settings.reference is not None else float(values.max(initial=0))
+    relative = values / max(reference, 1e-12)
+    if settings.method == "linear":
+        return relative
+    if settings.method == "quarter-power":
+        return np.sqrt(relative)
+    if settings.method == "log1p":
+        return np.log1p(settings.gain * relative) / np.log1p(settings.gain)
+    assert settings.method == "decibel", settings.method
+    decibel = 20 * np.log10(np.maximum(relative, 1e-12))
+    return (decibel - settings.floor_db) / (settings.ceiling_db - settings.floor_db)
+
+
+def samples(image: np.ndarray) -> np.ndarray:
+    """Pixels of a chip for a set's statistics: evenly spaced ones and its maximum, the same on every run."""
+    flat = image.ravel()
+    return np.append(flat[:: max(1, len(flat) // SAMPLES_A_CHIP)], flat.max(initial=0)).astype(np.float32)
+
+
+def measured(settings: Normalisation, pixels: Iterable[np.ndarray]) -> Normalisation:
+    """The settings with the set's own numbers, from the samples of all its chips.
+
+    The reference is the 99.9th percentile and not the maximum, so that one bright reflector does not darken a set.
+    """
+    collected = list(pixels)
+    pooled = np.concatenate(collected) if collected else np.ones(1, np.float32)
+    if settings.method == "percentile":
+        low, high = np.percentile(pooled, [settings.low, settings.high])
+        return replace(settings, low_value=float(low), high_value=float(high))
+    return replace(settings, reference=float(np.percentile(pooled, 99.9)))
