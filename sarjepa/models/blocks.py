@@ -28,7 +28,7 @@ class Attention(nn.Module):
         self.rpe_k = ContextualBias(width // num_heads) if relative else None
 
     def weights_and_values(
-        self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor
+        self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The softmax (B, H, N, N), whose rows sum to one, and the values (B, H, N, D / H)."""
         batch, num_tokens, width = tokens_BND.shape
@@ -36,10 +36,11 @@ class Attention(nn.Module):
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
         if self.rpe_k is not None:
+            assert buckets_NN is not None, "relative position needs to know which patches these are"
             logits = logits + self.rpe_k(query, buckets_NN)
         return logits.softmax(dim=-1).to(value.dtype), value
 
-    def forward(self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor) -> torch.Tensor:
+    def forward(self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor | None) -> torch.Tensor:
         """Attended tokens, (B, N, D)."""
         weights, value = self.weights_and_values(tokens_BND, buckets_NN)
         return self.proj((weights @ value).transpose(1, 2).flatten(2))
@@ -55,7 +56,7 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = Mlp(width, int(width * mlp_ratio))
 
-    def forward(self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor) -> torch.Tensor:
+    def forward(self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor | None) -> torch.Tensor:
         """Tokens in, tokens out, (B, N, D)."""
         tokens_BND = tokens_BND + self.attn(self.norm1(tokens_BND), buckets_NN)
         return tokens_BND + self.mlp(self.norm2(tokens_BND))

@@ -1,9 +1,12 @@
 """The encoder: a ViT on single-channel magnitude.
 
-A chip in [0, 1] is cut into patches, a class token is put in front, and pre-norm blocks follow. With relative position
-(the default, as the released SAR-JEPA weights) nothing ties the weights to a grid: they serve a window of patches in
-pre-training and any whole chip afterwards. With `relative=False` fixed sine-cosine positions are added to the patches
-instead (MAE, I-JEPA).
+A chip in [0, 1] is cut into patches, a class token is put in front, and pre-norm blocks follow. Where a patch is, the
+encoder learns in one of three ways:
+
+    relative   a bias on every pair's logit (the default, as the released SAR-JEPA weights). Nothing ties the weights to
+               a grid: they serve a window of patches in pre-training and any whole chip afterwards.
+    sincos     fixed sine-cosine positions added to the patches (MAE, I-JEPA), computed for any grid.
+    learned    a table added to the patches (ViTs trained on photographs), interpolated to any grid.
 
 Parameter names are those of the released state dict, so that reading one is a matter of leaving keys out.
 
@@ -13,11 +16,13 @@ Shapes: B chips, N patches of the grid in row-major order, D width, H heads.
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import asdict, dataclass
 
 import torch
 from timm.layers import PatchEmbed
 from torch import nn
+from torch.nn import functional
 
 from sarjepa.errors import InputError, nearest
 from sarjepa.models.blocks import Block, initialise
@@ -36,7 +41,12 @@ class EncoderShape:
     num_heads: int
     patch_size: int
     image_size: int = 224
-    relative: bool = True
+    positions: str = "relative"
+
+    @property
+    def grid_side(self) -> int:
+        """Patches along a side of the image it was pre-trained at."""
+        return self.image_size // self.patch_size
 
 
 # width, depth, heads, patch. ViT-tiny to -huge as in the literature; the first two are small enough for two cores.
@@ -52,7 +62,7 @@ SIZES: dict[str, tuple[int, int, int, int]] = {
 
 
 def encoder_shape(
-    model: str, image_size: int = 224, patch_size: int | None = None, relative: bool = True
+    model: str, image_size: int = 224, patch_size: int | None = None, positions: str = "relative"
 ) -> EncoderShape:
     """The shape of a named model.
 
@@ -70,7 +80,7 @@ def encoder_shape(
             expected=f"a multiple of {patch}",
             got=image_size,
         )
-    return EncoderShape(width, depth, num_heads, patch, image_size, relative)
+    return EncoderShape(width, depth, num_heads, patch, image_size, positions)
 
 
 @functools.lru_cache(maxsize=32)
@@ -91,6 +101,16 @@ def sincos_positions(rows: int, columns: int, width: int) -> torch.Tensor:
     return torch.cat([encode(column_N), encode(row_N)], dim=1).float()
 
 
+def interpolate_positions(table_1ND: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """A table learned on a square grid, resampled bicubically to another grid: (1, rows * columns, D)."""
+    side = math.isqrt(table_1ND.shape[1])
+    if (rows, columns) == (side, side):
+        return table_1ND
+    table_1DHW = table_1ND.transpose(1, 2).unflatten(2, (side, side))
+    resized = functional.interpolate(table_1DHW, (rows, columns), mode="bicubic", antialias=True, align_corners=False)
+    return resized.flatten(2).transpose(1, 2)
+
+
 class Encoder(nn.Module):
     """See the module's text. `describe` is what its checkpoint said of it (model, method, sources)."""
 
@@ -102,7 +122,10 @@ class Encoder(nn.Module):
             img_size=None, patch_size=shape.patch_size, in_chans=1, embed_dim=shape.width, strict_img_size=False
         )
         self.cls_token = nn.Parameter(torch.zeros(1, 1, shape.width))
-        self.blocks = nn.ModuleList(Block(shape.width, shape.num_heads, shape.relative) for _ in range(shape.depth))
+        if shape.positions == "learned":
+            self.pos_embed = nn.Parameter(torch.zeros(1, shape.grid_side**2, shape.width))
+        relative = shape.positions == "relative"
+        self.blocks = nn.ModuleList(Block(shape.width, shape.num_heads, relative) for _ in range(shape.depth))
         self.norm = nn.LayerNorm(shape.width, eps=1e-6)
         self.apply(initialise)
         projection = self.patch_embed.proj.weight
@@ -146,15 +169,22 @@ class Encoder(nn.Module):
         return image_B1HW.shape[2] // patch, image_B1HW.shape[3] // patch
 
     def embed(self, image_B1HW: torch.Tensor) -> torch.Tensor:
-        """Patch tokens (B, N, D), with their sine-cosine positions where the encoder is not relative."""
+        """Patch tokens (B, N, D), with their positions where those are added."""
         rows, columns = self.grid(image_B1HW)
         patches_BND = self.patch_embed(image_B1HW)
-        if not self.shape.relative:
+        if self.shape.positions == "sincos":
             patches_BND = patches_BND + sincos_positions(rows, columns, self.width).to(patches_BND)
+        elif self.shape.positions == "learned":
+            patches_BND = patches_BND + interpolate_positions(self.pos_embed, rows, columns).to(patches_BND.dtype)
         return patches_BND
 
-    def encode(self, patches_BND: torch.Tensor, buckets_NN: torch.Tensor) -> torch.Tensor:
-        """Put the class token in front, run the blocks and the final norm: (B, 1 + N, D)."""
+    def encode(self, patches_BND: torch.Tensor, buckets_NN: torch.Tensor | None = None) -> torch.Tensor:
+        """Put the class token in front, run the blocks and the final norm: (B, 1 + N, D).
+
+        Args:
+            patches_BND: some or all patches of a grid, as `embed` gives them.
+            buckets_NN: of these patches and the class token, where positions are relative.
+        """
         tokens = torch.cat([self.cls_token.to(patches_BND.dtype).expand(len(patches_BND), -1, -1), patches_BND], dim=1)
         for block in self.blocks:
             tokens = block(tokens, buckets_NN)

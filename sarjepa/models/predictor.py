@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from sarjepa.models.blocks import Block, initialise
+from sarjepa.models.encoder import sincos_positions
 
 
 class Predictor(nn.Module):
@@ -42,7 +43,47 @@ class Predictor(nn.Module):
 
     def forward(self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor) -> torch.Tensor:
         """Predictions of every token, (B, N, num_outputs)."""
-        tokens = self.embed(tokens_BND)
+        return self.decode(self.embed(tokens_BND), buckets_NN)
+
+    def decode(self, tokens: torch.Tensor, buckets_NN: torch.Tensor | None = None) -> torch.Tensor:
+        """Blocks, norm and last layer, on tokens of the predictor's own width."""
         for block in self.blocks:
             tokens = block(tokens, buckets_NN)
         return self.head(self.norm(tokens))
+
+
+class QueryPredictor(nn.Module):
+    """Predicts patches that the encoder has not seen at all, asked for by their place.
+
+    The encoder's tokens and one mask token a query, each with the sine-cosine position of its patch, run through a
+    `Predictor` without relative position; what comes out at the queries is the prediction (MAE's decoder, I-JEPA's
+    predictor).
+
+    Args:
+        encoder_width, num_outputs, width, depth, num_heads: as of `Predictor`; depth from 1 up, as the last layer alone
+            cannot look at the context.
+    """
+
+    def __init__(self, encoder_width: int, num_outputs: int, *, width: int, depth: int, num_heads: int) -> None:
+        super().__init__()
+        assert depth > 0, "a query must be able to look at the context"
+        self.body = Predictor(encoder_width, num_outputs, width=width, depth=depth, num_heads=num_heads, relative=False)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
+        nn.init.normal_(self.mask_token, std=0.02)
+
+    def forward(
+        self, tokens_BnD: torch.Tensor, context_Bn: torch.Tensor, query_Bm: torch.Tensor, grid: tuple[int, int]
+    ) -> torch.Tensor:
+        """Predictions of the queries, (B, m, num_outputs).
+
+        Args:
+            tokens_BnD: (B, 1 + n, D) from the encoder, class token first.
+            context_Bn: places on the grid of the tokens after the class token.
+            query_Bm: places to predict.
+            grid: rows and columns.
+        """
+        tokens = self.body.embed(tokens_BnD)
+        position_ND = sincos_positions(*grid, tokens.shape[-1]).to(tokens)
+        queries = self.mask_token.to(tokens.dtype) + position_ND[query_Bm]
+        context = tokens[:, 1:] + position_ND[context_Bn]
+        return self.body.decode(torch.cat([tokens[:, :1], context, queries], dim=1))[:, -query_Bm.shape[1] :]

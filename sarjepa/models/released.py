@@ -134,4 +134,4 @@ def _shape(state: Weights, path: Path) -> EncoderShape:
         )
     num_heads = width // table.shape[1] if table is not None else known_heads[width]
     grid = round((state["pos_embed"].shape[1] - 1) ** 0.5) if "pos_embed" in state else 14
-    return EncoderShape(width, depth, num_heads, patch, grid * patch, relative=table is not None)
+    return EncoderShape(width, depth, num_heads, patch, grid * patch, "relative" if table is not None else "learned")

@@ -28,6 +28,7 @@ def test_every_key_of_a_released_file_has_its_place(shared: Path) -> None:
     assert num_placed == len(content["model"])
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=64))
 def test_no_bytes_raise_anything_but_an_input_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
