@@ -1,0 +1,96 @@
+"""Features: one pass, poolings by definition, a cache that cannot be stale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sarjepa.evaluation.features import Pixels, cached, content_key, extract
+
+
+class Corner(nn.Module):
+    """A stub encoder: a patch's token is its mean and its position; the class token is the image's mean."""
+
+    width, patch_size = 3, 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_seen = 0
+
+    def forward_features(self, image: torch.Tensor) -> torch.Tensor:
+        self.num_seen += len(image)
+        patches = nn.functional.avg_pool2d(image, 8)[:, 0]
+        rows, columns = patches.shape[1:]
+        row, column = torch.meshgrid(torch.arange(rows).float(), torch.arange(columns).float(), indexing="ij")
+        tokens = torch.stack([patches, row.expand_as(patches), column.expand_as(patches)], dim=-1).flatten(1, 2)
+        return torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1)
+
+
+def images(num: int = 10) -> torch.Tensor:
+    return torch.rand(num, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+def test_every_image_is_seen_once_and_the_batch_size_does_not_matter() -> None:
+    image, encoder = images(), Corner()
+    whole = extract(encoder, lambda index: image[index], 10, batch_size=10)
+    assert encoder.num_seen == 10
+    parts = extract(Corner(), lambda index: image[index], 10, batch_size=3)
+    for pool in ("cls", "mean", "grid2", "grid4"):
+        assert np.allclose(whole[pool], parts[pool], atol=1e-6) and whole[pool].dtype == np.float32
+
+
+def test_poolings_are_what_they_are_called() -> None:
+    image = images()
+    features = extract(Corner(), lambda index: image[index], 10)
+    assert {pool: feature.shape[1] for pool, feature in features.items()} == {
+        "cls": 3, "mean": 3, "grid2": 12, "grid4": 48
+    }  # fmt: skip
+    assert np.allclose(features["mean"][:, 0], image.mean(dim=(1, 2, 3)), atol=1e-5)
+    quarters = nn.functional.avg_pool2d(image, 32).flatten(1)
+    assert np.allclose(features["grid2"].reshape(10, 4, 3)[:, :, 0], quarters, atol=1e-5)
+    assert features["grid2"][0].reshape(4, 3)[:, 1:].tolist() == [[1.5, 1.5], [1.5, 5.5], [5.5, 1.5], [5.5, 5.5]]
+
+
+def test_pixels_are_average_pooled_to_sixteen_by_sixteen() -> None:
+    image = images()
+    features = extract(Pixels(), lambda index: image[index], 10)
+    assert list(features) == ["cls"]
+    assert np.allclose(features["cls"], nn.functional.avg_pool2d(image, 4).flatten(1), atol=1e-6)
+
+
+def test_what_is_on_disk_is_not_computed_again(tmp_path: Path) -> None:
+    calls = []
+
+    def compute() -> dict[str, np.ndarray]:
+        calls.append(1)
+        return {"cls": np.ones((2, 3), np.float32), "mean": np.zeros((2, 3), np.float32)}
+
+    parts = {"weights": "w", "data": ["d"]}
+    assert cached(tmp_path, parts, "cls", compute).tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert cached(tmp_path, parts, "mean", compute).sum() == 0, "the other poolings came with it"
+    assert len(calls) == 1
+    cached(tmp_path, {**parts, "weights": "other"}, "cls", compute)
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"weights": "x"}, {"data": "x"}, {"transform": {"crop": 64}}, {"precision": "bf16"}]
+)
+def test_anything_that_decides_the_numbers_changes_the_key(change: dict) -> None:
+    parts = {"weights": "w", "data": "d", "transform": {"crop": 128}, "precision": "fp32"}
+    assert content_key({**parts, **change}) != content_key(parts)
+    assert content_key(dict(reversed(parts.items()))) == content_key(parts)
+
+
+def test_an_interrupted_pass_leaves_nothing_behind(tmp_path: Path) -> None:
+    def interrupted() -> dict[str, np.ndarray]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cached(tmp_path, {"a": 1}, "cls", interrupted)
+    assert cached(tmp_path, {"a": 1}, "cls", lambda: {"cls": np.zeros((1, 1), np.float32)}).shape == (1, 1)
+    assert [path.name for path in tmp_path.iterdir()] == [content_key({"a": 1})]

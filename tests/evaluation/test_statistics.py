@@ -1,0 +1,57 @@
+"""Intervals hold what they promise."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from sarjepa.evaluation.statistics import bootstrap_interval, compare, summarise
+
+
+def test_spread_is_the_sample_standard_deviation_with_a_t_interval() -> None:
+    summary = summarise([60.0, 62.0, 64.0])
+    assert (summary.num, summary.mean, summary.std) == (3, 62.0, 2.0)
+    half = 4.302653 * 2 / math.sqrt(3)  # Student's t, 2 degrees of freedom, two-sided 95%
+    assert summary.ci95 == pytest.approx((62 - half, 62 + half), abs=1e-5)
+
+
+def test_one_run_has_no_spread() -> None:
+    summary = summarise([60.0])
+    assert math.isnan(summary.std) and math.isnan(summary.ci95[0])
+
+
+def test_the_interval_covers_the_truth_nineteen_times_in_twenty() -> None:
+    generator = np.random.default_rng(0)
+    covered = 0
+    for _ in range(2000):
+        low, high = summarise(generator.normal(50, 3, size=10).tolist()).ci95
+        covered += low < 50 < high
+    assert 0.935 < covered / 2000 < 0.965
+
+
+def test_the_bootstrap_of_hits_is_as_wide_as_the_binomial() -> None:
+    hits = np.repeat([100.0, 0.0], [700, 300])
+    low, high = bootstrap_interval(hits)
+    half = 196 * math.sqrt(0.7 * 0.3 / 1000)
+    assert (low, high) == pytest.approx((70 - half, 70 + half), abs=0.4)
+    assert bootstrap_interval(hits) == (low, high), "the same numbers give the same interval"
+
+
+def test_all_hits_leave_no_doubt_for_the_bootstrap() -> None:
+    assert bootstrap_interval(np.full(50, 100.0)) == (100.0, 100.0)
+
+
+def test_pairs_show_a_difference_that_the_spread_over_draws_hides() -> None:
+    generator = np.random.default_rng(1)
+    base = generator.normal(60, 5, size=10)
+    better = base + 1 + generator.normal(0, 0.2, size=10)
+    found = compare(better.tolist(), base.tolist())
+    assert found.difference == pytest.approx(1, abs=0.2) and found.ci95[0] > 0 and found.p_value < 0.01
+    assert summarise(better.tolist()).ci95[0] < summarise(base.tolist()).ci95[1], "side by side they overlap"
+
+
+def test_equal_checkpoints_do_not_differ() -> None:
+    found = compare([60.0, 61.0], [60.0, 61.0])
+    assert (found.difference, found.p_value) == (0, 1)

@@ -1,0 +1,35 @@
+"""Pictures: there, not blank, and the same bytes for the same numbers."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sarjepa.reports import figures
+
+
+def shots_plot() -> bytes:
+    lines = [figures.Line("a", ((10, 30, 28, 32), (20, 40, 38, 42))), figures.Line("paper", ((10, 67, 67, 67),), True)]
+    return figures.accuracy_against_shots({"mstar": lines, "saracd": lines[:1]}, {"mstar": 10, "saracd": 20})
+
+
+PICTURES = {
+    "shots": shots_plot,
+    "confusion": lambda: figures.confusion(np.eye(10, dtype=int) * 30, [f"class {i}" for i in range(10)], "title"),
+    "distance": lambda: figures.attention_distance({"run": np.random.default_rng(0).random((4, 3)) * 50}),
+    "maps": lambda: figures.map_grid(
+        [np.random.default_rng(0).random((64, 64))] * 2, [np.random.default_rng(1).random((3, 8, 8))] * 2,
+        ["head 1", "head 2", "head 3"], ["T72", "D7"], "heading", [0.3, None],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_same_numbers_same_bytes_and_something_to_see(name: str) -> None:
+    first, second = PICTURES[name](), PICTURES[name]()
+    assert first == second
+    pixels = np.asarray(Image.open(io.BytesIO(first)).convert("L"))
+    assert min(pixels.shape) > 200 and len(np.unique(pixels)) > 20

@@ -1,0 +1,56 @@
+"""One table in four dresses."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from sarjepa.reports.tables import Table, escape_latex
+
+TABLE = Table(
+    "Accuracy (%)",
+    ("checkpoint", "mstar 10"),
+    (("runs/a_b", "62.1 ± 1.3"), ("x|y", "-")),
+    "5% & more",
+)
+
+
+def test_markdown_is_a_pipe_table_with_numbers_to_the_right() -> None:
+    lines = TABLE.markdown().splitlines()
+    assert lines[0] == "**Accuracy (%)**"
+    assert lines[2].split("|")[1].strip() == "checkpoint" and lines[3].endswith(":|") is False
+    assert lines[3].rstrip(" |").endswith("-:")
+    assert "x\\|y" in lines[5] and lines[-1] == "5% & more"
+    assert len({len(line) for line in lines[2:6]}) == 1, "padded to columns"
+
+
+def test_csv_reads_back() -> None:
+    rows = list(csv.reader(io.StringIO(TABLE.csv())))
+    assert rows == [list(TABLE.columns), *map(list, TABLE.rows)]
+
+
+def test_latex_is_booktabs_and_escaped() -> None:
+    text = TABLE.latex()
+    for word in (r"\toprule", r"\midrule", r"\bottomrule", r"runs/a\_b", r"62.1 $\pm$ 1.3", r"5\% \& more"):
+        assert word in text
+    assert r"\begin{tabular}{lr}" in text and "|l" not in text
+
+
+ESCAPES = {"a_b": r"a\_b", "{": r"\{", "\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
+
+
+@pytest.mark.parametrize(("raw", "escaped"), ESCAPES.items())
+def test_every_special_character_is_printed_literally(raw: str, escaped: str) -> None:
+    assert escape_latex(raw) == escaped
+
+
+def test_plain_text_aligns_its_columns() -> None:
+    lines = TABLE.text().splitlines()
+    assert lines[1].index("mstar 10") + len("mstar 10") == len(lines[3])
+
+
+def test_a_row_of_the_wrong_length_is_our_fault() -> None:
+    with pytest.raises(AssertionError):
+        Table("t", ("a", "b"), (("1",),))
