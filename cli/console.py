@@ -13,7 +13,6 @@ from rich.progress import (
     MofNCompleteColumn,
     ProgressColumn,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
@@ -44,13 +43,8 @@ class RichProgress(Progress):
         amount: list[ProgressColumn] = (
             [DownloadColumn(), TransferSpeedColumn()] if unit == "B" else [MofNCompleteColumn()]
         )
-        columns = [
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            *amount,
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        ]
+        # The widths leave room for the status on a terminal of 80 columns.
+        columns = [TextColumn("{task.description}"), BarColumn(bar_width=12), *amount, TimeRemainingColumn()]
         with Bars(*columns, TextColumn("{task.fields[status]}"), console=err, transient=err.is_terminal) as bars:
             yield _BarTask(bars, bars.add_task(description, total=total, status=""))
 

@@ -247,7 +247,7 @@ class _Run:
                         "wait": round(record.wait_seconds, 4),
                     }
                 )
-                bar.advance(1, f"epoch {epoch + 1}/{config.epochs}  loss {record.loss:.4f}  {speed:.0f} images/s")
+                bar.advance(1, f"loss {record.loss:.4f} {speed:.0f} images/s")
                 late = config.max_hours is not None and time.monotonic() - began > config.max_hours * 3600
                 ending = bool(ranks.gather_max(float(bool(stop.reason) or late), self.device))
                 if ending or record.step % (config.save_every * self.epoch_steps) == 0 or record.step == last:
