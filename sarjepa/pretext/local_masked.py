@@ -21,7 +21,8 @@ from sarjepa.models.predictor import Predictor
 from sarjepa.models.relative_position import bucket_ids
 from sarjepa.pretext.masking import ImageKeys, LocalWindows, local_windows
 from sarjepa.pretext.method import MASKED, UNSEEN, VISIBLE, Method, Preview
-from sarjepa.pretext.targets import Target, unpatchify
+from sarjepa.pretext.preview import patch_preview
+from sarjepa.pretext.targets import Target
 
 
 class LocalMasked(Method):
@@ -100,12 +101,4 @@ class LocalMasked(Method):
         ):
             state_BN[image, patch_n] = torch.where(masked_n, MASKED, VISIBLE)
             canvas[image, patch_n] = torch.where(masked_n[:, None], values, float("nan"))
-        channels = len(self.target.channel_names)
-        target = self.target(image_B1HW, rows, columns).cpu()
-        return Preview(
-            image_B1HW.cpu(),
-            state_BN,
-            unpatchify(target, rows, columns, channels),
-            unpatchify(canvas, rows, columns, channels),
-            self.target.channel_names,
-        )
+        return patch_preview(image_B1HW, self.target, (rows, columns), state_BN, canvas)

@@ -3,7 +3,8 @@
 Masks are drawn for each image from (seed, epoch, image index), never for a batch: a result then does not depend on the
 batch size, and no window is paired with the wrong image.
 
-Shapes: B images, W windows an image, S = B * W sequences (image-major), n patches a window, N patches a grid.
+Shapes: B images, W windows an image, S = B * W sequences (image-major), n patches a window, N patches a grid; n visible
+and m masked patches of a grid, T target blocks.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ class ImageKeys:
     seed: int
     epoch: int
     indices: np.ndarray
+
+
+def take(tokens_BND: torch.Tensor, place_Bn: torch.Tensor) -> torch.Tensor:
+    """The tokens at some places of each image, (B, n, D)."""
+    return tokens_BND.gather(1, place_Bn[:, :, None].expand(-1, -1, tokens_BND.shape[2]))
 
 
 @dataclass(frozen=True)
@@ -85,3 +91,112 @@ def local_windows(
         masked_Sn=torch.from_numpy(masked),
         side=side,
     )
+
+
+@dataclass(frozen=True)
+class GlobalMask:
+    """A split of the whole grid.
+
+    Attributes:
+        visible_Bn, masked_Bm: places on the grid, int64; together every place once.
+    """
+
+    visible_Bn: torch.Tensor
+    masked_Bm: torch.Tensor
+
+    def to(self, device: torch.device) -> GlobalMask:
+        """The same on a device."""
+        return GlobalMask(self.visible_Bn.to(device), self.masked_Bm.to(device))
+
+
+def global_mask(keys: ImageKeys, rows: int, columns: int, *, mask_ratio: float = 0.75) -> GlobalMask:
+    """A random share of the grid (MAE, He et al. 2022): int(mask_ratio * N) patches are masked, 147 of 196.
+
+    Raises:
+        InputError: nothing or everything would be masked.
+    """
+    num_patches = rows * columns
+    num_masked = int(mask_ratio * num_patches)
+    if not 0 < num_masked < num_patches:
+        raise InputError(
+            "nothing or everything would be masked", where="mask-ratio", got=f"{num_masked} of {num_patches} patches"
+        )
+    draws = uniforms(keys.seed, "global-mask", keys.epoch, keys.indices, num_patches)
+    order = torch.from_numpy(draws.argsort(axis=1, kind="stable"))
+    return GlobalMask(visible_Bn=order[:, num_masked:], masked_Bm=order[:, :num_masked])
+
+
+@dataclass(frozen=True)
+class TargetBlocks:
+    """Blocks to predict, and what is seen of the rest.
+
+    Attributes:
+        context_Bn: places on the grid, int64, none of them in a target.
+        target_BTm: places of each block, row by row.
+    """
+
+    context_Bn: torch.Tensor
+    target_BTm: torch.Tensor
+
+    def to(self, device: torch.device) -> TargetBlocks:
+        """The same on a device."""
+        return TargetBlocks(self.context_Bn.to(device), self.target_BTm.to(device))
+
+
+_TARGET_SCALE, _TARGET_RATIO, _CONTEXT_SCALE = (0.15, 0.2), (0.75, 1.5), (0.85, 1.0)
+# Share of the grid that is kept of every context, so that contexts are of one length. What four blocks leave of the
+# context block is 46% of the grid on average and less than 30% in one draw of twenty, which is then drawn again.
+_CONTEXT_SHARE = 0.3
+_BLOCK_ATTEMPTS = 8
+
+
+def target_blocks(keys: ImageKeys, rows: int, columns: int, *, num_targets: int = 4) -> TargetBlocks:
+    """Multi-block masks (I-JEPA, Assran et al. 2023): target blocks, cut out of a large context block.
+
+    Blocks cover 0.15 to 0.2 of the grid with height / width 0.75 to 1.5, the context block 0.85 to 1.0. Their sizes
+    belong to the epoch, so that the images of a batch agree in shape; where they lie belongs to the image. I-JEPA
+    shortens a batch's contexts to the shortest of them; here each keeps a random 30% of the grid, whatever its batch.
+
+    Raises:
+        InputError: the grid is too small for blocks.
+    """
+    if min(rows, columns) < 4:
+        raise InputError("the grid is too small for target blocks", expected="at least 4 x 4", got=(rows, columns))
+    num_patches, batch = rows * columns, len(keys.indices)
+    (area, shape, context_area), *_ = uniforms(keys.seed, "block-sizes", keys.epoch, np.zeros(1), 3)
+    low, high = np.log(_TARGET_RATIO)
+    block = _block_size(_between(_TARGET_SCALE, area) * num_patches, np.exp(low + (high - low) * shape), rows, columns)
+    context = _block_size(_between(_CONTEXT_SCALE, context_area) * num_patches, 1.0, rows, columns)
+
+    num_draws = _BLOCK_ATTEMPTS * (num_targets + 1) * 2 + num_patches
+    draws = uniforms(keys.seed, "target-blocks", keys.epoch, keys.indices, num_draws)
+    corner = draws[:, :-num_patches].reshape(batch, _BLOCK_ATTEMPTS, num_targets + 1, 2)
+    corner[:, -1, 1:] = corner[:, -1, 1:2]  # last resort: all targets in one place leave context enough
+    target_BATm = _places(corner[:, :, 1:], block, rows, columns)
+    free_BAN = np.zeros((batch, _BLOCK_ATTEMPTS, num_patches), dtype=bool)
+    np.put_along_axis(free_BAN, _places(corner[:, :, 0], context, rows, columns), True, axis=2)
+    np.put_along_axis(free_BAN, target_BATm.reshape(batch, _BLOCK_ATTEMPTS, -1), False, axis=2)
+
+    num_context = int(_CONTEXT_SHARE * num_patches)
+    chosen = (free_BAN.sum(axis=2) >= num_context).argmax(axis=1)
+    image = np.arange(batch)
+    order = np.where(free_BAN[image, chosen], draws[:, -num_patches:], np.inf).argsort(axis=1, kind="stable")
+    return TargetBlocks(torch.from_numpy(order[:, :num_context]), torch.from_numpy(target_BATm[image, chosen]))
+
+
+def _between(bounds: tuple[float, float], share: float) -> float:
+    return bounds[0] + (bounds[1] - bounds[0]) * share
+
+
+def _block_size(area: float, ratio: float, rows: int, columns: int) -> tuple[int, int]:
+    """Height and width of a block, in patches, no larger than the grid."""
+    return min(rows, round((area * ratio) ** 0.5)), min(columns, round((area / ratio) ** 0.5))
+
+
+def _places(corner: np.ndarray, block: tuple[int, int], rows: int, columns: int) -> np.ndarray:
+    """Places on the grid of blocks whose corner is drawn: (..., 2) uniform numbers to (..., height * width)."""
+    height, width = block
+    top = (corner[..., :1] * (rows - height + 1)).astype(np.int64)
+    left = (corner[..., 1:] * (columns - width + 1)).astype(np.int64)
+    inside = (np.arange(height)[:, None] * columns + np.arange(width)).reshape(-1)
+    return top * columns + left + inside

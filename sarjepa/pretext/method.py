@@ -46,6 +46,10 @@ class Method(nn.Module, abc.ABC):
     def forward(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
         """The loss of a batch of augmented chips; every draw comes from `keys`."""
 
+    def start_from(self, encoder: Encoder) -> None:
+        """Begin with the weights of `encoder`, which is of the same shape."""
+        self.encoder.load_state_dict(encoder.state_dict())
+
     def after_step(self, share_done: float) -> None:
         """Called after every optimiser step with the share of the run that is done; teachers move here."""
 

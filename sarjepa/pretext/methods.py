@@ -1,24 +1,31 @@
 """The family, by name: which encoder, mask, target and predictor make which published method.
 
-Every method is a composition of parts that exist once; what a name stands for is read off `METHODS` below.
+Every method is a composition of parts that exist once; what a name stands for is read off `METHODS` below. The mask is
+the method's own, while any target can be put in place of the method's: i-jepa and latent-gradient then show it to their
+teacher.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from sarjepa.errors import InputError, nearest
 from sarjepa.models.encoder import Encoder, encoder_shape
-from sarjepa.models.predictor import Predictor
+from sarjepa.models.predictor import Predictor, QueryPredictor
+from sarjepa.pretext.global_masked import GlobalMasked, as_it_is
+from sarjepa.pretext.latent_blocks import Distance, LatentBlocks, smooth_l1_to_normalised, squared
 from sarjepa.pretext.local_masked import LocalMasked
 from sarjepa.pretext.method import Method
-from sarjepa.pretext.targets import build_target
+from sarjepa.pretext.pgca import PatchGradient
+from sarjepa.pretext.speckle import add_speckle
+from sarjepa.pretext.targets import Target, build_target
 
 
 @dataclass(frozen=True)
 class MethodSettings:
-    """What can be chosen within a method; `target` and `mask_ratio` are None for the method's own."""
+    """What can be chosen within a method; None stands for the method's own."""
 
     model: str = "vit-base"
     image_size: int = 224
@@ -28,42 +35,96 @@ class MethodSettings:
     mask_ratio: float | None = None
     num_windows: int = 4
     window_size: int = 7
-    predictor_width: int = 512
-    predictor_depth: int = 8
-    predictor_heads: int = 16
+    predictor_width: int | None = None
+    predictor_depth: int | None = None
+    predictor_heads: int | None = None
 
 
-def _encoder(settings: MethodSettings, relative: bool) -> Encoder:
-    return Encoder(encoder_shape(settings.model, settings.image_size, settings.patch_size, relative))
+# Width, depth and heads of the predictor: of SAR-JEPA and MAE, and of I-JEPA.
+_RECONSTRUCTING, _LATENT = (512, 8, 16), (384, 12, 12)
 
 
-def _local(default_target: str, predictor_depth: int | None = None) -> Callable[[MethodSettings], Method]:
-    def build(settings: MethodSettings) -> Method:
-        encoder = _encoder(settings, relative=True)
-        target = build_target(settings.target or default_target, settings.radii)
-        predictor = Predictor(
-            encoder.width,
-            target.values_per_patch(encoder.patch_size),
-            width=settings.predictor_width,
-            depth=settings.predictor_depth if predictor_depth is None else predictor_depth,
-            num_heads=settings.predictor_heads,
+def _encoder(settings: MethodSettings, positions: str) -> Encoder:
+    return Encoder(encoder_shape(settings.model, settings.image_size, settings.patch_size, positions))
+
+
+def _target(settings: MethodSettings, default: str, patch_size: int) -> Target:
+    target = build_target(settings.target or default, settings.radii)
+    if patch_size % target.cell:
+        raise InputError(
+            "the target's cells do not fit into a patch",
+            where=f"target {target.name}",
+            expected=f"a patch size that is a multiple of {target.cell}",
+            got=patch_size,
         )
-        return LocalMasked(
-            encoder,
-            predictor,
-            target,
-            num_windows=settings.num_windows,
-            window_size=settings.window_size,
-            mask_ratio=settings.mask_ratio or 0.8,
-        )
+    return target
 
-    return build
+
+def _query_predictor(
+    settings: MethodSettings, encoder: Encoder, num_outputs: int, own: tuple[int, int, int]
+) -> QueryPredictor:
+    return QueryPredictor(
+        encoder.width,
+        num_outputs,
+        width=settings.predictor_width or own[0],
+        depth=settings.predictor_depth or own[1],
+        num_heads=settings.predictor_heads or own[2],
+    )
+
+
+def _local(settings: MethodSettings, default_target: str, own_depth: int | None = None) -> Method:
+    encoder = _encoder(settings, "relative")
+    target = _target(settings, default_target, encoder.patch_size)
+    width, depth, num_heads = _RECONSTRUCTING
+    predictor = Predictor(
+        encoder.width,
+        target.values_per_patch(encoder.patch_size),
+        width=settings.predictor_width or width,
+        depth=own_depth if own_depth is not None else settings.predictor_depth or depth,
+        num_heads=settings.predictor_heads or num_heads,
+    )
+    return LocalMasked(
+        encoder,
+        predictor,
+        target,
+        num_windows=settings.num_windows,
+        window_size=settings.window_size,
+        mask_ratio=settings.mask_ratio or 0.8,
+    )
+
+
+def _global(settings: MethodSettings, default_target: str, corrupt: Callable = as_it_is) -> Method:
+    encoder = _encoder(settings, "sincos")
+    target = _target(settings, default_target, encoder.patch_size)
+    num_outputs = target.values_per_patch(encoder.patch_size)
+    predictor = _query_predictor(settings, encoder, num_outputs, _RECONSTRUCTING)
+    return GlobalMasked(encoder, predictor, target, mask_ratio=settings.mask_ratio or 0.75, corrupt=corrupt)
+
+
+def _latent(settings: MethodSettings, default_domain: str, distance: Distance) -> Method:
+    encoder = _encoder(settings, "sincos")
+    domain = _target(settings, default_domain, encoder.patch_size)
+    predictor = _query_predictor(settings, encoder, encoder.width, _LATENT)
+    return LatentBlocks(encoder, predictor, domain, distance)
+
+
+def _unmasked(settings: MethodSettings, default_target: str) -> Method:
+    encoder = _encoder(settings, "relative")
+    target = _target(settings, default_target, encoder.patch_size)
+    predictor = Predictor(encoder.width, target.values_per_patch(encoder.patch_size), depth=0)
+    return PatchGradient(encoder, predictor, target)
 
 
 METHODS: dict[str, Callable[[MethodSettings], Method]] = {
-    "sar-jepa": _local("ratio"),
-    "lomar-sar": _local("pixel"),
-    "lomar": _local("pixel", predictor_depth=0),
+    "sar-jepa": partial(_local, default_target="ratio"),
+    "lomar-sar": partial(_local, default_target="pixel"),
+    "lomar": partial(_local, default_target="pixel", own_depth=0),
+    "mae": partial(_global, default_target="pixel"),
+    "fg-mae": partial(_global, default_target="hog"),
+    "sarmae": partial(_global, default_target="pixel", corrupt=add_speckle),
+    "i-jepa": partial(_latent, default_domain="pixel", distance=smooth_l1_to_normalised),
+    "latent-gradient": partial(_latent, default_domain="ratio", distance=squared),
+    "pgca": partial(_unmasked, default_target="ratio"),
 }
 
 

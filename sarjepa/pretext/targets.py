@@ -53,11 +53,14 @@ class Target:
         """How many numbers describe one patch."""
         return len(self.channel_names) * (patch_size // self.cell) ** 2
 
-    @torch.no_grad()
+    def image(self, image_B1HW: torch.Tensor) -> torch.Tensor:
+        """The features as they lie in the image, float32 whatever the surroundings compute in, without gradient."""
+        with torch.autocast(image_B1HW.device.type, enabled=False):
+            return self.features(image_B1HW.detach().float())
+
     def __call__(self, image_B1HW: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
         """The target of every patch, (B, rows * columns, values_per_patch), without gradient."""
-        with torch.autocast(image_B1HW.device.type, enabled=False):
-            return patchify(self.features(image_B1HW.float()), rows, columns)
+        return patchify(self.image(image_B1HW), rows, columns)
 
 
 def _ratio(kernel: str) -> Callable[[tuple[int, ...]], Target]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sarjepa.errors import InputError
-from sarjepa.pretext.masking import ImageKeys, local_windows
+from sarjepa.pretext.masking import ImageKeys, global_mask, local_windows, target_blocks
 
 
 def keys(*indices: int, seed: int = 0, epoch: int = 0) -> ImageKeys:
@@ -47,3 +47,52 @@ def test_a_window_that_does_not_fit_and_an_empty_mask_are_input_errors() -> None
         local_windows(keys(0), 6, 14)
     with pytest.raises(InputError, match="nothing or everything"):
         local_windows(keys(0), 14, 14, side=2, mask_ratio=0.2)
+
+
+def test_a_global_mask_holds_every_patch_once() -> None:
+    mask = global_mask(keys(*range(50)), 14, 14)
+    assert mask.masked_Bm.shape == (50, 147)
+    both = torch.cat([mask.visible_Bn, mask.masked_Bm], dim=1).sort(dim=1).values
+    assert (both == torch.arange(196)).all()
+
+
+def test_every_patch_of_the_grid_is_masked_equally_often() -> None:
+    mask = global_mask(keys(*range(2000)), 6, 6)
+    share = torch.bincount(mask.masked_Bm.flatten(), minlength=36) / 2000
+    assert (share - 0.75).abs().max() < 0.05  # five standard errors
+
+
+def test_a_global_mask_of_nothing_is_an_input_error() -> None:
+    with pytest.raises(InputError, match="nothing or everything"):
+        global_mask(keys(0), 4, 4, mask_ratio=0.05)
+
+
+@pytest.mark.parametrize("grid", [(4, 4), (8, 8), (14, 14), (14, 9)])
+def test_the_context_holds_no_target_and_blocks_are_rectangles(grid: tuple[int, int]) -> None:
+    rows, columns = grid
+    for epoch in range(10):
+        blocks = target_blocks(keys(*range(60), epoch=epoch), rows, columns)
+        assert blocks.context_Bn.shape == (60, int(0.3 * rows * columns))
+        for context, targets in zip(blocks.context_Bn.tolist(), blocks.target_BTm, strict=True):
+            assert len(set(context)) == len(context) and not set(context) & set(targets.flatten().tolist())
+            for target in targets:
+                height, width = (len((target // columns).unique()), len((target % columns).unique()))
+                assert height * width == len(target.unique()) == len(target)
+                assert target.max() < rows * columns
+
+
+def test_blocks_are_of_the_published_size() -> None:
+    shares = [target_blocks(keys(0, epoch=e), 14, 14).target_BTm.shape[2] / 196 for e in range(200)]
+    assert min(shares) == 5 * 5 / 196 and max(shares) == 6 * 7 / 196  # 0.15 and 0.2, sides rounded to whole patches
+
+
+def test_global_masks_and_blocks_do_not_depend_on_the_batch() -> None:
+    for draw in (global_mask, target_blocks):
+        whole, parts = draw(keys(*range(8)), 14, 14), [draw(keys(i, i + 1), 14, 14) for i in (0, 2, 4, 6)]
+        for name in whole.__dataclass_fields__:
+            torch.testing.assert_close(getattr(whole, name), torch.cat([getattr(part, name) for part in parts]))
+
+
+def test_a_grid_too_small_for_blocks_is_an_input_error() -> None:
+    with pytest.raises(InputError, match="4 x 4"):
+        target_blocks(keys(0), 3, 8)

@@ -1,0 +1,85 @@
+"""Predicting a masked share of the whole grid from the rest: mae, fg-mae and sarmae.
+
+Three quarters of a chip's patches are masked at random and the encoder sees only the others, which makes a step four
+times cheaper; a predictor that knows where the masked patches lie says what they hold. Random patches leave a visible
+neighbour nearly everywhere, so speckle aside the task can be solved by interpolation, and a pixel target asks for the
+speckle too: that is what `local_masked` and the ratio target change.
+
+    mae      target: pixels                          He et al., CVPR 2022
+    fg-mae   target: histograms of gradients (HOG)   Wang et al., IEEE TGRS 62, 2024 (arXiv 2310.18653)
+    sarmae   target: pixels of the clean chip, while half of the chips are shown with speckle added
+                                                     Liu et al., arXiv 2512.16635, 2025
+
+Here: positions are sine-cosine, pixels are predicted as they are (MAE's option to normalise each patch is left out: a
+patch's mean and spread are what tells target from clutter), and of SARMAE the part that needs no optical image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from sarjepa.models.encoder import Encoder
+from sarjepa.models.predictor import QueryPredictor
+from sarjepa.pretext.masking import GlobalMask, ImageKeys, global_mask, take
+from sarjepa.pretext.method import MASKED, VISIBLE, Method, Preview
+from sarjepa.pretext.preview import patch_preview, scattered
+from sarjepa.pretext.targets import Target
+
+
+def as_it_is(image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
+    """Show the encoder the chip itself."""
+    return image_B1HW
+
+
+class GlobalMasked(Method):
+    """Encoder, predictor and target around a random mask.
+
+    Args:
+        encoder: with positions that are added to the patches, as it never sees them all.
+        predictor: from the encoder's width to the target's values.
+        target: what a masked patch is predicted as, computed from the clean chip.
+        mask_ratio: share of the grid that is masked.
+        corrupt: what the encoder is shown in place of the chip, a function of chips and keys.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        predictor: QueryPredictor,
+        target: Target,
+        *,
+        mask_ratio: float = 0.75,
+        corrupt: Callable[[torch.Tensor, ImageKeys], torch.Tensor] = as_it_is,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.predictor, self.target = encoder, predictor, target
+        self.mask_ratio, self.corrupt = mask_ratio, corrupt
+
+    def draw(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> GlobalMask:
+        """The masks of a batch, on its device."""
+        return global_mask(keys, *self.encoder.grid(image_B1HW), mask_ratio=self.mask_ratio).to(image_B1HW.device)
+
+    def predict(self, shown_B1HW: torch.Tensor, mask: GlobalMask) -> torch.Tensor:
+        """Predictions of the masked patches, (B, m, values), from what the encoder is shown."""
+        tokens = self.encoder.encode(take(self.encoder.embed(shown_B1HW), mask.visible_Bn))
+        return self.predictor(tokens, mask.visible_Bn, mask.masked_Bm, self.encoder.grid(shown_B1HW))
+
+    def forward(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
+        """Squared error, mean over the values of the masked patches."""
+        mask = self.draw(image_B1HW, keys)
+        prediction = self.predict(self.corrupt(image_B1HW, keys), mask)
+        target = take(self.target(image_B1HW, *self.encoder.grid(image_B1HW)), mask.masked_Bm)
+        return (prediction.float() - target).square().mean()
+
+    @torch.no_grad()
+    def preview(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> Preview:
+        """The predictions at their places; the target is the clean chip's."""
+        mask, grid = self.draw(image_B1HW, keys), self.encoder.grid(image_B1HW)
+        num_patches = grid[0] * grid[1]
+        state_BN = torch.full((len(image_B1HW), num_patches), VISIBLE).scatter(1, mask.masked_Bm.cpu(), MASKED)
+        shown = self.corrupt(image_B1HW, keys)
+        canvas = scattered(self.predict(shown, mask), mask.masked_Bm, num_patches)
+        return replace(patch_preview(image_B1HW, self.target, grid, state_BN, canvas), image=shown.cpu())

@@ -1,0 +1,107 @@
+"""Predicting what a teacher makes of hidden blocks: i-jepa and latent-gradient.
+
+The encoder sees part of a chip; for each of four blocks it has not seen, a predictor says what a teacher's tokens are
+there. The teacher is a slow average of the encoder itself (teacher <- t teacher + (1 - t) encoder, t from 0.996 to 1)
+that sees the whole chip and gets no gradient: that asymmetry keeps both from agreeing on a constant.
+
+    i-jepa           the teacher sees the chip; its tokens are layer-normalised; smooth L1
+                     Assran et al., CVPR 2023
+    latent-gradient  the teacher sees the chip's gradient by ratio, so the gradient is a domain to look at and not the
+                     embedding itself; squared distance to its tokens as they are
+
+The teacher has the encoder's one input channel, so a target of several scales is shown to it as their mean. Here as in
+the rest of the family there is a class token; it runs along with the context and into the predictor.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional
+
+from sarjepa.errors import InputError
+from sarjepa.models.encoder import Encoder
+from sarjepa.models.predictor import QueryPredictor
+from sarjepa.pretext.masking import ImageKeys, TargetBlocks, take, target_blocks
+from sarjepa.pretext.method import Method
+from sarjepa.pretext.targets import Target
+
+_FIRST_MOMENTUM = 0.996
+
+Distance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def smooth_l1_to_normalised(prediction: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+    """I-JEPA's loss: smooth L1 to tokens that are normalised over their values."""
+    return functional.smooth_l1_loss(prediction, functional.layer_norm(embedding, embedding.shape[-1:]))
+
+
+def squared(prediction: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+    """Squared distance, mean over values, patches and blocks."""
+    return functional.mse_loss(prediction, embedding)
+
+
+class LatentBlocks(Method):
+    """Encoder, predictor and teacher around target blocks.
+
+    Args:
+        encoder: with positions that are added to the patches.
+        predictor: from the encoder's width to the encoder's width.
+        domain: the feature of the chip that the teacher looks at; `pixel` is the chip itself.
+        distance: between predicted and teacher's tokens, (..., D) each, float32.
+
+    Raises:
+        InputError: the domain is no image.
+    """
+
+    def __init__(self, encoder: Encoder, predictor: QueryPredictor, domain: Target, distance: Distance) -> None:
+        super().__init__()
+        if domain.cell != 1:
+            raise InputError(
+                "a teacher cannot look at this target",
+                where=f"target {domain.name}",
+                expected="an image: pixel, low-pass, ratio or ratio-gaussian",
+            )
+        self.encoder, self.predictor, self.domain, self.distance = encoder, predictor, domain, distance
+        self.teacher = copy.deepcopy(encoder).requires_grad_(False)
+
+    def start_from(self, encoder: Encoder) -> None:
+        """Encoder and teacher both begin as `encoder`."""
+        super().start_from(encoder)
+        self.teacher.load_state_dict(encoder.state_dict())
+
+    def draw(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> TargetBlocks:
+        """The blocks of a batch, on its device."""
+        return target_blocks(keys, *self.encoder.grid(image_B1HW)).to(image_B1HW.device)
+
+    def predict(self, image_B1HW: torch.Tensor, blocks: TargetBlocks) -> torch.Tensor:
+        """Predicted tokens of every block, (B, T, m, D); each block is predicted without knowing of the others."""
+        num_blocks = blocks.target_BTm.shape[1]
+        tokens = self.encoder.encode(take(self.encoder.embed(image_B1HW), blocks.context_Bn))
+        predicted = self.predictor(
+            tokens.repeat_interleave(num_blocks, dim=0),
+            blocks.context_Bn.repeat_interleave(num_blocks, dim=0),
+            blocks.target_BTm.flatten(0, 1),
+            self.encoder.grid(image_B1HW),
+        )
+        return predicted.unflatten(0, (-1, num_blocks))
+
+    @torch.no_grad()
+    def embeddings(self, image_B1HW: torch.Tensor, blocks: TargetBlocks) -> torch.Tensor:
+        """The teacher's tokens of every block, (B, T, m, D)."""
+        tokens = self.teacher(self.domain.image(image_B1HW).mean(dim=1, keepdim=True))[:, 1:]
+        return take(tokens, blocks.target_BTm.flatten(1)).unflatten(1, blocks.target_BTm.shape[1:])
+
+    def forward(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
+        """The distance between predicted and teacher's tokens."""
+        blocks = self.draw(image_B1HW, keys)
+        return self.distance(self.predict(image_B1HW, blocks).float(), self.embeddings(image_B1HW, blocks).float())
+
+    @torch.no_grad()
+    def after_step(self, share_done: float) -> None:
+        """Move the teacher towards the encoder, less and less as the run goes on."""
+        momentum = _FIRST_MOMENTUM + (1 - _FIRST_MOMENTUM) * min(1.0, share_done)
+        for slow, fast in zip(self.teacher.parameters(), self.encoder.parameters(), strict=True):
+            slow.lerp_(fast, 1 - momentum)

@@ -1,0 +1,49 @@
+"""Drawing every patch to its own gradient, with nothing hidden: pgca.
+
+The no-mask ablation of Li et al. (ISPRS J. 218, 2024): the encoder sees the whole chip, and one linear layer reads the
+target of a patch off that patch's output. The target is a fixed function of what the encoder sees, so all there is to
+learn is to compute it; what the other methods gain beyond this row, they gain from prediction.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from sarjepa.models.encoder import Encoder
+from sarjepa.models.predictor import Predictor
+from sarjepa.models.relative_position import bucket_ids
+from sarjepa.pretext.masking import ImageKeys
+from sarjepa.pretext.method import VISIBLE, Method, Preview
+from sarjepa.pretext.preview import patch_preview
+from sarjepa.pretext.targets import Target
+
+
+class PatchGradient(Method):
+    """Encoder, linear predictor and target, no mask.
+
+    Args:
+        encoder: sees the whole chip.
+        predictor: from the encoder's width to the target's values.
+        target: what every patch is drawn to.
+    """
+
+    def __init__(self, encoder: Encoder, predictor: Predictor, target: Target) -> None:
+        super().__init__()
+        self.encoder, self.predictor, self.target = encoder, predictor, target
+
+    def predict(self, image_B1HW: torch.Tensor) -> torch.Tensor:
+        """The target of every patch as the encoder's output has it, (B, N, values)."""
+        buckets_NN = bucket_ids(*self.encoder.grid(image_B1HW)).to(image_B1HW.device)
+        return self.predictor(self.encoder(image_B1HW), buckets_NN)[:, 1:]
+
+    def forward(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
+        """Squared error, mean over all values."""
+        target = self.target(image_B1HW, *self.encoder.grid(image_B1HW))
+        return (self.predict(image_B1HW).float() - target).square().mean()
+
+    @torch.no_grad()
+    def preview(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> Preview:
+        """Every patch is seen and predicted."""
+        grid = self.encoder.grid(image_B1HW)
+        state_BN = torch.full((len(image_B1HW), grid[0] * grid[1]), VISIBLE)
+        return patch_preview(image_B1HW, self.target, grid, state_BN, self.predict(image_B1HW))

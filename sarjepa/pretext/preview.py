@@ -1,0 +1,40 @@
+"""A method's targets and predictions as pictures."""
+
+from __future__ import annotations
+
+import torch
+
+from sarjepa.pretext.method import Preview
+from sarjepa.pretext.targets import Target, unpatchify
+
+
+def patch_preview(
+    image_B1HW: torch.Tensor,
+    target: Target,
+    grid: tuple[int, int],
+    state_BN: torch.Tensor,
+    prediction_BNV: torch.Tensor,
+) -> Preview:
+    """Put patches back into pictures.
+
+    Args:
+        image_B1HW: what the encoder was shown.
+        target: what was predicted.
+        grid: rows and columns.
+        state_BN: `UNSEEN`, `VISIBLE` or `MASKED`.
+        prediction_BNV: a patch's values in the target's order, NaN where nothing was predicted.
+    """
+    channels = len(target.channel_names)
+    return Preview(
+        image_B1HW.cpu(),
+        state_BN.cpu(),
+        unpatchify(target(image_B1HW, *grid).cpu(), *grid, channels),
+        unpatchify(prediction_BNV.float().cpu(), *grid, channels),
+        target.channel_names,
+    )
+
+
+def scattered(prediction_BmV: torch.Tensor, place_Bm: torch.Tensor, num_patches: int) -> torch.Tensor:
+    """Predictions of some places on a grid of NaN, (B, num_patches, V)."""
+    canvas = prediction_BmV.new_full((len(prediction_BmV), num_patches, prediction_BmV.shape[2]), float("nan"))
+    return canvas.scatter(1, place_Bm[:, :, None].expand_as(prediction_BmV), prediction_BmV)

@@ -1,0 +1,230 @@
+"""What holds for every method of the family: it learns, it does not cheat, it comes back, it ignores the batch."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from sarjepa.config import METHODS as NAMES
+from sarjepa.config import TARGETS as TARGET_NAMES
+from sarjepa.errors import InputError
+from sarjepa.models.encoder import Encoder
+from sarjepa.pretext.global_masked import GlobalMasked
+from sarjepa.pretext.latent_blocks import LatentBlocks
+from sarjepa.pretext.masking import ImageKeys
+from sarjepa.pretext.method import Method
+from sarjepa.pretext.methods import METHODS, MethodSettings, build_method
+from sarjepa.pretext.targets import TARGETS, patchify, unpatchify
+from sarjepa.training.optim import adamw
+
+SETTINGS = MethodSettings(
+    model="vit-demo",
+    image_size=48,
+    radii=(2, 4),
+    num_windows=2,
+    window_size=4,
+    predictor_width=48,
+    predictor_depth=1,
+    predictor_heads=2,
+)
+WITH_TEACHER = ("i-jepa", "latent-gradient")
+UNSEEING = [name for name in METHODS if name != "pgca"]
+
+
+def build(name: str, seed: int = 0, **changes: object) -> Method:
+    torch.manual_seed(seed)
+    return build_method(name, dataclasses.replace(SETTINGS, **changes))
+
+
+def chips(num: int = 8, side: int = 48) -> torch.Tensor:
+    """A bright vehicle and its shadow somewhere on speckled ground."""
+    random = np.random.default_rng(0)
+    image = np.full((num, 1, side, side), 0.15)
+    for scene, (row, column) in zip(image[:, 0], random.integers(4, side - 20, (num, 2)), strict=True):
+        scene[row : row + 8, column : column + 12] = 0.6
+        scene[row : row + 8, column + 12 : column + 18] = 0.02
+    speckle = np.sqrt(random.gamma(4, 1 / 4, image.shape))
+    return torch.from_numpy((image * speckle).clip(0, 1)).float()
+
+
+def keys(indices: range = range(8), epoch: int = 0) -> ImageKeys:
+    return ImageKeys(seed=0, epoch=epoch, indices=np.array(indices))
+
+
+def test_every_method_and_target_of_the_settings_can_be_built() -> None:
+    assert set(METHODS) == set(NAMES)
+    assert set(TARGETS) == set(TARGET_NAMES)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_loss_falls_on_a_few_chips(name: str) -> None:
+    method, image = build(name), chips()
+    optimizer = adamw(method, weight_decay=0.05)
+    optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = 2e-3
+    before = method(image, keys(epoch=100)).item()
+    for step in range(25):
+        optimizer.zero_grad()
+        method(image, keys(epoch=step)).backward()
+        optimizer.step()
+        method.after_step(step / 25)
+    assert method(image, keys(epoch=100)).item() < 0.8 * before
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_loss_of_a_batch_is_the_mean_over_its_parts(name: str) -> None:
+    """Every draw belongs to the image: eight chips at once, or two at a time."""
+    method, image = build(name), chips()
+    whole = method(image, keys())
+    parts = [method(image[start : start + 2], keys(range(start, start + 2))) for start in (0, 2, 4, 6)]
+    torch.testing.assert_close(whole, torch.stack(parts).mean(), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", UNSEEING)
+def test_seed_and_epoch_change_the_loss_and_nothing_else_does(name: str) -> None:
+    method, image = build(name), chips()
+    first = method(image, keys())
+    torch.manual_seed(99)
+    torch.testing.assert_close(method(image, keys()), first, atol=0, rtol=0)
+    assert method(image, keys(epoch=1)) != first
+    assert method(image, dataclasses.replace(keys(), seed=1)) != first
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_trainable_weight_gets_a_gradient(name: str) -> None:
+    """What is left out would stop distributed training, which waits for every gradient."""
+    method = build(name)
+    method(chips(), keys()).backward()
+    idle = [name for name, value in method.named_parameters() if value.requires_grad and value.grad is None]
+    assert idle == []
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_state_dict_brings_the_method_back(name: str) -> None:
+    method, other, image = build(name), build(name, seed=1), chips()
+    assert other(image, keys()) != method(image, keys())
+    other.load_state_dict(method.state_dict())
+    torch.testing.assert_close(other(image, keys()), method(image, keys()), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_encoder_can_be_cut_out_of_the_state_dict(name: str) -> None:
+    method = build(name)
+    prefix = "encoder."
+    weights = {key.removeprefix(prefix): value for key, value in method.state_dict().items() if key.startswith(prefix)}
+    encoder = Encoder(method.encoder.shape)
+    encoder.load_state_dict(weights)
+    torch.testing.assert_close(encoder(chips()), method.encoder(chips()))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_bf16_gives_nearly_the_loss_of_fp32(name: str) -> None:
+    method, image = build(name), chips()
+    exact = method(image, keys()).item()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = method(image, keys())
+    assert rounded.dtype == torch.float32
+    assert rounded.item() == pytest.approx(exact, rel=0.02)
+
+
+def redrawn(image: torch.Tensor, place_Bm: torch.Tensor, side: int = 6) -> torch.Tensor:
+    """The image with other content in some patches."""
+    patches = patchify(image, side, side).clone()
+    patches.scatter_(1, place_Bm[:, :, None].expand(-1, -1, patches.shape[2]), torch.rand(patches.shape))
+    return unpatchify(patches, side, side, 1)
+
+
+@pytest.mark.parametrize("name", ["mae", "fg-mae", "sarmae"])
+def test_globally_masked_content_cannot_reach_the_prediction(name: str) -> None:
+    method, image = build(name), chips()
+    assert isinstance(method, GlobalMasked)
+    mask = method.draw(image, keys())
+    before = method.predict(method.corrupt(image, keys()), mask)
+    hidden = method.predict(method.corrupt(redrawn(image, mask.masked_Bm), keys()), mask)
+    torch.testing.assert_close(hidden, before, atol=0, rtol=0)
+    seen = method.predict(method.corrupt(redrawn(image, mask.visible_Bn), keys()), mask)
+    assert (seen - before).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("name", WITH_TEACHER)
+def test_only_the_context_reaches_the_prediction_and_the_teacher_sees_all(name: str) -> None:
+    method, image = build(name), chips()
+    assert isinstance(method, LatentBlocks)
+    blocks = method.draw(image, keys())
+    outside = torch.ones(8, 36, dtype=torch.bool).scatter(1, blocks.context_Bn, False)
+    places = outside.nonzero()[:, 1].reshape(8, -1)
+    changed = redrawn(image, places)
+    torch.testing.assert_close(method.predict(changed, blocks), method.predict(image, blocks), atol=0, rtol=0)
+    assert (method.embeddings(changed, blocks) - method.embeddings(image, blocks)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", WITH_TEACHER)
+def test_the_teacher_gets_no_gradient_and_follows_the_encoder_slowly(name: str) -> None:
+    method = build(name)
+    assert isinstance(method, LatentBlocks)
+    start = {key: value.clone() for key, value in method.teacher.state_dict().items()}
+    optimizer = adamw(method, weight_decay=0.05)
+    optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = 1e-2
+    method(chips(), keys()).backward()
+    optimizer.step()
+    assert all(value.grad is None and not value.requires_grad for value in method.teacher.parameters())
+    torch.testing.assert_close(dict(method.teacher.state_dict()), start, atol=0, rtol=0)
+    method.after_step(0.0)
+    for key, value in method.teacher.state_dict().items():
+        torch.testing.assert_close(value, 0.996 * start[key] + 0.004 * method.encoder.state_dict()[key])
+    moved = {key: value.clone() for key, value in method.teacher.state_dict().items()}
+    method.after_step(1.0)
+    torch.testing.assert_close(dict(method.teacher.state_dict()), moved, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_starting_from_an_encoder_starts_the_teacher_too(name: str) -> None:
+    method, other = build(name), build(name, seed=1)
+    method.start_from(other.encoder)
+    for part in [method.encoder, method.teacher] if isinstance(method, LatentBlocks) else [method.encoder]:
+        torch.testing.assert_close(dict(part.state_dict()), dict(other.encoder.state_dict()))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", METHODS)
+def test_any_target_goes_with_any_method_or_is_refused_in_one_line(name: str, target: str) -> None:
+    if name in WITH_TEACHER and target in ("hog", "sar-hog"):
+        with pytest.raises(InputError, match="ratio-gaussian"):
+            build(name, target=target)
+        return
+    method = build(name, target=target)
+    loss = method(chips(4), keys(range(4)))
+    assert loss.isfinite() and loss > 0
+    assert loss != build(name, target="pixel" if target != "pixel" else "ratio")(chips(4), keys(range(4)))
+
+
+@pytest.mark.parametrize("target", ["pixel", "ratio"])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in WITH_TEACHER])
+def test_a_preview_shows_the_target_and_predictions_where_there_are_any(name: str, target: str) -> None:
+    preview = build(name, target=target).preview(chips(3), keys(range(3)))
+    assert preview is not None
+    num_channels = len(preview.channel_names)
+    assert preview.target.shape == preview.prediction.shape == (3, num_channels, 48, 48)
+    assert preview.state_BN.shape == (3, 36)
+    assert preview.target.isfinite().all() and preview.prediction.isfinite().any()
+
+
+def test_a_method_with_a_teacher_has_nothing_to_draw() -> None:
+    assert build("i-jepa").preview(chips(2), keys(range(2))) is None
+
+
+def test_the_predictor_is_the_methods_own_unless_chosen() -> None:
+    own = dataclasses.replace(SETTINGS, predictor_width=None, predictor_depth=None, predictor_heads=None)
+    assert len(build_method("i-jepa", own).predictor.body.blocks) == 12
+    assert build_method("i-jepa", own).predictor.mask_token.shape == (1, 1, 384)
+    assert len(build_method("mae", own).predictor.body.blocks) == 8
+    assert len(build_method("lomar", own).predictor.blocks) == 0
+
+
+def test_an_unknown_method_names_the_nearest_and_cells_must_fit_a_patch() -> None:
+    with pytest.raises(InputError, match="sar-jepa"):
+        build_method("sarjepa", SETTINGS)
+    with pytest.raises(InputError, match="multiple of 8"):
+        build("sar-jepa", target="hog", patch_size=6)
