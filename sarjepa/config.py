@@ -81,6 +81,7 @@ class BuildDatasetConfig(Common):
     workers: Annotated[int, "decoding processes; 0: one a core"] = 0
     chips_per_class: Annotated[int, "synthetic only: simulated chips a class and split"] = 120
     max_rejected: Annotated[float, "share of unreadable files above which the build stops"] = 0.01
+    near_duplicates: Annotated[bool, "group near-duplicate chips"] = True
     force: Annotated[bool, "build again over shards that are there"] = False
     dry_run: Annotated[bool, "say what would be fetched and what is missing, and stop"] = False
     verify: Annotated[bool, "re-read built shards against their checksums, and stop"] = False
@@ -128,6 +129,7 @@ class PretrainConfig(Common):
     lr: Annotated[float, "peak learning rate for a batch of 256; scaled by batch / 256"] = 1e-3
     weight_decay: Annotated[float, "AdamW weight decay, none on biases and norms"] = 0.05
     precision: Annotated[str, "bf16 (autocast) or fp32"] = "bf16"
+    accumulate: Annotated[int, "parts a batch is taken in, for a smaller memory"] = 1
     clip_grad: Annotated[float | None, "largest gradient norm; default: no clipping"] = None
     init: Annotated[str | None, "start from this checkpoint's encoder"] = None
     run_dir: Annotated[str | None, "folder of the run; default runs/METHOD-MODEL-SOURCES"] = None
@@ -158,6 +160,7 @@ class PretrainConfig(Common):
             "keep_every",
             "workers",
             "max_steps",
+            "accumulate",
         ):
             _within(self, key, 1)
         _within(self, "mask_ratio", 0.01, 0.99)

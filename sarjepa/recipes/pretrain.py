@@ -7,7 +7,6 @@ the seed, resuming needs nothing but weights, optimiser and step, and gives the 
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -31,6 +30,7 @@ from sarjepa.recipes.built import open_source
 from sarjepa.recipes.result import Result
 from sarjepa.reports.pretraining import draw_curves, draw_targets
 from sarjepa.training.checkpoint import load_last_checkpoint, save_checkpoint, write_atomically
+from sarjepa.training.log import StepLog
 from sarjepa.training.loop import StepRecord, fit, stop_on_signals
 from sarjepa.training.optim import adamw
 from sarjepa.training.runtime import Ranks, autocast, pick_device, process_group
@@ -85,17 +85,17 @@ class _Run:
     """One run: its folder, its parts, and what happens between steps."""
 
     def __init__(self, config: PretrainConfig, device: torch.device, ranks: Ranks, progress: Progress) -> None:
-        if config.batch_size % ranks.world_size:
-            raise InputError(
-                "the batch does not divide among the processes",
-                where="batch-size",
-                got=config.batch_size,
-                expected=f"a multiple of {ranks.world_size}",
-            )
         self.config, self.device, self.ranks = config, device, ranks
         self.progress = progress if ranks.is_first else Progress()
         self.pool = _open_pool(config)
         self.batch_size = min(config.batch_size, len(self.pool))
+        if self.batch_size % (ranks.world_size * config.accumulate):
+            raise InputError(
+                "the batch does not divide among processes and parts",
+                where="batch-size",
+                expected=f"a multiple of {ranks.world_size} processes x {config.accumulate} parts",
+                got=self.batch_size,
+            )
         self.epoch_steps = steps_per_epoch(len(self.pool), self.batch_size)
         self.num_steps = config.epochs * self.epoch_steps
         self.folder = Path(config.run_dir or f"runs/{config.method}-{config.model}-{'-'.join(config.sources)}")
@@ -103,7 +103,7 @@ class _Run:
         self.method = self._build_method().to(device)
         self.optimizer = adamw(self.method, config.weight_decay)
         self.step = 0
-        self.log: list[dict[str, float]] = []
+        self.log: StepLog | None = None  # of rank 0
 
     def _build_method(self) -> Method:
         method = build_method(self.config.method, _method_settings(self.config))
@@ -139,6 +139,7 @@ class _Run:
             # An export of an earlier stop would be taken for the run's present state.
             (self.folder / "encoder.safetensors").unlink(missing_ok=True)
             write_atomically(file, yaml.safe_dump(settings, sort_keys=False).encode())
+            self.log = StepLog(self.folder / "log.jsonl", self.step)
 
     def _check_settings(self, file: Path, settings: dict[str, object]) -> None:
         if not file.is_file():
@@ -159,10 +160,6 @@ class _Run:
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
-        log = self.folder / "log.jsonl"
-        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-        # Steps after the checkpoint are taken again; a last line cut off by a crash is one of them.
-        self.log = [record for record in map(_parse_line, lines) if record and record["step"] <= self.step]
 
     def _save(self) -> None:
         """Checkpoint, log and pictures of the present step."""
@@ -178,8 +175,6 @@ class _Run:
         epoch = self.step // self.epoch_steps
         keep = self.config.keep_every and self.step % self.epoch_steps == 0 and epoch % self.config.keep_every == 0
         save_checkpoint(self.folder, state, keep_as=f"checkpoint-{epoch:04d}.pt" if keep else None)
-        text = "".join(json.dumps(record) + "\n" for record in self.log)
-        write_atomically(self.folder / "log.jsonl", text.encode())
 
     def _describe(self) -> dict[str, Any]:
         return {
@@ -196,14 +191,16 @@ class _Run:
 
     # -- training -------------------------------------------------------------------------------------------------
 
-    def _load(self, step: int) -> tuple[torch.Tensor, ImageKeys]:
-        """The augmented batch of a step, on the device, and what its draws belong to."""
+    def _load(self, step: int) -> list[tuple[torch.Tensor, ImageKeys]]:
+        """The augmented batch of a step, on the device, in as many parts as gradients are accumulated over."""
+        ranks = self.ranks
         epoch, indices = batch_indices(
-            len(self.pool), self.batch_size, self.config.seed, step, self.ranks.rank, self.ranks.world_size
+            len(self.pool), self.batch_size, self.config.seed, step, ranks.rank, ranks.world_size
         )
-        return self._augmented(epoch, indices)
+        return [self._augmented(epoch, part) for part in np.array_split(indices, self.config.accumulate)]
 
     def _augmented(self, epoch: int, indices: np.ndarray) -> tuple[torch.Tensor, ImageKeys]:
+        """Chips as the method gets them, and what its draws belong to."""
         config = self.config
         images, scales = self.pool.images(indices)
         low, high = config.crop_scale
@@ -219,62 +216,70 @@ class _Run:
 
     def train(self) -> Result:
         """Take the steps that are left, save, export, draw."""
-        config, ranks = self.config, self.ranks
         self._open_folder()
-        first, last = self.step, min(self.num_steps, config.max_steps or self.num_steps)
-        module: torch.nn.Module = self.method
-        if ranks.world_size > 1:
-            module = DistributedDataParallel(self.method, [self.device] if self.device.type == "cuda" else None)
-        began = time.monotonic()
-        wait = 0.0
-        description = f"{config.method} on {len(self.pool)} chips"
-        with stop_on_signals() as stop, self.progress.task(description, last - first) as bar:
-
-            def after_step(record: StepRecord) -> bool:
-                nonlocal wait
-                wait += record.wait_seconds
-                self.step = record.step
-                self.method.after_step(record.step / self.num_steps)
-                speed = record.num_images / (record.seconds + record.wait_seconds)
-                epoch = (record.step - 1) // self.epoch_steps
-                self.log.append(
-                    {
-                        "step": record.step,
-                        "epoch": epoch,
-                        "loss": record.loss,
-                        "lr": record.lr,
-                        "images/s": round(speed, 2),
-                        "wait": round(record.wait_seconds, 4),
-                    }
-                )
-                bar.advance(1, f"loss {record.loss:.4f} {speed:.0f} images/s")
-                late = config.max_hours is not None and time.monotonic() - began > config.max_hours * 3600
-                ending = bool(ranks.gather_max(float(bool(stop.reason) or late), self.device))
-                if ending or record.step % (config.save_every * self.epoch_steps) == 0 or record.step == last:
-                    self._save()
-                return ending
-
-            fit(
-                module,
-                self.optimizer,
-                ahead(self._load, range(first, last), config.workers),
-                first_step=first,
-                lr_at=self._lr_at,
-                precision=config.precision,
-                device=self.device,
-                ranks=ranks,
-                clip_grad=config.clip_grad,
-                after_step=after_step,
-            )
-        if ranks.is_first:
+        self.first = self.step
+        self.last = min(self.num_steps, self.config.max_steps or self.num_steps)
+        self.began, self.waited = time.monotonic(), 0.0
+        description = f"{self.config.method} on {len(self.pool)} chips"
+        with stop_on_signals() as self.stop, self.progress.task(description, self.last - self.first) as self.bar:
+            try:
+                self._fit()
+            except InputError:
+                # The loss was no number; the weights are still those of the step before, and worth keeping.
+                self._save()
+                raise
+        if self.ranks.is_first:
             self._finish()
-        return Result(self._message(first, time.monotonic() - began, wait, stop.reason), self.folder)
+        return Result(self._message(), self.folder)
+
+    def _fit(self) -> None:
+        module: torch.nn.Module = self.method
+        if self.ranks.world_size > 1:
+            module = DistributedDataParallel(self.method, [self.device] if self.device.type == "cuda" else None)
+        fit(
+            module,
+            self.optimizer,
+            ahead(self._load, range(self.first, self.last), self.config.workers),
+            first_step=self.first,
+            lr_at=self._lr_at,
+            precision=self.config.precision,
+            device=self.device,
+            ranks=self.ranks,
+            clip_grad=self.config.clip_grad,
+            after_step=self._after_step,
+        )
+
+    def _after_step(self, record: StepRecord) -> bool:
+        """Move the teacher, log, show, save; True ends the training."""
+        self.step = record.step
+        self.waited += record.wait_seconds
+        self.method.after_step(record.step / self.num_steps)
+        speed = record.num_images / (record.seconds + record.wait_seconds)
+        if self.log is not None:
+            self.log.append(
+                {
+                    "step": record.step,
+                    "epoch": (record.step - 1) // self.epoch_steps,
+                    "loss": record.loss,
+                    "lr": record.lr,
+                    "images/s": round(speed, 2),
+                    "wait": round(record.wait_seconds, 4),
+                }
+            )
+        self.bar.advance(1, f"loss {record.loss:.4f} {speed:.0f} images/s")
+        hours = (time.monotonic() - self.began) / 3600
+        late = self.config.max_hours is not None and hours > self.config.max_hours
+        # Every rank ends at the same step, whichever of them got the signal.
+        ending = bool(self.ranks.gather_max(float(bool(self.stop.reason) or late), self.device))
+        if ending or record.step % (self.config.save_every * self.epoch_steps) == 0 or record.step == self.last:
+            self._save()
+        return ending
 
     def _finish(self) -> None:
         """Export the encoder and draw the run's pictures."""
         write_atomically(self.folder / "encoder.safetensors", encoder_bytes(self.method.encoder, self._describe()))
-        if self.log:
-            draw_curves(self.log, self.folder / "curves.png")
+        if self.log and self.log.records:
+            draw_curves(self.log.records, self.folder / "curves.png")
         chosen = np.linspace(0, len(self.pool) - 1, min(_NUM_PREVIEWS, len(self.pool))).astype(np.int64)
         image, keys = self._augmented(0, chosen)
         with autocast(self.config.precision, self.device):
@@ -290,21 +295,13 @@ class _Run:
                 self.folder / "targets.png",
             )
 
-    def _message(self, first: int, seconds: float, wait: float, reason: str) -> str:
-        taken = self.step - first
-        loss = f", loss {self.log[-1]['loss']:.4f}" if self.log else ""
+    def _message(self) -> str:
+        seconds = time.monotonic() - self.began
+        loss = f", loss {self.log.records[-1]['loss']:.4f}" if self.log and self.log.records else ""
         text = (
-            f"{self.folder}: {taken} steps in {seconds / 60:.1f} min, at step {self.step} of {self.num_steps}{loss}; "
-            f"waited for data {100 * wait / max(seconds, 1e-9):.1f}% of the time"
+            f"{self.folder}: {self.step - self.first} steps in {seconds / 60:.1f} min, at step {self.step} of "
+            f"{self.num_steps}{loss}; waited for data {100 * self.waited / max(seconds, 1e-9):.1f}% of the time"
         )
-        if reason:
-            text += f"\nstopped by {reason}; go on with --resume"
+        if self.stop.reason:
+            text += f"\nstopped by {self.stop.reason}; go on with --resume"
         return text
-
-
-def _parse_line(line: str) -> dict[str, float] | None:
-    """A line of log.jsonl, or None where a crash cut it off."""
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError:
-        return None

@@ -11,7 +11,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -66,7 +66,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
 def fit(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
-    batches: Iterable[tuple[Any, ...]],
+    batches: Iterable[Sequence[tuple[Any, ...]]],
     *,
     first_step: int,
     lr_at: Callable[[int], float],
@@ -79,9 +79,10 @@ def fit(
     """Train until the batches end or `after_step` says stop.
 
     Args:
-        module: called with a batch's items, returns a scalar loss.
+        module: called with a part's items, returns a scalar loss, a mean over images.
         optimizer: its rate is set from `lr_at`.
-        batches: tuples whose first item is a tensor with the batch in front.
+        batches: each a list of equal parts over which the gradient is accumulated; a part is what `module` is
+            called with, a tensor with the images in front first.
         first_step: number of steps done before.
         lr_at: rate of a step counted from 0.
         precision: "bf16" or "fp32".
@@ -93,23 +94,29 @@ def fit(
         InputError: the loss is not a number on some rank; nothing of that step is kept.
     """
     step, ready = first_step, time.perf_counter()
-    for batch in batches:
+    for parts in batches:
         began = time.perf_counter()
         lr = lr_at(step)
         for group in optimizer.param_groups:
             group["lr"] = lr
-        with autocast(precision, device):
-            loss = module(*batch)
-        # The NaN of one rank would leave the others waiting for its gradients: all learn of it first.
-        if ranks.gather_max(0.0 if math.isfinite(float(loss.detach())) else 1.0, device):
-            raise InputError(
-                "the loss is not a number",
-                where=f"step {step + 1}",
-                got=float(loss.detach()),
-                hint="go on from the last checkpoint with --resume and a lower --lr, or --precision fp32",
-            )
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss = 0.0
+        for part in parts:
+            # Ranks exchange gradients once a step, at the last part.
+            exchange = contextlib.nullcontext() if part is parts[-1] else _without_exchange(module)
+            with exchange:
+                with autocast(precision, device):
+                    part_loss = module(*part) / len(parts)
+                loss += float(part_loss.detach())
+                # The NaN of one rank would leave the others waiting for its gradients: all learn of it first.
+                if ranks.gather_max(0.0 if math.isfinite(loss) else 1.0, device):
+                    raise InputError(
+                        "the loss is not a number",
+                        where=f"step {step + 1}",
+                        got=loss,
+                        hint="go on from the last checkpoint with --resume and a lower --lr, or --precision fp32",
+                    )
+                part_loss.backward()
         if clip_grad is not None:
             nn.utils.clip_grad_norm_(module.parameters(), clip_grad)
         optimizer.step()
@@ -117,12 +124,17 @@ def fit(
         done = time.perf_counter()
         record = StepRecord(
             step,
-            ranks.mean(float(loss.detach()), device),
+            ranks.mean(loss, device),
             lr,
             done - began,
             began - ready,
-            len(batch[0]) * ranks.world_size,
+            sum(len(part[0]) for part in parts) * ranks.world_size,
         )
         if after_step(record):
             return
         ready = time.perf_counter()
+
+
+def _without_exchange(module: nn.Module) -> contextlib.AbstractContextManager:
+    """Keep a wrapped module's gradients on this rank for now."""
+    return module.no_sync() if hasattr(module, "no_sync") else contextlib.nullcontext()

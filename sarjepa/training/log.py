@@ -1,0 +1,44 @@
+"""log.jsonl: one line a step, written as it happens, cut back when a run goes on from an earlier step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from sarjepa.training.checkpoint import write_atomically
+
+Record = dict[str, float]
+
+
+class StepLog:
+    """The log of a run.
+
+    Args:
+        path: of the file; nothing is written before the first record.
+        step: the step the run goes on from; later lines, and a last one that a crash cut off, are dropped, because
+            those steps are taken again.
+
+    Attributes:
+        records: all of them.
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
+        self._path = path
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        self.records = [record for record in map(_parse, lines) if record and record["step"] <= step]
+        if lines:
+            write_atomically(path, "".join(json.dumps(record) + "\n" for record in self.records).encode())
+
+    def append(self, record: Record) -> None:
+        """Add a step's line."""
+        self.records.append(record)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+def _parse(line: str) -> Record | None:
+    """A line of the log, or None where a crash cut it off."""
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        return None
