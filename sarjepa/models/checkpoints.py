@@ -1,8 +1,8 @@
 """From a path to an encoder, and from an encoder to a file.
 
-Four kinds of file are read: a run folder, its `checkpoint-last.pt`, an exported `.safetensors` (weights plus JSON that
-says what they are), and a checkpoint as the SAR-JEPA authors publish it. The safetensors file is the one to share: it
-cannot carry code and describes itself.
+Read are a run folder, its `checkpoint-last.pt`, an exported `.safetensors` (weights plus JSON that says what they are),
+a checkpoint as the SAR-JEPA authors publish it, and a ViT in the layout of MAE and timm; each here, at a web address or
+on the Hugging Face hub. The safetensors file is the one to share: it cannot carry code and describes itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from sarjepa.errors import InputError
-from sarjepa.models.encoder import Encoder, EncoderShape
+from sarjepa.models.addresses import KNOWN_FILES, fetch, file_sha256, is_address
+from sarjepa.models.encoder import Encoder, EncoderShape, sincos_positions
 from sarjepa.models.released import Weights, is_released, read_pickle, sort_released
 
 RUN_FILES = ("encoder.safetensors", "checkpoint-last.pt")
@@ -25,19 +26,19 @@ _KIND = "sarjepa-encoder"
 
 
 def load_encoder(path: str | Path, device: str = "cpu") -> Encoder:
-    """The encoder of a run folder, checkpoint, exported `.safetensors` or released SAR-JEPA checkpoint.
+    """The encoder of a run folder, checkpoint, exported `.safetensors`, released SAR-JEPA or MAE/timm-layout file.
 
     Args:
-        path: where it is.
+        path: where it is: a path, `https://...` or `hf-hub:owner/name`.
         device: where it goes.
 
     Returns:
-        The encoder in evaluation mode; `describe` says what is known of it.
+        The encoder in evaluation mode; `describe` says what is known of it, `describe_line` says it in one line.
 
     Raises:
         InputError: nothing is there, or it is no checkpoint.
     """
-    shape, weights, describe = _read(Path(path))
+    shape, weights, describe = _read(path)
     encoder = Encoder(shape)
     try:
         encoder.load_state_dict(weights)
@@ -50,7 +51,7 @@ def load_encoder(path: str | Path, device: str = "cpu") -> Encoder:
 
 def initial_encoder(path: str | Path, seed: int, device: str = "cpu") -> Encoder:
     """The encoder of the same shape as the one at `path`, at random initialisation from `seed`."""
-    shape, _, describe = _read(Path(path))
+    shape, _, describe = _read(path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = Encoder(shape)
@@ -63,12 +64,15 @@ def initial_encoder(path: str | Path, seed: int, device: str = "cpu") -> Encoder
     return encoder.eval().to(device)
 
 
-def checkpoint_file(path: Path) -> Path:
-    """The file that a run folder or path stands for.
+def checkpoint_file(path: str | Path) -> Path:
+    """The local file that a run folder, path or address stands for; an address is fetched.
 
     Raises:
         InputError: there is none.
     """
+    if is_address(path):
+        return fetch(str(path))
+    path = Path(path)
     if not path.exists():
         raise InputError(
             "no such checkpoint", where=path, hint="give a run folder or a file, or run sarjepa pretrain first"
@@ -81,24 +85,36 @@ def checkpoint_file(path: Path) -> Path:
     raise InputError("no checkpoint in the folder", where=path, expected=" or ".join(RUN_FILES))
 
 
-def _read(path: Path) -> tuple[EncoderShape, Weights, dict]:
-    """Shape, weights and description of the encoder at a path."""
+def describe_line(encoder: Encoder) -> str:
+    """What is known of an encoder's file, for a person: what it is, its checksum, what of it was left out."""
+    facts = encoder.describe
+    parts = [str(facts.get("known_as") or facts.get("method") or "an encoder")]
+    if "sha256" in facts:
+        parts.append(f"sha256 {facts['sha256']}")
+    unused = facts.get("unused")
+    if isinstance(unused, list) and unused:
+        families = sorted({key.split(".")[0] for key in unused})
+        parts.append(f"{len(unused)} keys not used ({', '.join(families)})")
+    return "; ".join(parts)
+
+
+def _read(path: str | Path) -> tuple[EncoderShape, Weights, dict]:
+    """Shape, weights and description of the encoder at a path or address."""
     file = checkpoint_file(path)
-    if file.suffix == ".safetensors":
-        return _read_safetensors(file)
+    read = _read_safetensors if file.suffix == ".safetensors" else _read_torch
+    shape, weights, describe = read(file)
+    sha256 = file_sha256(file)
+    known = {"known_as": KNOWN_FILES[sha256]} if sha256 in KNOWN_FILES else {}
+    return shape, weights, {**describe, "file": str(path), "sha256": sha256, **known}
+
+
+def _read_torch(file: Path) -> tuple[EncoderShape, Weights, dict]:
     content = read_pickle(file)
-    if "encoder_shape" in content:
-        prefix = "encoder."
-        weights = {key[len(prefix) :]: value for key, value in content["method"].items() if key.startswith(prefix)}
-        return EncoderShape(**content["encoder_shape"]), weights, content["describe"]
-    if is_released(content):
-        released = sort_released(content, file)
-        return (
-            released.shape,
-            released.encoder,
-            {"method": "sar-jepa, released layout", "unused": list(released.unused)},
-        )
-    raise InputError("not a checkpoint of a known kind", where=file, got=f"keys {sorted(map(str, content))[:5]}")
+    if "encoder_shape" not in content:
+        return _read_released(content, file)
+    prefix = "encoder."
+    weights = {key[len(prefix) :]: value for key, value in content["method"].items() if key.startswith(prefix)}
+    return EncoderShape(**content["encoder_shape"]), weights, content["describe"]
 
 
 def _read_safetensors(file: Path) -> tuple[EncoderShape, Weights, dict]:
@@ -109,8 +125,15 @@ def _read_safetensors(file: Path) -> tuple[EncoderShape, Weights, dict]:
     except (SafetensorError, OSError) as error:
         raise InputError("not a readable safetensors file", where=file, got=error) from error
     if describe is None:
-        raise InputError("the file does not say what it holds", where=file, expected=f"metadata {_KIND!r}")
+        return _read_released(weights, file)
     return EncoderShape(**describe["shape"]), weights, describe
+
+
+def _read_released(content: dict, file: Path) -> tuple[EncoderShape, Weights, dict]:
+    if not is_released(content):
+        raise InputError("not a checkpoint of a known kind", where=file, got=f"keys {sorted(map(str, content))[:5]}")
+    released = sort_released(content, file)
+    return released.shape, released.encoder, {"method": released.layout, "unused": list(released.unused)}
 
 
 def encoder_bytes(encoder: Encoder, describe: dict[str, object]) -> bytes:
@@ -123,6 +146,27 @@ def encoder_bytes(encoder: Encoder, describe: dict[str, object]) -> bytes:
     text = json.dumps({**describe, "shape": asdict(encoder.shape)}, sort_keys=True)
     weights = {key: value.detach().cpu().contiguous() for key, value in encoder.state_dict().items()}
     return save(weights, metadata={_KIND: text})
+
+
+def timm_state_dict(encoder: Encoder) -> Weights:
+    """The weights as timm's VisionTransformer (no classifier, one input channel, no dropout) names them.
+
+    Raises:
+        InputError: the encoder has relative positions, which timm's ViT has not.
+    """
+    shape = encoder.shape
+    if shape.positions == "relative":
+        raise InputError(
+            "timm's ViT has no place for relative positions",
+            where="the encoder",
+            hint="share the .safetensors file, which sarjepa.load_encoder reads",
+        )
+    weights = {key: value.detach().clone() for key, value in encoder.state_dict().items()}
+    if shape.positions == "sincos":
+        weights["pos_embed"] = sincos_positions(shape.grid_side, shape.grid_side, shape.width)[None]
+    class_row = torch.zeros_like(weights["cls_token"])  # its position is part of the class token here
+    weights["pos_embed"] = torch.cat([class_row, weights["pos_embed"].to(class_row)], dim=1)
+    return weights
 
 
 def weights_sha256(encoder: Encoder) -> str:

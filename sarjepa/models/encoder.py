@@ -128,9 +128,10 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(Block(shape.width, shape.num_heads, relative) for _ in range(shape.depth))
         self.norm = nn.LayerNorm(shape.width, eps=1e-6)
         self.apply(initialise)
-        projection = self.patch_embed.proj.weight
-        nn.init.xavier_uniform_(projection.view(projection.shape[0], -1))
-        nn.init.zeros_(self.patch_embed.proj.bias)
+        projection = self.patch_embed.proj
+        assert projection.bias is not None
+        nn.init.xavier_uniform_(projection.weight.view(shape.width, -1))  # as the linear layer that it is
+        nn.init.zeros_(projection.bias)
         nn.init.normal_(self.cls_token, std=0.02)
 
     @property
@@ -205,6 +206,7 @@ class Encoder(nn.Module):
         tokens = torch.cat([self.cls_token.expand(len(patches_BND), -1, -1), patches_BND], dim=1)
         weights = []
         for block in self.blocks:
+            assert isinstance(block, Block)
             weights.append(block.attn.weights_and_values(block.norm1(tokens), buckets_NN)[0])
             tokens = block(tokens, buckets_NN)
         return weights

@@ -1,4 +1,4 @@
-"""Checkpoints as the SAR-JEPA authors publish them.
+"""Checkpoints as others publish them: SAR-JEPA's authors, and ViTs in the layout of MAE and timm.
 
 `{"model": state_dict, "epoch": ..., "args": argparse.Namespace}`, pickled by torch, with `module.` before every key
 where several GPUs trained. The shape of the network is read off its tensors. What a reader must know:
@@ -7,6 +7,11 @@ where several GPUs trained. The shape of the network is read off its tensors. Wh
 - `sarfeature{1..4}.*` are the target's fixed kernels, which `sarjepa.ops.ratio` replaces.
 - `encoder_pred`, `decoder_blocks`, `decoder_norm`, `decoder_pred` are the predictor.
 
+ViTs of photographs use the same names for their blocks. They have no relative position but add `pos_embed`, which is
+read as sine-cosine positions where it holds just these (MAE) and as a learned table otherwise. Three input channels are
+summed to one, which is what a grey photograph gives; the mean and spread they were trained with are not undone. The
+class token's row of the table is added to the class token.
+
 The pickle is read with `weights_only=True` and an allow-list of `argparse.Namespace` alone, so that a file cannot run
 code.
 """
@@ -14,6 +19,7 @@ code.
 from __future__ import annotations
 
 import argparse
+import math
 import pickle
 import struct
 from dataclasses import dataclass
@@ -22,7 +28,7 @@ from pathlib import Path
 import torch
 
 from sarjepa.errors import InputError
-from sarjepa.models.encoder import SIZES, EncoderShape
+from sarjepa.models.encoder import SIZES, EncoderShape, sincos_positions
 
 _PREDICTOR_NAMES = {
     "encoder_pred.": "embed.",
@@ -30,6 +36,8 @@ _PREDICTOR_NAMES = {
     "decoder_norm.": "norm.",
     "decoder_pred.": "head.",
 }
+# What a ViT of another kind has: more tokens in front, a norm before the blocks. Left out, they would be missed silently.
+_FOREIGN_NAMES = ("reg_token", "register_tokens", "dist_token", "norm_pre.")
 _ENCODER_NAMES = ("cls_token", "patch_embed.", "blocks.", "norm.")
 
 # What torch's safe unpickler raises on bytes that are no checkpoint, found by feeding it random and damaged ones.
@@ -53,6 +61,7 @@ class Released:
     """A released checkpoint, sorted.
 
     Attributes:
+        layout: which of the two it is, in words.
         shape: of the encoder.
         encoder: its weights, by this package's names.
         predictor: the predictor's weights, by this package's names; empty where the file holds none.
@@ -60,6 +69,7 @@ class Released:
         unused: keys that were left out.
     """
 
+    layout: str
     shape: EncoderShape
     encoder: Weights
     predictor: Weights
@@ -88,20 +98,37 @@ def read_pickle(path: Path, device: str = "cpu") -> dict:
     return content
 
 
+def _state(content: dict) -> dict:
+    """The state dict, bare or beside other things."""
+    inside = [content[key] for key in ("model", "state_dict") if isinstance(content.get(key), dict)]
+    return inside[0] if inside else content
+
+
 def is_released(content: dict) -> bool:
-    """Whether a dictionary looks like a released checkpoint or a bare ViT state dict."""
-    state = content.get("model", content)
-    return isinstance(state, dict) and any(str(key).endswith("patch_embed.proj.weight") for key in state)
+    """Whether a dictionary looks like a released checkpoint or a ViT's state dict."""
+    return any(str(key).removeprefix("module.") == "patch_embed.proj.weight" for key in _state(content))
 
 
 def sort_released(content: dict, path: Path) -> Released:
     """Sort a released checkpoint's tensors into encoder, predictor and the rest.
 
     Raises:
-        InputError: the tensors do not describe a single-channel ViT of a known shape.
+        InputError: the tensors do not describe a ViT with a class token of a known shape.
     """
-    state = {key.removeprefix("module."): value for key, value in content.get("model", content).items()}
+    state = {str(key).removeprefix("module."): value for key, value in _state(content).items()}
+    foreign = [key for key in state if key.startswith(_FOREIGN_NAMES)]
+    if foreign or "cls_token" not in state:
+        raise InputError(
+            "a ViT of another kind",
+            where=path,
+            expected="patches and one class token, as of SAR-JEPA, MAE and timm's plain ViTs",
+            got=foreign[0] if foreign else "no class token",
+        )
     encoder = {key: value for key, value in state.items() if key.startswith(_ENCODER_NAMES)}
+    if not all(isinstance(value, torch.Tensor) for value in encoder.values()):
+        raise InputError("the checkpoint's weights are no tensors", where=path)
+    encoder["patch_embed.proj.weight"] = encoder["patch_embed.proj.weight"].sum(dim=1, keepdim=True)
+    shape = _shape(state, path)
     predictor = {
         new + key[len(old) :]: value
         for old, new in _PREDICTOR_NAMES.items()
@@ -109,23 +136,46 @@ def sort_released(content: dict, path: Path) -> Released:
         if key.startswith(old)
     }
     used_predictor = {key for key in state if key.startswith(tuple(_PREDICTOR_NAMES))}
-    unused = sorted(set(state) - set(encoder) - used_predictor - {"mask_token"})
-    return Released(_shape(state, path), encoder, predictor, state.get("mask_token"), tuple(unused))
+    unused = set(state) - set(encoder) - used_predictor - {"mask_token"}
+    layout = "SAR-JEPA's layout" if shape.positions == "relative" else "ViT in the layout of MAE and timm"
+    if shape.positions != "relative":
+        class_1D, patches_1ND = _split_positions(state["pos_embed"])
+        encoder["cls_token"] = encoder["cls_token"] + class_1D
+        unused -= {"pos_embed"}
+        if shape.positions == "learned":
+            encoder["pos_embed"] = patches_1ND
+    return Released(layout, shape, encoder, predictor, state.get("mask_token"), tuple(sorted(unused)))
+
+
+def _split_positions(table_1ND: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A position table's part for the class token (zero where it has none) and for the patches."""
+    num_patches = math.isqrt(table_1ND.shape[1]) ** 2
+    num_other = table_1ND.shape[1] - num_patches
+    return table_1ND[:, :num_other].sum(dim=1, keepdim=True), table_1ND[:, num_other:]
+
+
+def _positions(state: Weights, path: Path) -> tuple[str, int]:
+    """How positions are given, and the side of the grid."""
+    if "pos_embed" not in state:
+        return "relative", 14
+    _, patches_1ND = _split_positions(state["pos_embed"])
+    side = math.isqrt(patches_1ND.shape[1])
+    if state["pos_embed"].shape[1] - side * side > 1:
+        raise InputError(
+            "the position table is not of a square grid", where=path, got=f"{state['pos_embed'].shape[1]} rows"
+        )
+    if "blocks.0.attn.rpe_k.lookup_table_weight" in state:
+        return "relative", side
+    fixed = sincos_positions(side, side, patches_1ND.shape[2])
+    is_fixed = torch.allclose(patches_1ND[0].float(), fixed, atol=1e-3)
+    return "sincos" if is_fixed else "learned", side
 
 
 def _shape(state: Weights, path: Path) -> EncoderShape:
     """Read the encoder's shape off its tensors."""
-    if "cls_token" not in state:
-        raise InputError(
-            "no class token in the checkpoint", where=path, expected="the layout of a released SAR-JEPA file"
-        )
     projection = state["patch_embed.proj.weight"]
-    width, channels, patch = projection.shape[0], projection.shape[1], projection.shape[-1]
-    if channels != 1:
-        raise InputError(
-            "the checkpoint is not for magnitude chips", where=path, expected="1 input channel", got=channels
-        )
-    depth = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("blocks."))
+    width, patch = projection.shape[0], projection.shape[-1]
+    depth = len({key.split(".")[1] for key in state if key.startswith("blocks.")})
     table = state.get("blocks.0.attn.rpe_k.lookup_table_weight")
     known_heads = {size[0]: size[2] for size in SIZES.values()}
     if table is None and width not in known_heads:
@@ -133,5 +183,5 @@ def _shape(state: Weights, path: Path) -> EncoderShape:
             "the number of heads cannot be told", where=path, got=f"width {width} without relative position"
         )
     num_heads = width // table.shape[1] if table is not None else known_heads[width]
-    grid = round((state["pos_embed"].shape[1] - 1) ** 0.5) if "pos_embed" in state else 14
-    return EncoderShape(width, depth, num_heads, patch, grid * patch, "relative" if table is not None else "learned")
+    positions, grid = _positions(state, path)
+    return EncoderShape(width, depth, num_heads, patch, grid * patch, positions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import pickle
 from dataclasses import asdict
@@ -10,11 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 import sarjepa
 from sarjepa.errors import InputError
-from sarjepa.models.checkpoints import encoder_bytes, initial_encoder, load_encoder, weights_sha256
+from sarjepa.models.addresses import KNOWN_FILES
+from sarjepa.models.checkpoints import (
+    describe_line,
+    encoder_bytes,
+    initial_encoder,
+    load_encoder,
+    timm_state_dict,
+    weights_sha256,
+)
 from sarjepa.models.encoder import Encoder, EncoderShape
 
 SMALL = EncoderShape(width=32, depth=2, num_heads=2, patch_size=8, image_size=32)
@@ -134,11 +144,11 @@ def test_weights_that_do_not_fit_their_description_are_an_input_error(encoder: E
             load_encoder(tmp_path)
 
 
-def test_a_safetensors_file_of_somebody_else_says_what_is_missing(tmp_path: Path) -> None:
+def test_a_safetensors_file_of_something_else_is_an_input_error(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
-    with pytest.raises(InputError, match="metadata"):
+    with pytest.raises(InputError, match="known kind"):
         load_encoder(tmp_path / "other.safetensors")
 
 
@@ -159,3 +169,38 @@ def test_the_description_is_plain_json(encoder: Encoder, tmp_path: Path) -> None
     file.write_bytes(encoder_bytes(encoder, {"method": "sar-jepa"}))
     with safe_open(file, framework="pt") as opened:
         assert json.loads(opened.metadata()["sarjepa-encoder"])["shape"] == asdict(SMALL)
+
+
+def test_the_description_holds_the_checksum_and_a_known_file_its_name(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "checkpoint-200.pth"
+    state = {f"module.{key}": value for key, value in encoder.state_dict().items()}
+    torch.save({"model": {**state, "sarfeature1.weight_x1": torch.zeros(1)}}, file)
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    opened = load_encoder(file)
+    assert opened.describe["sha256"] == sha256 and "known_as" not in opened.describe
+    assert describe_line(opened) == f"SAR-JEPA's layout; sha256 {sha256}; 1 keys not used (sarfeature1)"
+    monkeypatch.setitem(KNOWN_FILES, sha256, "the authors' weights")
+    assert describe_line(load_encoder(file)).startswith("the authors' weights; sha256")
+
+
+def test_the_published_checkpoint_is_known() -> None:
+    assert "SAR-JEPA" in KNOWN_FILES["0894f1472f5beaad0e7663cb4da6261a9d7547e73016bf845b0b2c227d4b7ea0"]
+
+
+@pytest.mark.parametrize("positions", ["sincos", "learned"])
+def test_timm_reads_an_export_and_gives_the_same_features(positions: str) -> None:
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderShape(32, 2, 2, patch_size=8, image_size=32, positions=positions)).eval()
+    if positions == "learned":
+        torch.nn.init.normal_(encoder.pos_embed)
+    vit = timm.models.VisionTransformer(32, 8, in_chans=1, num_classes=0, embed_dim=32, depth=2, num_heads=2).eval()
+    vit.load_state_dict(timm_state_dict(encoder))
+    image = torch.rand(2, 1, 32, 32)
+    torch.testing.assert_close(vit.forward_features(image), encoder(image), atol=1e-5, rtol=1e-4)
+
+
+def test_relative_positions_have_no_place_in_timm(encoder: Encoder) -> None:
+    with pytest.raises(InputError, match="relative positions"):
+        timm_state_dict(encoder)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from sarjepa.errors import InputError
-from sarjepa.models.encoder import EncoderShape
+from sarjepa.models.checkpoints import load_encoder
+from sarjepa.models.encoder import EncoderShape, sincos_positions
 from sarjepa.models.released import read_pickle, sort_released
 
 
@@ -53,3 +56,71 @@ def test_a_damaged_file_is_read_or_named(tmp_path: Path) -> None:
         except InputError:
             named += 1
     assert named > 10
+
+
+def photograph_vit(**changes: object) -> timm.models.VisionTransformer:
+    """A ViT as timm builds it, with three input channels and a position table that is not at its start."""
+    torch.manual_seed(0)
+    arguments = {"img_size": 32, "patch_size": 8, "embed_dim": 96, "depth": 2, "num_heads": 3, "num_classes": 5}
+    vit = timm.models.VisionTransformer(**{**arguments, **changes}).eval()
+    torch.nn.init.normal_(vit.pos_embed)
+    return vit
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_vit_of_photographs_sees_a_chip_as_a_grey_photograph(suffix: str, tmp_path: Path) -> None:
+    vit, file, image = photograph_vit(), tmp_path / f"vit{suffix}", torch.rand(2, 1, 32, 32)
+    if suffix == ".pth":
+        torch.save(vit.state_dict(), file)
+    else:
+        save_file(vit.state_dict(), file)
+    encoder = load_encoder(file)
+    assert encoder.shape == EncoderShape(96, 2, 3, 8, 32, "learned")
+    assert encoder.describe["unused"] == ["head.bias", "head.weight"]
+    expected = vit.forward_features(image.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(encoder(image), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_its_positions_are_interpolated_to_another_grid_as_timm_does(tmp_path: Path) -> None:
+    vit, image = photograph_vit(), torch.rand(1, 1, 48, 56)
+    torch.save({"state_dict": vit.state_dict()}, tmp_path / "vit.pth")
+    expected = photograph_vit(dynamic_img_size=True)
+    expected.load_state_dict(vit.state_dict())
+    theirs = expected.forward_features(image.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(load_encoder(tmp_path / "vit.pth")(image), theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_a_table_without_a_class_row_belongs_to_the_patches_alone(tmp_path: Path) -> None:
+    vit, image = photograph_vit(no_embed_class=True), torch.rand(1, 1, 32, 32)
+    torch.save(vit.state_dict(), tmp_path / "vit.pth")
+    expected = vit.forward_features(image.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(load_encoder(tmp_path / "vit.pth")(image), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_maes_fixed_positions_are_recognised(tmp_path: Path) -> None:
+    """An MAE file can then start a method of this package that has such positions, and runs on any grid."""
+    vit, image = photograph_vit(), torch.rand(1, 1, 32, 32)
+    table = torch.cat([torch.zeros(1, 96), sincos_positions(4, 4, 96)])[None]
+    vit.load_state_dict({**vit.state_dict(), "pos_embed": table})
+    decoder = {"mask_token": torch.zeros(1, 1, 48), "decoder_pos_embed": torch.zeros(1, 17, 48)}
+    torch.save({"model": {**vit.state_dict(), **decoder}, "epoch": 800}, tmp_path / "mae.pth")
+    encoder = load_encoder(tmp_path / "mae.pth")
+    assert encoder.shape.positions == "sincos"
+    expected = vit.forward_features(image.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(encoder(image), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{"reg_tokens": 2}, {"pre_norm": True}, {"init_values": 0.1}, {"qk_norm": True}])
+def test_a_vit_with_parts_that_are_not_here_is_an_input_error(changes: dict, tmp_path: Path) -> None:
+    torch.save(photograph_vit(**changes).state_dict(), tmp_path / "vit.pth")
+    with pytest.raises(InputError, match="another kind|does not fit"):
+        load_encoder(tmp_path / "vit.pth")
+
+
+@pytest.mark.parametrize("missing", ["cls_token", "pos_embed", "norm.weight", "blocks.0.attn.qkv.bias"])
+def test_a_vit_with_a_part_missing_is_an_input_error(missing: str, tmp_path: Path) -> None:
+    state = photograph_vit().state_dict()
+    del state[missing]
+    torch.save(state, tmp_path / "vit.pth")
+    with pytest.raises(InputError):
+        load_encoder(tmp_path / "vit.pth")
