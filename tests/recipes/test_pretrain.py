@@ -16,7 +16,7 @@ import torch
 import yaml
 
 import sarjepa
-from sarjepa.config import PretrainConfig
+from sarjepa.config import PretrainConfig, as_dict
 from sarjepa.errors import InputError
 from sarjepa.overlay import overlay, read_preset
 from sarjepa.progress import Progress
@@ -161,3 +161,22 @@ def test_starting_from_an_encoder_starts_from_its_weights(synthetic_root: Path, 
     pretrain.run(config, Progress())
     first, second = sarjepa.load_encoder(tmp_path / "a"), sarjepa.load_encoder(tmp_path / "b")
     assert_same(first.state_dict(), second.state_dict())
+
+
+def test_two_ranks_train_as_one_with_the_whole_batch(synthetic_root: Path, tmp_path: Path) -> None:
+    changes = {"max_steps": 4, "precision": "fp32", "warmup_epochs": 0}
+    one, two = tmp_path / "one", tmp_path / "two"
+    pretrain.run(settings(synthetic_root, one, **changes), Progress())
+    settings_file = tmp_path / "two.yaml"
+    settings_file.write_text(yaml.safe_dump(as_dict(settings(synthetic_root, two, **changes))))
+    words = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sarjepa"]
+    command = [sys.executable, "-m", *words, "pretrain", "--config", str(settings_file)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert losses(one) == pytest.approx(losses(two), rel=1e-5)
+    first, second = weights(one), weights(two)
+    assert first.keys() == second.keys()
+    for name in first:
+        # AdamW divides by the gradient's size, so where a gradient is all rounding its sign may differ: a few steps.
+        torch.testing.assert_close(first[name], second[name], rtol=1e-3, atol=2e-4, msg=name)
