@@ -56,10 +56,8 @@ def file_sha256(file: Path) -> str:
 
 def _from_web(address: str) -> Path:
     name = Path(unquote(urlparse(address).path)).name or "checkpoint"
-    # The address is part of the name: many a file is called checkpoint.pth.
-    file = (
-        Path(pooch.os_cache("sarjepa")) / "checkpoints" / f"{hashlib.sha256(address.encode()).hexdigest()[:12]}-{name}"
-    )
+    mark = hashlib.sha256(address.encode()).hexdigest()[:12]  # many a file is called checkpoint.pth
+    file = Path(pooch.os_cache("sarjepa")) / "checkpoints" / f"{mark}-{name}"
     if file.is_file():
         return file
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,7 @@ _PREDICTOR_NAMES = {
     "decoder_norm.": "norm.",
     "decoder_pred.": "head.",
 }
-# What a ViT of another kind has: more tokens in front, a norm before the blocks. Left out, they would be missed silently.
+# What ViTs of another kind have: more tokens in front, a norm before the blocks. Nobody would notice them left out.
 _FOREIGN_NAMES = ("reg_token", "register_tokens", "dist_token", "norm_pre.")
 _ENCODER_NAMES = ("cls_token", "patch_embed.", "blocks.", "norm.")
 
