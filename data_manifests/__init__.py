@@ -12,6 +12,7 @@ be left out:
     sensor, band, polarisation, resolution_m (metres, or null)
     notes?        a list of what a user of the data should know; they go on the card
     classes       class names; a label is an index into this list, never the file system's order
+    open_classes? true where the list may not be complete: further names found in the paths are added behind it, sorted
     label_sets    {name: {classes: [...], where?: {column: [values]}}}: what an evaluation counts, and which chips
     benchmark?    {label_set, crop: px or null, pool: {kind: fraction-of-train | fraction-of-all, fraction}}
     chips?        {rule: native | centre-crop | tiles, size?, overlap?}; native where left out
@@ -34,9 +35,12 @@ A distribution:
                   translated by `map`; with `only`, a text that `map` lacks passes on to the next rule. `from:
                   header.Key` reads the file's own header. Columns `class` and `split` have their meaning, every other
                   column is stored beside the chip. A column without rules is the named group as it stands.
-    boxes?        {format: voc | yolo, beside: pattern, names?: {text: class}}: box annotations of a file
-    expected?     {split: {class: count}} of the files as distributed ("" where there is no split, or no class)
-    channel?      mean where three equal channels are known to be grey; see sarjepa.data.readers
+    boxes?        {format: voc | yolo, find: pattern, beside: replacement, names?: {text: class}}: the box annotations
+                  of a file are in the one whose name comes of replacing `find` by `beside`; a name translated to ""
+                  is left out
+    normalisation?  in place of the set's
+    expected?     {split: {class: count}} of the files as distributed, before tiling; class "" counts the whole split,
+                  split "" is the one of chips without a split
 
 Wherever a value stands, `{value: ..., unverified: true}` may stand instead: nobody has confirmed it against the source.
 In a mapping that is not a plain value (a file, a distribution), `unverified: true` beside the other keys says it of the

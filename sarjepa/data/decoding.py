@@ -24,6 +24,7 @@ import numpy as np
 
 from sarjepa.data import duplicates
 from sarjepa.data.archives import Container, open_container
+from sarjepa.data.boxes import AnnotationError, Box, columns_of, inside, read_voc, read_yolo, renamed
 from sarjepa.data.manifest import ChipRule, Distribution
 from sarjepa.data.normalize import Normalisation, normalise, samples
 from sarjepa.data.readers import Reading, UnreadableError, read_image
@@ -73,12 +74,13 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What became of a job: chips, or a reason; `num_empty` tiles were left out."""
+    """What became of a job: chips, or a reason; `num_empty` tiles were left out; `columns` are the whole file's."""
 
     path: str
     chips: tuple[Prepared, ...] = ()
     reason: str | None = None
     num_empty: int = 0
+    columns: dict[str, str] = field(default_factory=dict)
 
 
 class Decoder:
@@ -92,14 +94,20 @@ class Decoder:
         """Decode one file, normalise it, cut it into chips."""
         try:
             reading, columns = self._read(job)
-        except UnreadableError as error:
+            found = self._boxes(job, reading.image.shape)
+        except (UnreadableError, AnnotationError) as error:
             return Decoded(job.path, reason=str(error))
         image = normalise(reading.image, self.settings.normalisation)
         pieces, num_empty = self._cut(image)
-        chips = tuple(self._prepare(piece, job.path, columns, corner, len(pieces)) for piece, corner in pieces)
-        if not chips:
+        if not pieces:
             return Decoded(job.path, reason="nothing but empty tiles", num_empty=num_empty)
-        return Decoded(job.path, chips, num_empty=num_empty)
+        chips = []
+        for piece, corner in pieces:
+            placed = {"row": str(corner[0]), "column": str(corner[1])} if len(pieces) > 1 else {}
+            path = f"{job.path}@{corner[0]},{corner[1]}" if placed else job.path
+            boxed = {} if found is None else columns_of(inside(found, corner, piece.shape))
+            chips.append(self._prepare(piece, path, columns | placed | boxed))
+        return Decoded(job.path, tuple(chips), num_empty=num_empty, columns=columns)
 
     def samples(self, job: Job) -> np.ndarray:
         """Pixels of a file for a set's statistics; none of a file that cannot be read."""
@@ -123,6 +131,18 @@ class Decoder:
         described = distribution.describe(job.groups, reading.header) if distribution else {}
         return reading, described or {key: text for key, text in job.groups.items() if text is not None}
 
+    def _boxes(self, job: Job, shape: tuple[int, ...]) -> list[Box] | None:
+        """The boxes beside an image file; none where there is no annotation, None where the set has none."""
+        rule = self.settings.distribution.boxes if self.settings.distribution else None
+        if rule is None:
+            return None
+        try:
+            data = self._open[job.container].read(rule.find.sub(rule.beside, job.member))
+        except (InputError, KeyError):
+            return []
+        found = read_voc(data) if rule.format == "voc" else read_yolo(data, shape)
+        return renamed(found, rule.names)
+
     def _cut(self, image: np.ndarray) -> tuple[list[tuple[np.ndarray, tuple[int, int]]], int]:
         """The pieces of an image with their top left corners, and how many empty tiles were left out."""
         rule = self.settings.chips
@@ -136,12 +156,7 @@ class Decoder:
         kept = [(piece, corner) for piece, corner in pieces if not is_empty(piece)]
         return kept, len(pieces) - len(kept)
 
-    def _prepare(
-        self, image: np.ndarray, path: str, columns: dict[str, str], corner: tuple[int, int], num_pieces: int
-    ) -> Prepared:
-        if num_pieces > 1:
-            path = f"{path}@{corner[0]},{corner[1]}"
-            columns = {**columns, "row": str(corner[0]), "column": str(corner[1])}
+    def _prepare(self, image: np.ndarray, path: str, columns: dict[str, str]) -> Prepared:
         image = np.ascontiguousarray(image)
         described = duplicates.descriptor(image) if self.settings.describe else None
         return Prepared(image, path, columns, duplicates.digest(image), described)

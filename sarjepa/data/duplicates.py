@@ -4,15 +4,21 @@ Public sets hold copies: the same chip under two names, brightness and contrast 
 With copies on both sides of a split, a test measures memory. So every chip carries a group number, and a split can keep
 groups together.
 
-Descriptor: the chip at 24 x 24 px, clipped at its 99th percentile, zero mean, unit norm. Two chips are near-duplicates
-when their descriptors correlate by more than 0.98, which a change of gain or offset leaves alone and another aspect
-angle does not reach. Groups are the connected components.
+Descriptor: the chip at 40 x 40 px, clipped at its 99th percentile, zero mean, unit norm. Two chips are near-duplicates
+when their descriptors correlate by more than 0.98. A change of gain or offset leaves that alone; another pass over the
+same target from the same side does not reach it, because its speckle differs (at 24 x 24 px it sometimes would: the
+target's own flash is then nearly all there is). Groups are the connected components.
 
-Comparing all pairs is quadratic. Random hyperplanes (Charikar, STOC 2002) make it sub-quadratic: the signs of b
-random projections are a key; at correlation c a sign agrees with probability 1 - arccos(c) / pi, so near-duplicates
-share a key often, others hardly ever. b grows with log2 of the number of chips, so that keys hold few chips; as many
-tables are used as it takes for a pair at the threshold to meet in one with probability 0.999. Only chips that share a
-key are compared.
+Comparing all pairs is quadratic. Random hyperplanes (Charikar, STOC 2002) make it sub-quadratic: the signs of b random
+projections are a key; at correlation c a sign agrees with probability 1 - arccos(c) / pi, so near-duplicates share a
+key often, others hardly ever. b grows with log2 of the number of chips, so that keys hold few chips; as many tables are
+used as it takes for a pair at the threshold to meet in one with probability 0.999. Only chips that share a key are
+compared.
+
+Everything is done in whole numbers, or in floating point that is exact for them (|sum| < 2^24), so that the groups are
+the same on every machine and with every matrix library.
+
+Shapes: N chips, D = SIDE * SIDE values of a descriptor, B bits of a key.
 """
 
 from __future__ import annotations
@@ -24,13 +30,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-SIDE = 24  # px
-CLIP_PERCENTILE = 99.0
+SIDE = 40  # px
+CLIP_SHARE = 0.99
 THRESHOLD = 0.98
+NORM = 2000  # of a descriptor; its square, which bounds every dot product, stays below 2^24
 MISS = 1e-3  # chance that a pair at the threshold meets in no table
 SEED = 20240918
-BLOCK = 2048  # chips compared at once within one key
-FLAT = 1e-6  # norm below which a chip shows nothing that could be compared
+BLOCK = 2048  # chips taken at once
 
 
 @dataclass(frozen=True)
@@ -55,36 +61,37 @@ def digest(image: np.ndarray) -> bytes:
 
 
 def descriptor(image: np.ndarray) -> np.ndarray:
-    """(SIDE * SIDE,) float16 of zero mean and unit norm; zeros for a chip that shows nothing.
+    """(D,) int16 of zero mean and norm NORM, both but for rounding; zeros for a chip that shows nothing.
 
     Args:
-        image: (H, W) of any real type.
+        image: (H, W) of any real type; what is not 8-bit is brought to 8 bits by its own maximum.
     """
-    values = image if image.dtype == np.uint8 else image.astype(np.float32)
-    small = np.asarray(
-        Image.fromarray(values).resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0), dtype=np.float32
-    )
-    small = np.minimum(small, np.percentile(small, CLIP_PERCENTILE)).ravel()
-    small -= small.mean()
-    norm = np.linalg.norm(small)
-    return (small / norm if norm > FLAT else np.zeros_like(small)).astype(np.float16)
+    if image.dtype != np.uint8:
+        peak = float(image.max(initial=0))
+        image = (image.astype(np.float64) * (255 / peak if peak > 0 else 0)).round().astype(np.uint8)
+    resized = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    small = np.asarray(resized, dtype=np.int64).ravel()
+    small = np.minimum(small, np.sort(small)[int(CLIP_SHARE * (len(small) - 1))])
+    centred = len(small) * small - small.sum()
+    norm = math.sqrt(int((centred**2).sum()))
+    return np.rint(centred * (NORM / norm) if norm else centred).astype(np.int16)
 
 
 def find_groups(descriptors_ND: np.ndarray, digests: list[bytes]) -> Grouping:
     """Group chips.
 
     Args:
-        descriptors_ND: (N, SIDE * SIDE) from `descriptor`.
+        descriptors_ND: (N, D) from `descriptor`.
         digests: N from `digest`.
     """
     # Exact copies first: one of each goes on, so that a thousand copies of one chip are no thousand thousand pairs.
     first_of: dict[bytes, int] = {}
     representative = np.array([first_of.setdefault(key, i) for i, key in enumerate(digests)], dtype=np.int64)
     unique, copies = np.unique(representative, return_counts=True)
-    left, right = near_pairs(descriptors_ND[unique]) if len(unique) else (unique, unique)
-    component = connected(len(unique), left, right)[np.searchsorted(unique, representative)]
-    distinct = np.bincount(component[unique]) if len(unique) else np.zeros(0, np.int64)
-    return Grouping(_in_order(component), exact=int((copies > 1).sum()), near=int((distinct > 1).sum()))
+    left, right = near_pairs(descriptors_ND[unique] if len(unique) < len(digests) else descriptors_ND)
+    component = connected(len(unique), left, right)
+    near = int((np.bincount(component) > 1).sum()) if len(component) else 0
+    return Grouping(_in_order(component[np.searchsorted(unique, representative)]), int((copies > 1).sum()), near)
 
 
 def _in_order(labels: np.ndarray) -> np.ndarray:
@@ -92,7 +99,7 @@ def _in_order(labels: np.ndarray) -> np.ndarray:
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
-    return rank[inverse] if len(labels) else np.zeros(0, np.int64)
+    return rank[inverse]
 
 
 def connected(num: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -110,19 +117,20 @@ def near_pairs(descriptors_ND: np.ndarray, threshold: float = THRESHOLD) -> tupl
     They connect what the pairs themselves would connect; a group of a thousand copies yields about a thousand edges a
     table, not half a million.
     """
-    vectors = descriptors_ND.astype(np.float32)
-    alive = np.flatnonzero(np.linalg.norm(vectors, axis=1) > 0.5)  # flat chips have no descriptor, and resemble nothing
+    squares = np.array([int((row.astype(np.int64) ** 2).sum()) for row in descriptors_ND], dtype=np.int64)
+    alive = np.flatnonzero(squares)  # a flat chip has no descriptor, and resembles nothing
     # Planes through the mean: chips of one set resemble each other, and it is their differences that must tell.
-    mean = vectors[alive].mean(axis=0) if len(alive) else np.zeros(vectors.shape[1], np.float32)
-    num_bits, num_tables = plan(len(alive), 1 - (1 - threshold) / max(1 - float(mean @ mean), 0.1))
-    random = np.random.Generator(np.random.Philox(key=SEED))
+    total_D = descriptors_ND.sum(axis=0, dtype=np.int64)
+    shared = float((total_D / max(len(alive), 1) / NORM) @ (total_D / max(len(alive), 1) / NORM))
+    num_bits, num_tables = plan(len(alive), 1 - (1 - threshold) / max(1 - shared, 0.1))
     edges = [np.zeros((0, 2), dtype=np.int64)]
-    for _ in range(num_tables):
-        planes = random.standard_normal((vectors.shape[1], num_bits)).astype(np.float32)
-        keys = _pack(vectors[alive] @ planes > mean @ planes)
+    for table in range(num_tables):
+        keys = _keys(descriptors_ND, total_D, len(alive), table, num_bits)[alive]
         order = np.argsort(keys, kind="stable")
         bounds = np.flatnonzero(np.diff(keys[order])) + 1
-        edges.extend(_edges(vectors, bucket, threshold) for bucket in np.split(alive[order], bounds) if len(bucket) > 1)
+        for bucket in np.split(alive[order], bounds):
+            if len(bucket) > 1:
+                edges.append(_edges(descriptors_ND, squares, bucket, threshold))
     joined = np.concatenate(edges)
     return joined[:, 0], joined[:, 1]
 
@@ -135,18 +143,30 @@ def plan(num: int, threshold: float = THRESHOLD) -> tuple[int, int]:
     return num_bits, num_tables
 
 
-def _pack(bits_NB: np.ndarray) -> np.ndarray:
-    """(N, B) booleans to (N,) int64 keys."""
-    return bits_NB @ (np.int64(1) << np.arange(bits_NB.shape[1], dtype=np.int64))
+def _keys(descriptors_ND: np.ndarray, total_D: np.ndarray, num: int, table: int, num_bits: int) -> np.ndarray:
+    """(N,) int64: on which side of each of B planes through the mean a descriptor lies, as the bits of a number."""
+    random = np.random.Generator(np.random.Philox(key=[SEED, table]))
+    planes_DB = random.integers(0, 2, (descriptors_ND.shape[1], num_bits)) * 2 - 1
+    level_B = total_D @ planes_DB  # num times the mean's projection
+    weights_B = np.int64(1) << np.arange(num_bits, dtype=np.int64)
+    planes = planes_DB.astype(np.float32)
+    keys = np.empty(len(descriptors_ND), dtype=np.int64)
+    for start in range(0, len(keys), BLOCK):
+        projected = (descriptors_ND[start : start + BLOCK].astype(np.float32) @ planes).astype(np.int64)
+        keys[start : start + BLOCK] = (num * projected > level_B) @ weights_B
+    return keys
 
 
-def _edges(vectors: np.ndarray, bucket: np.ndarray, threshold: float) -> np.ndarray:
+def _edges(descriptors_ND: np.ndarray, squares: np.ndarray, bucket: np.ndarray, threshold: float) -> np.ndarray:
     """(E, 2) edges that connect the near pairs among the chips of one key, compared block by block."""
     lefts, rights = [], []
+    norms = np.sqrt(squares[bucket].astype(np.float64))
     for start in range(0, len(bucket), BLOCK):
+        rows = descriptors_ND[bucket[start : start + BLOCK]].astype(np.float32)
         for other in range(start, len(bucket), BLOCK):
-            near = vectors[bucket[start : start + BLOCK]] @ vectors[bucket[other : other + BLOCK]].T > threshold
-            left, right = np.nonzero(near)
+            columns = rows if other == start else descriptors_ND[bucket[other : other + BLOCK]].astype(np.float32)
+            least = threshold * norms[start : start + BLOCK, None] * norms[None, other : other + BLOCK]
+            left, right = np.nonzero(rows @ columns.T > least)
             lefts.append(left + start)
             rights.append(right + other)
     left, right = np.concatenate(lefts), np.concatenate(rights)

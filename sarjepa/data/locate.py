@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sarjepa.data.manifest import Distribution, Manifest, RemoteFile
-from sarjepa.errors import InputError
+from sarjepa.errors import InputError, nearest
 
 _SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar", ".zip", ".7z", ".rar")
 
@@ -65,17 +65,22 @@ def _literal(name: str) -> str:
     return "".join(f"[{character}]" if character in "*?[" else character for character in name)
 
 
-def locate(manifest: Manifest, folders: Sequence[Path]) -> Located:
+def locate(manifest: Manifest, folders: Sequence[Path], form: str | None = None) -> Located:
     """Choose the form of a set that is to be built.
 
     Args:
         manifest: the set.
         folders: where to look, in order.
+        form: the name of one of its distributions; None for the first that can be had.
 
     Raises:
-        InputError: no form is at hand or could be fetched; says what was looked for, where, and how to get it.
+        InputError: no such form; or none is at hand or could be fetched, and what was looked for, where, and how to
+            get it.
     """
-    found = [_look(distribution, folders) for distribution in manifest.distributions]
+    if form is not None and form not in (names := [one.name for one in manifest.distributions]):
+        raise InputError("no such distribution", where=f"{manifest.name}: {form!r}", hint=nearest(form, names))
+    wanted = [one for one in manifest.distributions if form in (None, one.name)]
+    found = [_look(distribution, folders) for distribution in wanted]
     for located in found:
         if located.paths and not any(not file.optional for file in located.missing):
             return located
@@ -85,7 +90,7 @@ def locate(manifest: Manifest, folders: Sequence[Path]) -> Located:
     raise InputError(
         f"files of {manifest.title} not found",
         where=manifest.name,
-        expected=" or ".join(_names(distribution) for distribution in manifest.distributions),
+        expected=" or ".join(_names(distribution) for distribution in wanted),
         got=f"none of them in {', '.join(map(str, folders)) or 'any folder (no --archives given)'}",
         hint=_how_to_get(found) + ", then name their folder with --archives",
     )

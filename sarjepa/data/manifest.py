@@ -71,6 +71,7 @@ class Boxes:
     """Where the box annotations of an image file are, and what their class names mean."""
 
     format: str
+    find: re.Pattern[str]
     beside: str
     names: dict[str, str] = field(default_factory=dict)
 
@@ -87,6 +88,7 @@ class Distribution:
     skip: tuple[re.Pattern[str], ...] = ()
     columns: dict[str, tuple[Rule, ...]] = field(default_factory=dict)
     boxes: Boxes | None = None
+    normalisation: dict[str, Any] | None = None
     expected: dict[str, dict[str, int]] | None = None
 
     def match(self, path: str) -> re.Match[str] | None:
@@ -139,6 +141,7 @@ class Manifest:
     notes: tuple[str, ...] = ()
     chips: ChipRule = field(default_factory=ChipRule)
     normalisation: dict[str, Any] = field(default_factory=lambda: {"method": "as-stored"})
+    open_classes: bool = False
     unverified: tuple[str, ...] = ()
     sha256: str = ""
 
@@ -201,6 +204,7 @@ def parse_manifest(text: str, where: str) -> Manifest:
         notes=top.texts("notes", required=False),
         classes=(classes := top.texts("classes")),
         label_sets=(label_sets := top.mapping("label_sets", lambda part: _label_set(part, classes))),
+        open_classes=bool(top.get("open_classes", bool, "true or false", required=False)),
         benchmark=top.part("benchmark", lambda part: _benchmark(part, label_sets)),
         chips=top.part("chips", _chips) or ChipRule(),
         normalisation=top.part("normalisation", _normalisation) or {"method": "as-stored"},
@@ -398,6 +402,7 @@ def _distribution(part: Section, classes: tuple[str, ...]) -> Distribution:
         skip=part.patterns("skip", required=False),
         columns=_columns(part),
         boxes=part.part("boxes", _boxes),
+        normalisation=part.part("normalisation", _normalisation),
         expected=expected,
     )
 
@@ -439,4 +444,10 @@ def _rule(part: Section) -> Rule:
 
 
 def _boxes(part: Section) -> Boxes:
-    return Boxes(part.choice("format", ("voc", "yolo")), part.text("beside"), part.table("names"))
+    (find,) = _one_pattern(part)
+    return Boxes(part.choice("format", ("voc", "yolo")), find, part.text("beside"), part.table("names"))
+
+
+def _one_pattern(part: Section) -> tuple[re.Pattern[str], ...]:
+    """The regular expression under `find`."""
+    return Section({"find": [part.text("find")]}, part.where).patterns("find")

@@ -384,3 +384,27 @@ def open_shards(folder: str | os.PathLike[str]) -> Shards:
         if not (path / shard["file"]).is_file():
             raise InputError("shard missing", where=path / shard["file"], hint="build the source again with --force")
     return Shards(path, index)
+
+
+def verify(folder: str | os.PathLike[str]) -> list[str]:
+    """Re-read every shard of a built source; what is wrong with it, in words, nothing where all is well.
+
+    Args:
+        folder: such as data/shards/mstar.
+
+    Raises:
+        InputError: nothing is built there.
+    """
+    path = Path(folder)
+    shards = open_shards(path)
+    problems = []
+    for shard, file in zip(shards.index["shards"], shards._files, strict=True):
+        if sha256_of(file.path) != shard["sha256"]:
+            problems.append(f"{shard['file']}: content does not have its checksum")
+            continue
+        sizes = file.columns["shapes"].prod(axis=1)
+        if len(sizes) != shard["num_chips"] or file.columns["offsets"][-1] + sizes[-1] != len(file.pixels):
+            problems.append(f"{shard['file']}: chips and pixels do not add up")
+    if not problems and len(shards) != shards.index["num_chips"]:
+        problems.append(f"index.json: {shards.index['num_chips']} chips, the shards hold {len(shards)}")
+    return problems

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sarjepa.data import simulator
@@ -73,8 +73,16 @@ def public_source(manifest: Manifest, located: Located, cache: Path) -> Source:
             where=", ".join(map(str, located.paths)),
             expected=f"members like {distribution.members[0].pattern}",
         )
+    if manifest.open_classes:
+        manifest = _with_found_classes(manifest, distribution, jobs)
     paths = tuple(container.path for container in opened)
     return Source(manifest, jobs, paths, distribution, rejected, distribution.expected)
+
+
+def _with_found_classes(manifest: Manifest, distribution: Distribution, jobs: Sequence[Job]) -> Manifest:
+    """The manifest with the class names that the paths show and it lacks."""
+    found = {distribution.describe(job.groups, {}).get("class") for job in jobs} - {None, *manifest.classes}
+    return replace(manifest, classes=(*manifest.classes, *sorted(name for name in found if name)))
 
 
 def folder_source(folder: Path) -> Source:

@@ -2,13 +2,12 @@
 
 A source is built under a temporary name beside the place where it will stand; index.json is written last, and the
 finished folder is put in place by renaming. A build that is killed leaves what was there before, and a folder that the
-next build removes.
+next build removes; what was downloaded or unpacked is kept and not fetched again.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from sarjepa.config import BuildDatasetConfig
-from sarjepa.data import decoding, duplicates, summary
+from sarjepa.data import decoding, summary
+from sarjepa.data.download import fetch
+from sarjepa.data.ledger import DUPLICATE_KEYS, Ledger
 from sarjepa.data.locate import check_folders, locate
 from sarjepa.data.manifest import ChipRule, Manifest, expand_sources, load_manifest, source_names
 from sarjepa.data.normalize import Normalisation, measured
@@ -25,12 +26,12 @@ from sarjepa.data.shards import FORMAT, ShardWriter, open_shards, write_json
 from sarjepa.data.sources import Source, folder_source, public_source, synthetic_source
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
+from sarjepa.recipes.dataset_checks import check_leaks, dry_run, verify_built
 from sarjepa.recipes.result import Result
 from sarjepa.reports.cards import counts_table, write_card
 from sarjepa.reports.contact_sheet import draw_contact_sheet, pick_chips
 
 MAX_LISTED = 1000  # rejected files listed one by one in index.json
-MAX_EXAMPLES = 10  # groups shown that span splits or labels
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,17 @@ class Built:
 
 
 def run(config: BuildDatasetConfig, progress: Progress = Progress()) -> Result:  # noqa: B008 - stateless
-    """Build every source that the settings name."""
+    """Build every source that the settings name, or only look: --dry-run, --verify, --check-leaks."""
     names = expand_sources(config.sources)
-    check_folders(config.archives)
-    built = [_build(name, config, progress) for name in names]
+    folders = {name: source_folder(name, config.data_root) for name in names}
+    archives = check_folders(config.archives)
+    if config.dry_run:
+        return dry_run(folders, archives, config.distribution)
+    if config.verify:
+        return verify_built(folders, progress)
+    if config.check_leaks:
+        return check_leaks(folders, progress)
+    built = [_build(name, folder, config, progress) for name, folder in folders.items()]
     return Result(
         message="\n".join(f"{one.name}: {one.index['num_chips']} chips, {one.state}" for one in built),
         folder=Path(config.data_root) / "shards",
@@ -59,18 +67,17 @@ def source_folder(name: str, data_root: str) -> Path:
     if not name.startswith("folder:"):
         return Path(data_root) / "shards" / name
     own = Path(name.removeprefix("folder:")).expanduser().resolve().name
-    if own in source_names():
+    if not own or own in source_names():
         raise InputError("a folder named like a public source", where=name, hint="rename the folder")
     return Path(data_root) / "shards" / own
 
 
-def _build(name: str, config: BuildDatasetConfig, progress: Progress) -> Built:
+def _build(name: str, final: Path, config: BuildDatasetConfig, progress: Progress) -> Built:
     """Build one source, unless it stands."""
-    final = source_folder(name, config.data_root)
     with exclusive(final):
         if (final / "index.json").is_file() and not config.force:
             return _standing(name, final, config, progress)
-        source = _open(name, config)
+        source = _open(name, config, progress)
         with scratch_folder(final) as folder:
             index = _write(source, folder, config, progress)
             put_in_place(folder, final)
@@ -85,7 +92,7 @@ def _standing(name: str, final: Path, config: BuildDatasetConfig, progress: Prog
     return Built(final.name, f"already built in {final}", index)
 
 
-def _open(name: str, config: BuildDatasetConfig) -> Source:
+def _open(name: str, config: BuildDatasetConfig, progress: Progress) -> Source:
     """The source's files as jobs, fetched where they are missing."""
     if name == "synthetic":
         return synthetic_source(config.seed, config.chips_per_class)
@@ -93,27 +100,28 @@ def _open(name: str, config: BuildDatasetConfig) -> Source:
         return folder_source(Path(name.removeprefix("folder:")).expanduser())
     manifest = load_manifest(name)
     cache = Path(config.data_root) / "cache"
-    located = locate(manifest, [*check_folders(config.archives), cache / "downloads" / name])
+    downloads = cache / "downloads" / name
+    located = locate(manifest, [*check_folders(config.archives), downloads], config.distribution)
+    if manifest.unverified:
+        progress.note(f"{name}: nobody has verified these entries of its manifest: {', '.join(manifest.unverified)}")
+    fetched = [fetch(file, downloads, progress) for file in located.missing if file.fetchable]
+    located = replace(located, paths=(*located.paths, *fetched))
     return public_source(manifest, located, cache / "unpacked")
 
 
 def _settings(config: BuildDatasetConfig, name: str) -> dict[str, Any]:
     """The settings that the shards' content depends on."""
-    settings: dict[str, Any] = {
-        "chip_size": config.chip_size,
-        "overlap": config.overlap,
-        "normalisation": config.normalisation,
-    }
+    keys = ["chip_size", "overlap", "normalisation", "distribution", "near_duplicates"]
     if name == "synthetic":
-        settings |= {"seed": config.seed, "chips_per_class": config.chips_per_class}
-    return settings
+        keys += ["seed", "chips_per_class"]
+    return {key: getattr(config, key) for key in keys}
 
 
 def _write(source: Source, folder: Path, config: BuildDatasetConfig, progress: Progress) -> dict[str, Any]:
     """Decode every file into shards, group the chips, and write what describes them."""
     manifest = source.manifest
     settings = _decoding(source, config, progress)
-    ledger = Ledger(manifest, [{"path": path, "reason": reason} for path, reason in source.rejected])
+    ledger = Ledger(manifest.classes, [{"path": path, "reason": reason} for path, reason in source.rejected])
     writer = ShardWriter(folder, manifest.name)
     results = decoding.decode(source.jobs, settings, config.workers)
     for decoded in progress.track(results, f"building {manifest.name}", total=len(source.jobs)):
@@ -134,9 +142,9 @@ def _write(source: Source, folder: Path, config: BuildDatasetConfig, progress: P
         "label_sets": manifest.label_sets,
         "benchmark": manifest.benchmark,
         "resolution_m": manifest.resolution_m,
-        "counts": ledger.tally.counts(),
+        "counts": ledger.chips.counts(),
         "expected": source.expected,
-        "sizes": ledger.tally.describe_sizes(),
+        "sizes": ledger.chips.describe_sizes(),
         "normalisation": settings.normalisation.describe(writer.dtype),
         "manifest_sha256": manifest.sha256,
         "distribution": source.distribution.name if source.distribution else None,
@@ -147,75 +155,21 @@ def _write(source: Source, folder: Path, config: BuildDatasetConfig, progress: P
         "duplicates": found or dict.fromkeys(DUPLICATE_KEYS),
         "shards": shards,
     }
-    _describe(index, folder, manifest, progress)
+    _describe(index, summary.differences(source.expected, ledger.files.counts()), folder, manifest, progress)
     return index
-
-
-DUPLICATE_KEYS = ("exact_groups", "near_groups", "num_groups", "spanning_splits", "spanning_labels", "examples")
-
-
-class Ledger:
-    """What is remembered of every chip while the pixels go to the shards."""
-
-    def __init__(self, manifest: Manifest, rejected: list[dict[str, str]]) -> None:
-        self.label_of = {name: label for label, name in enumerate(manifest.classes)}
-        self.tally = summary.Tally(manifest.classes)
-        self.rejected = rejected
-        self.paths: list[str] = []
-        self.digests: list[bytes] = []
-        self.descriptors: list[np.ndarray] = []
-        self.num_empty = 0
-
-    def enter(self, decoded: decoding.Decoded) -> Iterator[tuple[decoding.Prepared, int, str, dict[str, str]]]:
-        """Book what became of a file; yields its chips with label, split and further columns."""
-        self.num_empty += decoded.num_empty
-        if decoded.reason is not None:
-            self.rejected.append({"path": decoded.path, "reason": decoded.reason})
-        for chip in decoded.chips:
-            columns = dict(chip.columns)
-            name, split = columns.pop("class", ""), columns.pop("split", "")
-            if name and name not in self.label_of:
-                self.rejected.append({"path": chip.path, "reason": f"class {name!r} is not in the manifest"})
-                continue
-            label = self.label_of.get(name, -1)
-            self.tally.add(label, split, chip.image.shape)
-            self.paths.append(chip.path)
-            self.digests.append(chip.digest)
-            if chip.descriptor is not None:
-                self.descriptors.append(chip.descriptor)
-            yield chip, label, split, columns
-
-    def group(self) -> tuple[np.ndarray, dict[str, Any]]:
-        """Near-duplicate groups, and the summary that index.json keeps of them."""
-        grouping = duplicates.find_groups(np.stack(self.descriptors), self.digests)
-        across_splits = summary.spanning(grouping.groups.tolist(), self.tally.splits)
-        across_labels = summary.spanning(grouping.groups.tolist(), self.tally.labels)
-        examples = [
-            {"kind": kind, "paths": [self.paths[i] for i in np.flatnonzero(grouping.groups == group)[:4]]}
-            for kind, found in (("splits", across_splits), ("labels", across_labels))
-            for group in found[:MAX_EXAMPLES]
-        ]
-        values = (
-            grouping.exact,
-            grouping.near,
-            int(grouping.groups.max()) + 1,
-            len(across_splits),
-            len(across_labels),
-            examples,
-        )
-        return grouping.groups, dict(zip(DUPLICATE_KEYS, values, strict=True))
 
 
 def _decoding(source: Source, config: BuildDatasetConfig, progress: Progress) -> decoding.Settings:
     """How the files are decoded: the manifest's rules, overruled by the settings; set-wide numbers measured first."""
-    manifest, chips = source.manifest, source.manifest.chips
-    if config.chip_size is not None:
-        chips = ChipRule("tiles", config.chip_size, config.overlap)
-    wanted = manifest.normalisation if config.normalisation is None else {"method": config.normalisation}
+    manifest, distribution = source.manifest, source.distribution
+    chips = manifest.chips if config.chip_size is None else ChipRule("tiles", config.chip_size, config.overlap)
+    wanted = (distribution and distribution.normalisation) or manifest.normalisation
+    if config.normalisation is not None:
+        wanted = {"method": config.normalisation}
     settings = decoding.Settings(
         containers=source.containers,
-        formats=source.distribution.formats if source.distribution else None,
-        distribution=source.distribution,
+        formats=distribution.formats if distribution else None,
+        distribution=distribution,
         chips=chips,
         normalisation=Normalisation(**wanted),
         describe=config.near_duplicates,
@@ -228,7 +182,7 @@ def _decoding(source: Source, config: BuildDatasetConfig, progress: Progress) ->
 
 
 def _stop_if_too_many(rejected: list[dict[str, str]], num_files: int, share: float, name: str) -> None:
-    if len(rejected) > max(share * num_files, 0):
+    if len(rejected) > share * num_files:
         last = rejected[-1]
         raise InputError(
             "too many files cannot be used",
@@ -239,14 +193,14 @@ def _stop_if_too_many(rejected: list[dict[str, str]], num_files: int, share: flo
         )
 
 
-def _describe(index: dict[str, Any], folder: Path, manifest: Manifest, progress: Progress) -> None:
+def _describe(
+    index: dict[str, Any], differences: list[str], folder: Path, manifest: Manifest, progress: Progress
+) -> None:
     """Write index.json, the contact sheet and the card, and warn of what a user must not overlook."""
     write_json(folder / "index.json", index)
-    shards = open_shards(folder)
-    names = [*manifest.classes, ""]
+    shards, names = open_shards(folder), [*manifest.classes, ""]
     rows = [(names[label], shards.images(chosen)) for label, chosen in pick_chips(shards.labels, len(manifest.classes))]
     draw_contact_sheet(folder / "contact-sheet.png", f"{manifest.title}: {len(shards)} chips", rows, shards.scale)
-    differences = summary.differences(index["expected"], index["counts"])
     write_card(folder / "CARD.md", dataclasses.asdict(manifest), index, differences)
     if differences:
         progress.warn(f"{manifest.name}: not the expected counts: {'; '.join(differences[:5])}")

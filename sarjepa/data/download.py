@@ -1,0 +1,301 @@
+"""Downloads: get a file whole, or say why not.
+
+Large research files come over poor lines: connections break, stall, or answer with a log-in page. So a download
+
+- goes on where it broke off (HTTP Range, with If-Range so that two versions of a file are never joined);
+- tries again with growing pauses what may pass (a broken line, 429, 5xx), and goes to the next address with what will
+  not (404, 403, a page in place of a file, wrong bytes);
+- checks the room on the disk first, the length while reading, and the SHA-256 of what was written;
+- has a temporary name until all that is done, under a lock, so that two processes do not fetch the same file.
+
+requests (on urllib3) does the HTTP; what is here is the care around it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sarjepa.data.manifest import RemoteFile
+from sarjepa.errors import InputError
+from sarjepa.progress import Progress, Task
+
+if TYPE_CHECKING:
+    import requests
+
+BLOCK_BYTES = 1 << 18
+SPARE_BYTES = 64 * 2**20  # room left on the disk beside the file
+LFS_POINTER = b"version https://git-lfs"
+AGENT = "sarjepa (research data download)"
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to try: attempts an address, first pause (doubled each time), longest pause, seconds without a byte."""
+
+    attempts: int = 5
+    pause_s: float = 1.0
+    longest_pause_s: float = 60.0
+    stall_s: float = 30.0
+
+
+class _Refused(Exception):  # noqa: N818 - an answer, not a fault of ours
+    """The address will not give the file; go to the next."""
+
+
+class _Broken(Exception):  # noqa: N818
+    """The attempt failed, another may not; `pause_s` where the server said how long to wait."""
+
+    def __init__(self, what: str, pause_s: float | None = None) -> None:
+        super().__init__(what)
+        self.pause_s = pause_s
+
+
+def fetch(file: RemoteFile, folder: Path, progress: Progress, patience: Patience | None = None) -> Path:
+    """Get a file into a folder, unless it is there.
+
+    Args:
+        file: its name, addresses in order of preference, and what is known of its size and SHA-256.
+        folder: where it goes; made if need be.
+        progress: told of bytes and of what goes wrong.
+        patience: how long to try.
+
+    Raises:
+        InputError: no address gave it (each with its reason), or the disk has no room.
+    """
+    if not file.fetchable:
+        raise InputError("cannot be fetched by a script", where=file.name, hint=by_hand(file, folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / file.name
+    with _alone(final, progress):
+        if final.is_file():
+            return final
+        failures = []
+        for address in file.addresses:
+            try:
+                return _from_address(address, file, final, progress, patience or Patience())
+            except _Refused as refusal:
+                failures.append(f"{address}: {refusal}")
+                progress.warn(failures[-1])
+    raise InputError("download failed", where=file.name, got="; ".join(failures), hint=by_hand(file, folder))
+
+
+def by_hand(file: RemoteFile, folder: Path) -> str:
+    """How a person gets a file that a script cannot."""
+    how = file.place.rstrip(". ") or f"fetch {file.addresses[0]} with a browser"
+    return f"{how}; put {file.name} into {folder}, or name its folder with --archives"
+
+
+@contextmanager
+def _alone(final: Path, progress: Progress) -> Iterator[None]:
+    """Wait until no other process fetches this file; the lock ends with the process that holds it."""
+    with final.with_name(f".{final.name}.lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.note(f"another process is fetching {final.name}; waiting")
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _from_address(address: str, file: RemoteFile, final: Path, progress: Progress, patience: Patience) -> Path:
+    """Try one address until it gives the file, refuses, or patience ends."""
+    partial = _Partial(final, address, known=file.sha256 is not None)
+    pause_s = patience.pause_s
+    last = ""
+    for attempt in range(patience.attempts):
+        try:
+            _attempt(address, file, partial, progress, patience)
+            return partial.finish(file)
+        except _Broken as error:
+            last = str(error)
+            if attempt + 1 < patience.attempts:
+                progress.note(f"{file.name}: {last}; trying again")
+                time.sleep(min(error.pause_s or pause_s, patience.longest_pause_s))
+                pause_s *= 2
+    raise _Refused(f"{last} ({patience.attempts} attempts)")
+
+
+class _Partial:
+    """What has come so far, with the version it is of: a file that ends in .partial and a note beside it."""
+
+    def __init__(self, final: Path, address: str, known: bool) -> None:
+        self.final, self.address = final, address
+        self.path = final.with_name(final.name + ".partial")
+        self._note = final.with_name(final.name + ".partial.json")
+        self.version = self._read_note().get("version", "")
+        # Bytes of one version must not be continued with those of another. A known checksum would catch that at the
+        # end; without one, only the server's own name for the version makes going on safe.
+        same = self._read_note().get("address") == address and (self.version or known)
+        if not same:
+            self.clear()
+
+    def _read_note(self) -> dict[str, str]:
+        try:
+            return dict(json.loads(self._note.read_text()))
+        except (OSError, ValueError):
+            return {}
+
+    @property
+    def size(self) -> int:
+        """Bytes there are."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def clear(self) -> None:
+        """Begin again."""
+        self.path.unlink(missing_ok=True)
+        self.version = ""
+
+    def note(self, version: str) -> None:
+        """Remember what the bytes are of."""
+        self.version = version
+        self._note.write_text(json.dumps({"address": self.address, "version": version}))
+
+    def finish(self, file: RemoteFile) -> Path:
+        """Check the whole file and give it its name.
+
+        Raises:
+            _Refused: wrong bytes; they are removed.
+        """
+        if file.sha256 is not None:
+            digest = hashlib.sha256()
+            with self.path.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+            if digest.hexdigest() != file.sha256:
+                self.clear()
+                raise _Refused(f"wrong content, SHA-256 {digest.hexdigest()[:12]} and not {file.sha256[:12]}")
+        with self.path.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        self.path.replace(self.final)
+        self._note.unlink(missing_ok=True)
+        return self.final
+
+
+def _attempt(address: str, file: RemoteFile, partial: _Partial, progress: Progress, patience: Patience) -> None:
+    """One request: begin, or go on from what is there, to the end.
+
+    Raises:
+        _Refused, _Broken: see there.
+    """
+    import requests
+
+    headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
+    start = partial.size
+    if start:
+        headers["Range"] = f"bytes={start}-"
+        if partial.version:
+            headers["If-Range"] = partial.version
+    try:
+        with requests.get(address, headers=headers, stream=True, timeout=patience.stall_s) as response:
+            total = _check_status(response, start, partial)
+            if total is not None and file.size is not None and total != file.size:
+                partial.clear()
+                raise _Refused(f"is {total} bytes, expected {file.size}")
+            start = partial.size
+            _check_room(partial.final, (total or file.size or 0) - start)
+            with progress.task(f"fetching {file.name}", total or file.size, "B") as task:
+                task.advance(start)
+                _receive(response, partial, task)
+    except (requests.RequestException, OSError) as error:
+        if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
+            raise InputError("cannot write", where=partial.path, got=error.strerror or str(error)) from error
+        raise _Broken(_short(error)) from error
+    wanted = total if total is not None else file.size
+    if wanted is not None and partial.size != wanted:
+        if partial.size > wanted:
+            partial.clear()
+        raise _Broken(f"broke off at {partial.size} of {wanted} bytes")
+
+
+def _check_status(response: requests.Response, start: int, partial: _Partial) -> int | None:
+    """Judge an answer by its status and headers; clears what is there where the server begins again.
+
+    Returns:
+        The size of the whole file, None where the server does not say.
+    """
+    status = response.status_code
+    if status == 429 or status >= 500:
+        raise _Broken(f"answers {status}", _retry_after(response))
+    if status == 416:  # what is there is as long as the file, or longer than it
+        partial.clear()
+        raise _Broken("does not continue what is there; beginning again", pause_s=1e-3)
+    if status not in (200, 206):
+        raise _Refused(f"answers {status}")
+    length = response.headers.get("Content-Length")
+    if status == 206:
+        head, _, size = response.headers.get("Content-Range", "").rpartition("/")
+        if head.split("-")[0].split()[-1:] != [str(start)]:
+            partial.clear()
+            raise _Broken("sends another range than asked for; beginning again", pause_s=1e-3)
+        return int(size) if size.isdigit() else None
+    partial.clear()
+    partial.note(_version(response))
+    return int(length) if length is not None and length.isdigit() else None
+
+
+def _version(response: requests.Response) -> str:
+    """The server's name for this version of the file, usable in If-Range: a strong ETag, else the date."""
+    tag = response.headers.get("ETag", "")
+    return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified", "")
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    text = response.headers.get("Retry-After", "")
+    if text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time()) if text else None
+    except ValueError:
+        return None
+
+
+def _receive(response: requests.Response, partial: _Partial, task: Task) -> None:
+    """Write the body to the end of what is there; the first bytes of a file are looked at before they are kept."""
+    with partial.path.open("ab") as stream:
+        for block in response.iter_content(BLOCK_BYTES):
+            if stream.tell() == 0 and (instead := _no_file(block, response.headers.get("Content-Type", ""))):
+                raise _Refused(instead)
+            stream.write(block)
+            task.advance(len(block))
+
+
+def _no_file(block: bytes, content_type: str) -> str | None:
+    """What came in place of a data file, if the first bytes say so."""
+    if block.startswith(LFS_POINTER):
+        return "a Git LFS pointer in place of the file"
+    if content_type.startswith("text/html") or block.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
+        return "an HTML page in place of the file (a log-in page?)"
+    return None
+
+
+def _check_room(final: Path, needed: int) -> None:
+    free = shutil.disk_usage(final.parent).free
+    if needed + SPARE_BYTES > free:
+        raise InputError(
+            "not enough disk space",
+            where=final.parent,
+            expected=f"{(needed + SPARE_BYTES) / 1e6:.0f} MB for {final.name}",
+            got=f"{free / 1e6:.0f} MB free",
+            hint="free some, or choose another --data-root",
+        )
+
+
+def _short(error: Any) -> str:
+    """A network error in a few words; the libraries nest theirs."""
+    name = type(error).__name__
+    words = {"ConnectTimeout": "no connection", "ReadTimeout": "stalled", "ConnectionError": "connection failed"}
+    text = words.get(name, "connection broke off")
+    if "timed out" in str(error).lower():
+        text = "stalled"
+    return text

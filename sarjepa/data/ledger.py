@@ -1,0 +1,84 @@
+"""The ledger of a build: what is remembered of every chip while the pixels go to the shards.
+
+A hundred thousand chips are a few hundred MB of descriptors and little else; the pixels themselves are never kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from sarjepa.data import duplicates
+from sarjepa.data.decoding import Decoded, Prepared
+from sarjepa.data.summary import Tally, spanning
+
+DUPLICATE_KEYS = ("exact_groups", "near_groups", "num_groups", "spanning_splits", "spanning_labels", "examples")
+MAX_EXAMPLES = 10  # groups shown that span splits or labels, each
+MAX_PATHS = 4  # of such a group
+
+
+class Ledger:
+    """Counts, rejections, names and descriptors of the chips of one source.
+
+    Args:
+        classes: names, in the order of their labels.
+        rejected: files that were left out before decoding began, {"path", "reason"} each.
+    """
+
+    def __init__(self, classes: tuple[str, ...], rejected: list[dict[str, str]]) -> None:
+        self.label_of = {name: label for label, name in enumerate(classes)}
+        self.chips, self.files = Tally(classes), Tally(classes)
+        self.rejected = rejected
+        self.num_empty = 0
+        self.paths: list[str] = []
+        self._digests: list[bytes] = []
+        self._descriptors = bytearray()
+
+    def enter(self, decoded: Decoded) -> Iterator[tuple[Prepared, int, str, dict[str, str]]]:
+        """Book what became of a file; yields its chips with label, split and further columns."""
+        self.num_empty += decoded.num_empty
+        if decoded.reason is not None:
+            self.rejected.append({"path": decoded.path, "reason": decoded.reason})
+            return
+        unknown = {chip.columns.get("class", "") for chip in decoded.chips} - {"", *self.label_of}
+        if unknown:
+            self.rejected.append({"path": decoded.path, "reason": f"class {min(unknown)!r} is not in the manifest"})
+            return
+        whole = decoded.columns
+        self.files.add(self.label_of.get(whole.get("class", ""), -1), whole.get("split", ""), (0, 0))
+        for chip in decoded.chips:
+            columns = dict(chip.columns)
+            label, split = self.label_of.get(columns.pop("class", ""), -1), columns.pop("split", "")
+            self.chips.add(label, split, chip.image.shape)
+            self.paths.append(chip.path)
+            self._digests.append(chip.digest)
+            if chip.descriptor is not None:
+                self._descriptors += chip.descriptor.tobytes()
+            yield chip, label, split, columns
+
+    def group(self) -> tuple[np.ndarray, dict[str, Any]]:
+        """Near-duplicate groups (N,), and the summary that index.json keeps of them."""
+        descriptors_ND = np.frombuffer(self._descriptors, dtype=np.int16).reshape(len(self.paths), -1)
+        grouping = duplicates.find_groups(descriptors_ND, self._digests)
+        numbers = grouping.groups.tolist()
+        across = {"splits": spanning(numbers, self.chips.splits), "labels": spanning(numbers, self.chips.labels)}
+        examples = [
+            {"kind": kind, "paths": self._example(grouping.groups, group, kind)}
+            for kind, groups in across.items()
+            for group in groups[:MAX_EXAMPLES]
+        ]
+        counts = (grouping.exact, grouping.near, int(grouping.groups.max()) + 1)
+        values = (*counts, len(across["splits"]), len(across["labels"]), examples)
+        return grouping.groups, dict(zip(DUPLICATE_KEYS, values, strict=True))
+
+    def _example(self, groups: np.ndarray, group: int, kind: str) -> list[str]:
+        """Paths of a group: one of each split or label first, so that the leak can be seen."""
+        values = self.chips.splits if kind == "splits" else self.chips.labels
+        members = np.flatnonzero(groups == group).tolist()
+        first: dict[Any, int] = {}
+        for member in members:
+            first.setdefault(values[member], member)
+        ordered = [*first.values(), *(member for member in members if member not in first.values())]
+        return [self.paths[member] for member in ordered[:MAX_PATHS]]

@@ -1,0 +1,106 @@
+"""The looking modes of build-dataset: what would be fetched, whether shards are whole, whether sources overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from sarjepa.data.leaks import matches, signatures
+from sarjepa.data.locate import Located, locate
+from sarjepa.data.manifest import RemoteFile, load_manifest
+from sarjepa.data.shards import Shards, open_shards, verify
+from sarjepa.errors import InputError
+from sarjepa.progress import Progress
+from sarjepa.recipes.result import Result
+from sarjepa.reports.tables import Table
+
+
+def dry_run(folders: dict[str, Path], archives: Sequence[Path], distribution: str | None) -> Result:
+    """Say what each source needs: what is at hand, what would be fetched and its size, what must be got by hand."""
+    rows: list[tuple[str, ...]] = []
+    for name, folder in folders.items():
+        if (folder / "index.json").is_file():
+            rows.append((name, "-", "built", "-", str(folder)))
+        elif name == "synthetic" or name.startswith("folder:"):
+            rows.append((name, "-", "nothing to fetch", "-", name.removeprefix("folder:")))
+        else:
+            rows.extend(_needs(name, [*archives, folder.parents[1] / "cache" / "downloads" / name], distribution))
+    fetched = [row for row in rows if row[2] == "would be fetched"]
+    missing = [row for row in rows if row[2] == "missing"]
+    message = f"{len(fetched)} files would be fetched, {len(missing)} are missing and must be got by hand"
+    table = Table("What there is and what is missing", ("source", "file", "state", "size", "where"), tuple(rows))
+    return Result(message, next(iter(folders.values())).parent, (table,))
+
+
+def _needs(name: str, folders: Sequence[Path], distribution: str | None) -> list[tuple[str, ...]]:
+    manifest = load_manifest(name)
+    try:
+        located = locate(manifest, folders, distribution)
+    except InputError:
+        wanted = [found for found in manifest.distributions if distribution in (None, found.name)]
+        located = Located(wanted[0], (), wanted[0].files)
+    rows = [(name, path.name, "at hand", _size(path.stat().st_size if path.is_file() else None), str(path.parent))
+            for path in located.paths]  # fmt: skip
+    return rows + [_missing(name, file) for file in located.missing]
+
+
+def _missing(name: str, file: RemoteFile) -> tuple[str, ...]:
+    state = "would be fetched" if file.fetchable else "missing (optional)" if file.optional else "missing"
+    return (name, file.name, state, _size(file.size), file.addresses[0] if file.fetchable else file.place)
+
+
+def _size(num_bytes: int | None) -> str:
+    return "unknown" if num_bytes is None else f"{num_bytes / 1e6:.1f} MB"
+
+
+def verify_built(folders: dict[str, Path], progress: Progress) -> Result:
+    """Re-read the shards of built sources against their checksums.
+
+    Raises:
+        InputError: a source is not built, or a shard is not what was written.
+    """
+    for folder in progress.track(list(folders.values()), "verifying"):
+        if problems := verify(folder):
+            raise InputError(
+                "damaged shards",
+                where=folder,
+                got="; ".join(problems),
+                hint=f"build it again: sarjepa build-dataset --sources {folder.name} --force",
+            )
+    lines = [f"{folder.name}: {len(open_shards(folder))} chips, every shard as written" for folder in folders.values()]
+    return Result("\n".join(lines), next(iter(folders.values())).parent)
+
+
+def check_leaks(folders: dict[str, Path], progress: Progress) -> Result:
+    """Look for chips that two of the sources share, turned, mirrored, shifted, rescaled or not.
+
+    Raises:
+        InputError: fewer than two sources, or one that is not built.
+    """
+    if len(folders) < 2:
+        raise InputError("one source has nothing to leak into", where="sources", hint="name two or more")
+    shards = {folder.name: open_shards(folder) for folder in folders.values()}
+    found = {
+        name: signatures(progress.track((chip.image for chip in source), f"looking at {name}", total=len(source)))
+        for name, source in shards.items()
+    }
+    rows = []
+    for left, right in progress.track(list(combinations(shards, 2)), "comparing"):
+        shared = matches(found[left], found[right])
+        if shared:
+            rows.append(_leak(left, right, shards, np.array([[match.left, match.right] for match in shared])))
+            progress.warn(f"{left} and {right} share at least {len(shared)} chips, e.g. {rows[-1][-1]}")
+    columns = ("source", "other source", "chips shared", "in the other's test split", "example")
+    table = Table("Chips that two sources share", columns, tuple(rows), note="A lower bound: see sarjepa.data.leaks.")
+    message = f"{len(rows)} pairs of sources share chips" if rows else "no chips shared between these sources"
+    return Result(message, next(iter(folders.values())).parent, (table,) if rows else ())
+
+
+def _leak(left: str, right: str, shards: dict[str, Shards], pairs: np.ndarray) -> tuple[str, ...]:
+    first, second = shards[left], shards[right]
+    tested = int((second.splits[pairs[:, 1]] == "test").sum())
+    example = f"{first[pairs[0, 0]].path} = {second[pairs[0, 1]].path}"
+    return (left, right, str(len(pairs)), str(tested), example)
