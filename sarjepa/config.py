@@ -120,9 +120,9 @@ class PretrainConfig(Common):
     num_windows: Annotated[int, "local windows an image"] = 4
     window_size: Annotated[int, "side of a local window, in patches"] = 7
     mask_ratio: Annotated[float | None, "share of patches masked; default: the method's"] = None
-    predictor_width: Annotated[int, "predictor width"] = 512
-    predictor_depth: Annotated[int, "predictor blocks"] = 8
-    predictor_heads: Annotated[int, "predictor attention heads"] = 16
+    predictor_width: Annotated[int | None, "predictor width; default: the method's"] = None
+    predictor_depth: Annotated[int | None, "predictor blocks; default: the method's"] = None
+    predictor_heads: Annotated[int | None, "predictor attention heads; default: the method's"] = None
     epochs: Annotated[int, "passes over the chips"] = 200
     warmup_epochs: Annotated[float, "epochs of linear warm-up"] = 20.0
     batch_size: Annotated[int, "images a step, over all processes"] = 300
