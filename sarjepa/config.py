@@ -78,6 +78,9 @@ class BuildDatasetConfig(Common):
     normalisation: Annotated[str | None, f"magnitude mapping: {', '.join(NORMALISATIONS)}; default: the manifest's"] = (
         None
     )
+    distribution: Annotated[str | None, "form of a set to build (mstar: jpeg, phoenix); default: the first at hand"] = (
+        None
+    )
     workers: Annotated[int, "decoding processes; 0: one a core"] = 0
     chips_per_class: Annotated[int, "synthetic only: simulated chips a class and split"] = 120
     max_rejected: Annotated[float, "share of unreadable files above which the build stops"] = 0.01
