@@ -133,6 +133,8 @@ class PretrainConfig(Common):
     weight_decay: Annotated[float, "AdamW weight decay, none on biases and norms"] = 0.05
     precision: Annotated[str, "bf16 (autocast) or fp32"] = "bf16"
     accumulate: Annotated[int, "parts a batch is taken in, for a smaller memory"] = 1
+    recompute: Annotated[bool, "run each block again in the backward pass instead of keeping its activations"] = False
+    compile: Annotated[bool, "compile the blocks (torch.compile)"] = False
     clip_grad: Annotated[float | None, "largest gradient norm; default: no clipping"] = None
     init: Annotated[str | None, "start from this checkpoint's encoder"] = None
     run_dir: Annotated[str | None, "folder of the run; default runs/METHOD-MODEL-SOURCES"] = None
@@ -141,6 +143,13 @@ class PretrainConfig(Common):
     max_hours: Annotated[float | None, "stop after this many hours, saving"] = None
     save_every: Annotated[int, "epochs between checkpoints"] = 1
     keep_every: Annotated[int | None, "keep the checkpoint of every n-th epoch beside the last one"] = None
+    ema: Annotated[float | None, "also average the encoder's weights at this rate (0.999), for encoder-ema"] = None
+    probe_every: Annotated[int | None, "epochs between looks at the representation; default: none"] = None
+    probe_dataset: Annotated[str | None, "built data set of the online kNN probe; default: the first source"] = None
+    probe_crop: Annotated[str, "its centre crop (px) before resizing: published, none, N, or mstar=64,..."] = (
+        "published"
+    )
+    picture_every: Annotated[int, "epochs between pictures of targets and predictions"] = 10
     workers: Annotated[int, "threads that prepare batches"] = 1
 
     def __post_init__(self) -> None:
@@ -164,10 +173,13 @@ class PretrainConfig(Common):
             "workers",
             "max_steps",
             "accumulate",
+            "probe_every",
+            "picture_every",
         ):
             _within(self, key, 1)
         _within(self, "mask_ratio", 0.01, 0.99)
         _within(self, "contrast", 0, 1)
+        _within(self, "ema", 0, 1)
         _within(self, "lr", 0)
         _within(self, "weight_decay", 0)
         _within(self, "warmup_epochs", 0, self.epochs)

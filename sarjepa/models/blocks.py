@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from timm.layers import Mlp
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from sarjepa.models.relative_position import ContextualBias
 
@@ -47,7 +48,13 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x))."""
+    """x + attention(norm(x)), then x + mlp(norm(x)).
+
+    `recompute` trades time for memory (activation checkpointing, Chen et al., arXiv 1604.06174, 2016): a block keeps
+    its input alone and is run again in the backward pass.
+    """
+
+    recompute = False
 
     def __init__(self, width: int, num_heads: int, relative: bool = True, mlp_ratio: float = 4.0) -> None:
         super().__init__()
@@ -58,6 +65,11 @@ class Block(nn.Module):
 
     def forward(self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor | None) -> torch.Tensor:
         """Tokens in, tokens out, (B, N, D)."""
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(self._transform, tokens_BND, buckets_NN, use_reentrant=False)
+        return self._transform(tokens_BND, buckets_NN)
+
+    def _transform(self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor | None) -> torch.Tensor:
         tokens_BND = tokens_BND + self.attn(self.norm1(tokens_BND), buckets_NN)
         return tokens_BND + self.mlp(self.norm2(tokens_BND))
 

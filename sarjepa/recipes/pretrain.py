@@ -16,18 +16,22 @@ import numpy as np
 import torch
 import yaml
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sarjepa.config import PretrainConfig, as_dict, parse_crop
 from sarjepa.data.augment import augment, draw_augmentation
 from sarjepa.data.loader import ChipPool, ahead, batch_indices, steps_per_epoch
 from sarjepa.errors import InputError
+from sarjepa.models.blocks import Block
 from sarjepa.models.checkpoints import encoder_bytes, load_encoder
+from sarjepa.models.encoder import Encoder
 from sarjepa.pretext.masking import ImageKeys
 from sarjepa.pretext.method import Method
 from sarjepa.pretext.methods import MethodSettings, build_method
 from sarjepa.progress import Progress
 from sarjepa.recipes.built import open_source
 from sarjepa.recipes.result import Result
+from sarjepa.recipes.watch import Watch
 from sarjepa.reports.pretraining import draw_curves, draw_targets
 from sarjepa.training.checkpoint import load_last_checkpoint, save_checkpoint, write_atomically
 from sarjepa.training.log import StepLog
@@ -38,6 +42,12 @@ from sarjepa.training.schedule import warmup_cosine
 
 # Settings that may differ between a run and its continuation: they change where and how long, not what.
 _FREE_ON_RESUME = {
+    "recompute",
+    "compile",
+    "probe-every",
+    "probe-dataset",
+    "probe-crop",
+    "picture-every",
     "resume",
     "max-steps",
     "max-hours",
@@ -81,6 +91,18 @@ def _open_pool(config: PretrainConfig) -> ChipPool:
     return ChipPool(sources, config.splits, [crop if isinstance(crop, int) else None for crop in crops])
 
 
+def _average_of(encoder: Encoder, rate: float | None) -> AveragedModel | None:
+    """An exponential moving average of the encoder's weights, where it is asked for."""
+    return AveragedModel(encoder, multi_avg_fn=get_ema_multi_avg_fn(rate)) if rate else None
+
+
+def _open_watch(config: PretrainConfig, device: torch.device) -> Watch | None:
+    if config.probe_every is None:
+        return None
+    dataset = config.probe_dataset or config.sources[0]
+    return Watch(config.data_root, dataset, config.probe_crop, config.precision, device)
+
+
 class _Run:
     """One run: its folder, its parts, and what happens between steps."""
 
@@ -102,6 +124,8 @@ class _Run:
         torch.manual_seed(config.seed)
         self.method = self._build_method().to(device)
         self.optimizer = adamw(self.method, config.weight_decay)
+        self.average = _average_of(self.method.encoder, config.ema)
+        self.watch = _open_watch(config, device) if ranks.is_first else None
         self.step = 0
         self.log: StepLog | None = None  # of rank 0
 
@@ -117,6 +141,11 @@ class _Run:
                     got=start.shape,
                 )
             method.encoder.load_state_dict(start.state_dict())
+        for module in method.modules():
+            if isinstance(module, Block):
+                module.recompute = self.config.recompute
+                if self.config.compile:
+                    module.compile()
         return method
 
     # -- the folder -----------------------------------------------------------------------------------------------
@@ -160,6 +189,8 @@ class _Run:
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
 
     def _save(self) -> None:
         """Checkpoint, log and pictures of the present step."""
@@ -172,6 +203,8 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
         }
+        if self.average is not None:
+            state["average"] = self.average.state_dict()
         epoch = self.step // self.epoch_steps
         keep = self.config.keep_every and self.step % self.epoch_steps == 0 and epoch % self.config.keep_every == 0
         save_checkpoint(self.folder, state, keep_as=f"checkpoint-{epoch:04d}.pt" if keep else None)
@@ -255,17 +288,18 @@ class _Run:
         self.waited += record.wait_seconds
         self.method.after_step(record.step / self.num_steps)
         speed = record.num_images / (record.seconds + record.wait_seconds)
+        if self.average is not None:
+            self.average.update_parameters(self.method.encoder)
         if self.log is not None:
-            self.log.append(
-                {
-                    "step": record.step,
-                    "epoch": (record.step - 1) // self.epoch_steps,
-                    "loss": record.loss,
-                    "lr": record.lr,
-                    "images/s": round(speed, 2),
-                    "wait": round(record.wait_seconds, 4),
-                }
-            )
+            line = {
+                "step": record.step,
+                "epoch": (record.step - 1) // self.epoch_steps,
+                "loss": record.loss,
+                "lr": record.lr,
+                "images/s": round(speed, 2),
+                "wait": round(record.wait_seconds, 4),
+            }
+            self.log.append(line | self._look())
         self.bar.advance(1, f"loss {record.loss:.4f} {speed:.0f} images/s")
         hours = (time.monotonic() - self.began) / 3600
         late = self.config.max_hours is not None and hours > self.config.max_hours
@@ -275,9 +309,29 @@ class _Run:
             self._save()
         return ending
 
+    def _look(self) -> dict[str, float]:
+        """At the end of some epochs: a picture, and what the online probe sees."""
+        epoch, position = divmod(self.step, self.epoch_steps)
+        if position:
+            return {}
+        if epoch % self.config.picture_every == 0:
+            self._draw()
+        if self.watch is None or epoch % (self.config.probe_every or 1):
+            return {}
+        return self.watch(self.method.encoder, self.progress)
+
     def _finish(self) -> None:
         """Export the encoder and draw the run's pictures."""
         write_atomically(self.folder / "encoder.safetensors", encoder_bytes(self.method.encoder, self._describe()))
+        if self.average is not None:
+            averaged = self.average.module
+            assert isinstance(averaged, Encoder)
+            content = encoder_bytes(averaged, {**self._describe(), "ema": self.config.ema})
+            write_atomically(self.folder / "encoder-ema.safetensors", content)
+        self._draw()
+
+    def _draw(self) -> None:
+        """curves.png and targets.png of the present step."""
         if self.log and self.log.records:
             draw_curves(self.log.records, self.folder / "curves.png")
         chosen = np.linspace(0, len(self.pool) - 1, min(_NUM_PREVIEWS, len(self.pool))).astype(np.int64)

@@ -31,7 +31,8 @@ def draw_curves(records: Sequence[Mapping[str, float]], path: Path) -> None:
     step = np.array([record["step"] for record in records])
     loss = np.array([record["loss"] for record in records])
     figure = Figure(figsize=(9, 3.2), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
+    probed = [record for record in records if "knn" in record]
+    left, middle, right, *more = figure.subplots(1, 4 if probed else 3)
     left.plot(step, loss, color="#9ecae1", linewidth=0.8, label="each step")
     window = max(1, len(loss) // 50)
     if window > 1:
@@ -45,7 +46,10 @@ def draw_curves(records: Sequence[Mapping[str, float]], path: Path) -> None:
     right.plot(step, [record["images/s"] for record in records], color="#08519c", linewidth=0.8)
     right.set_ylabel("images/s")
     right.set_ylim(bottom=0)
-    for axes in (left, middle, right):
+    for axes in more:
+        axes.plot([record["step"] for record in probed], [record["knn"] for record in probed], "o-", color="#08519c")
+        axes.set_ylabel("online kNN accuracy (%)")
+    for axes in (left, middle, right, *more):
         axes.set_xlabel("step")
         axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)

@@ -1,9 +1,14 @@
-"""log.jsonl: one line a step, written as it happens, cut back when a run goes on from an earlier step."""
+"""log.jsonl: one line a step, written as it happens, cut back when a run goes on from an earlier step.
+
+Where TensorBoard is installed the same numbers go to it too.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 from sarjepa.training.checkpoint import write_atomically
 
@@ -28,12 +33,16 @@ class StepLog:
         self.records = [record for record in map(_parse, lines) if record and record["step"] <= step]
         if lines:
             write_atomically(path, "".join(json.dumps(record) + "\n" for record in self.records).encode())
+        self._board = _tensorboard(path.parent, step)
 
     def append(self, record: Record) -> None:
         """Add a step's line."""
         self.records.append(record)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+        if self._board is not None:
+            for name, value in record.items():
+                self._board.add_scalar(name, value, global_step=int(record["step"]))
 
 
 def _parse(line: str) -> Record | None:
@@ -42,3 +51,12 @@ def _parse(line: str) -> Record | None:
         return json.loads(line)
     except json.JSONDecodeError:
         return None
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
+    """A writer beside the log, or None where TensorBoard is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter  # slow to import, and often absent
+
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step)

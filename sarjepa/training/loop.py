@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from sarjepa.errors import InputError
 from sarjepa.training.runtime import Ranks, autocast
@@ -137,4 +138,4 @@ def fit(
 
 def _without_exchange(module: nn.Module) -> contextlib.AbstractContextManager:
     """Keep a wrapped module's gradients on this rank for now."""
-    return module.no_sync() if hasattr(module, "no_sync") else contextlib.nullcontext()
+    return module.no_sync() if isinstance(module, DistributedDataParallel) else contextlib.nullcontext()

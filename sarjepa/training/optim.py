@@ -14,7 +14,8 @@ _UNDECAYED = ("cls_token", "mask_token", "lookup_table_weight")
 
 def adamw(module: nn.Module, weight_decay: float, betas: tuple[float, float] = (0.9, 0.95)) -> torch.optim.AdamW:
     """The optimiser of a module's trainable parameters; its rate is set each step by the loop."""
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             is_free = parameter.ndim < 2 or name.endswith(_UNDECAYED)

@@ -180,3 +180,32 @@ def test_two_ranks_train_as_one_with_the_whole_batch(synthetic_root: Path, tmp_p
     for name in first:
         # AdamW divides by the gradient's size, so where a gradient is all rounding its sign may differ: a few steps.
         torch.testing.assert_close(first[name], second[name], rtol=1e-3, atol=2e-4, msg=name)
+
+
+def test_the_online_probe_and_the_pictures_change_nothing(synthetic_root: Path, tmp_path: Path) -> None:
+    plain, watched = tmp_path / "plain", tmp_path / "watched"
+    pretrain.run(settings(synthetic_root, plain), Progress())
+    pretrain.run(settings(synthetic_root, watched, probe_every=1, picture_every=1), Progress())
+    assert_same(weights(plain), weights(watched))
+    seen = [json.loads(line) for line in (watched / "log.jsonl").read_text().splitlines()]
+    probed = [line for line in seen if "knn" in line]
+    assert [line["epoch"] for line in probed] == [0, 1, 2]
+    assert all(0 <= line["knn"] <= 100 and line["rank"] >= 1 for line in probed)
+
+
+def test_recomputing_activations_gives_the_same_weights(synthetic_root: Path, tmp_path: Path) -> None:
+    for name, recompute in (("kept", False), ("recomputed", True)):
+        config = settings(synthetic_root, tmp_path / name, max_steps=3, precision="fp32", recompute=recompute)
+        pretrain.run(config, Progress())
+    assert_same(weights(tmp_path / "kept"), weights(tmp_path / "recomputed"))
+
+
+def test_the_averaged_encoder_survives_a_stop(synthetic_root: Path, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    pretrain.run(settings(synthetic_root, whole, ema=0.9), Progress())
+    pretrain.run(settings(synthetic_root, parts, ema=0.9, max_steps=3), Progress())
+    pretrain.run(settings(synthetic_root, parts, ema=0.9, resume=True), Progress())
+    averaged = [sarjepa.load_encoder(run / "encoder-ema.safetensors").state_dict() for run in (whole, parts)]
+    assert_same(*averaged)
+    last = sarjepa.load_encoder(whole).state_dict()
+    assert any(not torch.equal(averaged[0][name], last[name]) for name in last)

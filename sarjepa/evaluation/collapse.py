@@ -1,0 +1,32 @@
+"""Whether a representation has collapsed: two numbers that need no labels.
+
+A method that predicts its own features can lower its loss by making all features alike. Two signs tell before any probe
+does: the effective rank of the chips' features falls towards one, and the patches of a chip become equal.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def effective_rank(feature_ND: Tensor) -> float:
+    """The exponential of the entropy of the normalised singular values (RankMe, Garrido et al., ICML 2023).
+
+    Between 1 (all features on one line) and min(N, D). The mean is taken off first: a shared offset is no information.
+    """
+    centred = feature_ND.double() - feature_ND.double().mean(dim=0)
+    singular = torch.linalg.svdvals(centred)
+    share = singular / singular.sum().clamp_min(1e-12) + 1e-12
+    return float(torch.exp(-(share * share.log()).sum()))
+
+
+def patch_deviation(tokens_BND: Tensor) -> float:
+    """Root mean square distance of a chip's patch tokens from their mean, over that of all tokens: 0 to about 1.
+
+    Args:
+        tokens_BND: (B, 1 + N, D), class token first.
+    """
+    patches = tokens_BND[:, 1:].double()
+    within = (patches - patches.mean(dim=1, keepdim=True)).square().mean()
+    return float((within / patches.square().mean().clamp_min(1e-12)).sqrt())

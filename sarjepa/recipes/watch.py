@@ -1,0 +1,69 @@
+"""Looking at a representation while it trains: a kNN probe on a labelled set, and signs of collapse.
+
+It is a look from beside: a few hundred chips, no gradient, no random state, nothing that the training could notice.
+The accuracy is for watching a run, not for reporting: it takes few chips and one draw.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from sarjepa.evaluation.collapse import effective_rank, patch_deviation
+from sarjepa.evaluation.fewshot import draw
+from sarjepa.evaluation.knn import fit_neighbours
+from sarjepa.models.encoder import Encoder
+from sarjepa.progress import Progress
+from sarjepa.recipes.downstream import open_benchmark
+from sarjepa.training.runtime import autocast
+
+SHOTS, TESTS = 40, 20  # training and test chips a class
+_LOW_RANK, _LOW_DEVIATION = 2.0, 0.05
+
+
+class Watch:
+    """A fixed choice of chips of a built data set, and what an encoder makes of them.
+
+    Args:
+        data_root, dataset: the built set.
+        crop: the crop setting, as for the evaluation.
+        precision: of the encoder's pass.
+        device: where it runs.
+    """
+
+    def __init__(self, data_root: str, dataset: str, crop: str, precision: str, device: torch.device) -> None:
+        self._benchmark = open_benchmark(data_root, dataset, crop=crop)
+        self._precision, self._device = precision, device
+        drawn = draw(self._benchmark.candidates, "published", SHOTS, seed=0)
+        labels = self._benchmark.candidates.labels
+        test = [drawn.test[labels[drawn.test] == label][:TESTS] for label in range(len(self._benchmark.classes))]
+        self._indices = np.concatenate([drawn.train, *test])
+        self._num_train = len(drawn.train)
+
+    @torch.no_grad()
+    def __call__(self, encoder: Encoder, progress: Progress) -> dict[str, float]:
+        """What is seen: kNN accuracy (%), effective rank of the class tokens, deviation of a chip's patches.
+
+        Warns where the last two say that the representation has collapsed.
+        """
+        load = self._benchmark.loader(encoder.image_size, self._device)
+        class_tokens, deviations = [], []
+        for part in np.array_split(self._indices, max(1, len(self._indices) // 64)):
+            with autocast(self._precision, self._device):
+                tokens = encoder.forward_features(load(part)).float()
+            class_tokens.append(tokens[:, 0])
+            deviations.append(patch_deviation(tokens))
+        features = torch.cat(class_tokens)
+        rank, deviation = effective_rank(features), float(np.mean(deviations))
+        if rank < _LOW_RANK or deviation < _LOW_DEVIATION:
+            progress.warn(
+                f"the representation may be collapsing: effective rank {rank:.1f}, deviation of patches {deviation:.3f}"
+            )
+        return {"knn": self._knn_accuracy(features), "rank": round(rank, 3), "patch_deviation": round(deviation, 4)}
+
+    def _knn_accuracy(self, feature_ND: torch.Tensor) -> float:
+        labels = torch.from_numpy(self._benchmark.candidates.labels[self._indices]).to(feature_ND.device)
+        train = np.arange(self._num_train)[None]
+        neighbours = fit_neighbours(feature_ND, labels, train, len(self._benchmark.classes))
+        predicted = neighbours.logits(0, feature_ND[self._num_train :]).argmax(dim=1)
+        return round(100 * float((predicted == labels[self._num_train :]).float().mean()), 2)
