@@ -235,15 +235,20 @@ def _unwrap(value: Any, key: str, unverified: list[str]) -> Any:
 class Section:
     """One mapping of a YAML file, read key by key; what is wrong is said with file, key and what would be right."""
 
-    def __init__(self, raw: Any, where: str) -> None:
-        if not isinstance(raw, dict):
-            raise InputError("not a mapping", where=where, got=repr(raw)[:60])
-        self.raw, self.where = raw, where
+    def __init__(self, raw: Any, file: str, path: str = "") -> None:
+        self.raw, self.file, self.path = raw, file, path
         self.seen: set[str] = set()
+        if not isinstance(raw, dict):
+            raise InputError("not a mapping", where=self.at(), got=repr(raw)[:60])
+
+    def at(self, key: str = "") -> str:
+        """The file and the dotted way to a key."""
+        way = ".".join(part for part in (self.path, key) if part)
+        return f"{self.file}: {way}" if way else self.file
 
     def fault(self, key: str, expected: str, got: object, hint: str | None = None) -> InputError:
         """The error for a wrong value."""
-        return InputError("wrong value", where=f"{self.where}: {key}", expected=expected, got=repr(got)[:60], hint=hint)
+        return InputError("wrong value", where=self.at(key), expected=expected, got=repr(got)[:60], hint=hint)
 
     def get(self, key: str, kind: type | tuple[type, ...], expected: str, required: bool = True) -> Any:
         """The value of a key, of a given type; None where it may be left out and is."""
@@ -254,7 +259,7 @@ class Section:
         if key not in self.raw:
             unknown = [name for name in self.raw if name not in self.seen]
             close = nearest(key, unknown) if unknown else None
-            raise InputError("key missing", where=f"{self.where}: {key}", hint=close and f"{close} stands there")
+            raise InputError("key missing", where=self.at(key), hint=close)
         if not isinstance(value, kind) or (isinstance(value, bool) and bool not in _as_tuple(kind)):
             raise self.fault(key, expected, value)
         return value
@@ -320,10 +325,10 @@ class Section:
         """Every key has been read: what is left is a slip of the pen."""
         for key in self.raw:
             if key not in self.seen:
-                raise InputError("unknown key", where=f"{self.where}: {key}", hint=nearest(str(key), self.seen))
+                raise InputError("unknown key", where=self.at(key), hint=nearest(str(key), self.seen))
 
     def _read(self, value: Any, key: str, read: Callable[[Section], Any]) -> Any:
-        section = Section(value, f"{self.where}: {key}" if ": " not in self.where else f"{self.where}.{key}")
+        section = Section(value, self.file, self.at(key).removeprefix(f"{self.file}: "))
         result = read(section)
         section.done()
         return result
@@ -344,7 +349,9 @@ def _label_set(part: Section, classes: tuple[str, ...]) -> dict[str, Any]:
     _known(part, "classes", chosen, classes)
     label_set: dict[str, Any] = {"classes": list(chosen)}
     if where := part.get("where", dict, "{column: [values]}", required=False):
-        label_set["where"] = {column: list(Section(where, part.where + ".where").texts(column)) for column in where}
+        label_set["where"] = {
+            column: list(Section(where, part.file, f"{part.path}.where").texts(column)) for column in where
+        }
     return label_set
 
 
@@ -388,7 +395,7 @@ def _distribution(part: Section, classes: tuple[str, ...]) -> Distribution:
             raise part.fault("formats", f"some of {', '.join(FORMATS)}", name, nearest(name, FORMATS))
     expected = part.get("expected", dict, "{split: {class: count}}", required=False)
     for split, counts in (expected or {}).items():
-        for name, count in Section(counts, f"{part.where}.expected").raw.items():
+        for name, count in Section(counts, part.file, f"{part.path}.expected.{split}").raw.items():
             if name != "":
                 _known(part, f"expected.{split}", (str(name),), classes)
             if not isinstance(count, int):
@@ -421,13 +428,13 @@ def _file(part: Section) -> RemoteFile:
     if file.sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", file.sha256):
         raise part.fault("sha256", "64 hexadecimal digits", file.sha256)
     if not file.fetchable and not file.place:
-        raise InputError("key missing", where=f"{part.where}: place", expected="how to get by hand what no script can")
+        raise InputError("key missing", where=part.at("place"), expected="how to get by hand what no script can")
     return file
 
 
 def _columns(part: Section) -> dict[str, tuple[Rule, ...]]:
     raw = part.get("columns", dict, "{column: [rules]}", required=False) or {}
-    section = Section(raw, f"{part.where}.columns")
+    section = Section(raw, part.file, f"{part.path}.columns")
     return {column: section.parts(column, _rule) for column in raw}
 
 
@@ -439,7 +446,7 @@ def _rule(part: Section) -> Rule:
         value=part.text("value", required=False) or None,
     )
     if (rule.group is None) == (rule.value is None):
-        raise InputError("a rule has either `from` or `value`", where=part.where)
+        raise InputError("a rule has either `from` or `value`", where=part.at())
     return rule
 
 
@@ -450,4 +457,4 @@ def _boxes(part: Section) -> Boxes:
 
 def _one_pattern(part: Section) -> tuple[re.Pattern[str], ...]:
     """The regular expression under `find`."""
-    return Section({"find": [part.text("find")]}, part.where).patterns("find")
+    return Section({"find": [part.text("find")]}, part.file, part.path).patterns("find")

@@ -1,0 +1,186 @@
+"""Readers: by content, in native precision, with a reason for every file that is refused."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+import tifffile
+from PIL import Image
+
+from sarjepa.data.readers import UnreadableError, identify, read_image
+
+RANDOM = np.random.default_rng(5)
+GREY = RANDOM.integers(0, 256, (21, 34), dtype=np.uint8)
+DEEP = RANDOM.integers(0, 65536, (21, 34), dtype=np.uint16)
+
+
+def _pillow(image: np.ndarray, kind: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, kind, **options)  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def _tiff(image: np.ndarray, **options: object) -> bytes:
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, image, **options)  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def _npy(image: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, image)
+    return stream.getvalue()
+
+
+def _mat(**variables: object) -> bytes:
+    stream = io.BytesIO()
+    scipy.io.savemat(stream, variables)
+    return stream.getvalue()
+
+
+def phoenix(magnitude: np.ndarray, native: int = 0, length: int | None = None, **fields: object) -> bytes:
+    """A target chip by the rules of the format: text header, big-endian magnitude, big-endian phase."""
+    rows, columns = magnitude.shape
+    extra = "".join(f"{key}= {value}\n" for key, value in fields.items())
+    template = (
+        "\n[PhoenixHeaderVer01.04]\nPhoenixHeaderLength= {length:05d}\nPhoenixSigSize= {size:09d}\nPhoenixSigNum= 0001\n"
+        f"PhoenixHeaderCallingSequence= \nnative_header_length= {native}\n"
+        f"NumberOfColumns= {columns}\nNumberOfRows= {rows}\na line without the sign\n{extra}[EndofPhoenixHeader]\n"
+    )
+    header_length = len(template.format(length=0, size=0))
+    size = header_length + native + 8 * rows * columns if length is None else length
+    payload = magnitude.astype(">f4").tobytes() + np.zeros_like(magnitude).astype(">f4").tobytes()
+    return template.format(length=header_length, size=size).encode("latin-1") + b"\0" * native + payload
+
+
+def test_lossless_formats_give_back_what_was_written() -> None:
+    for data, image in [
+        (_pillow(GREY, "PNG"), GREY),
+        (_pillow(DEEP, "PNG"), DEEP),
+        (_pillow(GREY, "TIFF"), GREY),
+        (_tiff(GREY), GREY),
+        (_tiff(DEEP), DEEP),
+        (_tiff(DEEP, byteorder=">"), DEEP),
+        (_tiff(GREY, compression="zlib"), GREY),
+        (_tiff(DEEP.astype(np.float32)), DEEP.astype(np.float32)),
+        (_npy(GREY), GREY),
+        (_npy(DEEP), DEEP),
+        (_npy(DEEP.astype(np.float64)), DEEP.astype(np.float32)),
+    ]:
+        found = read_image(data).image
+        assert found.dtype == image.dtype
+        assert np.array_equal(found, image)
+
+
+def test_jpeg_stays_8_bit_and_near() -> None:
+    smooth = np.add.outer(np.arange(40), np.arange(30)).astype(np.uint8)
+    found = read_image(_pillow(smooth, "JPEG", quality=95)).image
+    assert found.dtype == np.uint8
+    assert np.abs(found.astype(int) - smooth).max() <= 4
+
+
+def test_equal_channels_become_one() -> None:
+    three = np.repeat(GREY[..., None], 3, axis=-1)
+    assert np.array_equal(read_image(_pillow(three, "PNG")).image, GREY)
+    assert np.array_equal(read_image(_tiff(three, photometric="rgb")).image, GREY)
+    assert read_image(_pillow(three, "JPEG")).image.ndim == 2
+
+
+def test_real_chips_stored_as_colour_are_grey(shared: Path) -> None:
+    for path in sorted((shared / "data" / "chips").iterdir()):
+        assert read_image(path.read_bytes()).image.ndim == 2
+
+
+def test_true_colour_is_refused() -> None:
+    colour = RANDOM.integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    for data in (_pillow(colour, "PNG"), _pillow(colour, "JPEG"), _tiff(colour, photometric="rgb")):
+        with pytest.raises(UnreadableError, match="colour"):
+            read_image(data)
+
+
+def test_pairs_of_bands_become_magnitude() -> None:
+    real, imaginary = RANDOM.integers(-3000, 3000, (2, 16, 18)).astype(np.int16)
+    expected = np.hypot(real.astype(float), imaginary)
+    for stack in (np.stack([real, imaginary]), np.stack([real, imaginary], axis=-1)):
+        found = read_image(_tiff(stack, photometric="minisblack")).image
+        assert found.dtype == np.float32
+        assert np.allclose(found, expected, rtol=1e-6)
+    four = np.stack([real, imaginary, imaginary, real])
+    found = read_image(_tiff(four, photometric="minisblack")).image
+    assert np.allclose(found, expected * np.sqrt(2), rtol=1e-6)
+    slc = (real + 1j * imaginary).astype(np.complex64)
+    assert np.allclose(read_image(_npy(slc)).image, expected, rtol=1e-6)
+
+
+def test_matlab_takes_the_complex_image() -> None:
+    field = RANDOM.normal(size=(12, 13)) + 1j * RANDOM.normal(size=(12, 13))
+    reading = read_image(_mat(complex_img=field, complex_img_unshifted=field * 2, target_name="2s1", elevation=15.0))
+    assert np.allclose(reading.image, np.abs(field), rtol=1e-6)
+    assert reading.header["target_name"] == "2s1"
+    assert np.allclose(read_image(_mat(only=np.abs(field))).image, np.abs(field), rtol=1e-6)
+    with pytest.raises(UnreadableError, match=r"2 images \(a, b\)"):
+        read_image(_mat(a=field, b=field))
+
+
+def test_phoenix_gives_magnitude_and_header() -> None:
+    magnitude = RANDOM.random((17, 11)).astype(np.float32)
+    reading = read_image(phoenix(magnitude, TargetSerNum="E-71", TargetAz="12.5", Note="a = b"))
+    assert np.array_equal(reading.image, magnitude)
+    assert reading.header["TargetSerNum"] == "E-71"
+    assert reading.header["Note"] == "a = b"
+
+
+def test_phoenix_faults_are_named() -> None:
+    magnitude = np.ones((6, 5), np.float32)
+    whole = phoenix(magnitude)
+    for data, reason in [
+        (phoenix(magnitude, native=512), "clutter"),
+        (whole[:-4], "disagree"),
+        (phoenix(magnitude, length=99), "disagree"),
+        (whole.replace(b"NumberOfRows= 6", b"NumberOfRows= x"), "NumberOfRows"),
+        (whole[:100], "no complete Phoenix header"),
+    ]:
+        with pytest.raises(UnreadableError, match=reason):
+            read_image(data)
+
+
+def test_content_decides_and_not_the_name() -> None:
+    assert identify(_pillow(GREY, "PNG")) == "png"
+    assert identify(phoenix(np.ones((2, 2), np.float32))) == "phoenix"
+    with pytest.raises(UnreadableError, match="is png, expected jpeg"):
+        read_image(_pillow(GREY, "PNG"), formats=("jpeg",))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:6a", "Git LFS pointer"),
+        (b"\n<!DOCTYPE html><html>", "HTML page"),
+        (b"hello world", "no known format"),
+        (_pillow(GREY, "PNG")[:200], "damaged"),
+        (_pillow(GREY, "JPEG")[:300], "damaged"),
+        (_tiff(GREY)[:60], "damaged"),
+        (_npy(GREY)[:140], "damaged"),
+        (_mat(complex_img=np.ones((9, 9)))[:150], "damaged"),
+        (_npy(-DEEP.astype(np.float32)), "negative"),
+        (_npy(np.full((3, 3), np.nan)), "not finite"),
+        (_npy(np.zeros((2, 3, 4, 5))), "no image but shape"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_a_file_that_cannot_be_used_says_why(data: bytes, reason: str) -> None:
+    with pytest.raises(UnreadableError, match=reason):
+        read_image(data)
+
+
+def test_pickled_arrays_are_not_loaded() -> None:
+    stream = io.BytesIO()
+    np.save(stream, np.array([{"a": 1}]), allow_pickle=True)
+    with pytest.raises(UnreadableError, match="damaged"):
+        read_image(stream.getvalue())
