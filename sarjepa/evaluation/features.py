@@ -82,7 +82,8 @@ def extract(
             image = load(indices)
             with torch.autocast(image.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
                 tokens_BND = encoder.forward_features(image)  # type: ignore[operator]
-            grid = (image.shape[-2] // encoder.patch_size, image.shape[-1] // encoder.patch_size)  # type: ignore[operator]
+            patch = int(encoder.patch_size)  # type: ignore[arg-type]
+            grid = (image.shape[-2] // patch, image.shape[-1] // patch)
             for pool in pools:
                 feature = pool_tokens(tokens_BND.float(), pool, grid).cpu().numpy()
                 features.setdefault(pool, np.empty((num, feature.shape[1]), np.float32))[indices] = feature

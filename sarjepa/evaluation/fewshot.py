@@ -58,7 +58,8 @@ class Candidates:
 
     def fingerprint(self) -> str:
         """A hash of which chips there are and what they are called, whatever their order."""
-        lines = sorted(f"{self.paths[i]}\t{self.classes[self.labels[i]]}" for i in np.flatnonzero(self.labels >= 0))
+        inside = np.flatnonzero(self.labels >= 0).tolist()
+        lines = sorted(f"{self.paths[i]}\t{self.classes[self.labels[i]]}" for i in inside)
         return hashlib.sha256("\n".join([self.name, *lines]).encode()).hexdigest()
 
 

@@ -4,12 +4,13 @@ The loss, mean cross-entropy plus (strength / 2) * |W|^2 (the bias is free), is 
 rate, batch or epoch count on which it could depend. The strength is chosen for each run on held-out shots: five folds
 of the run's own training images, least mean log-loss; no label beyond the shots is looked at.
 
-Two things make it quick. By the representer theorem the optimum lies in the span of the S training features, so wide
-features (a 4 x 4 grid of a ViT-B: 12,288) are first written in S coordinates. And the problems of all runs and folds
-are solved as one, a held-out image being one of weight zero; they share no number, so the joint optimum is each one's
-own.
+Two things make it quick. By the representer theorem the optimum lies in the span of the S training features, so
+features (a 4 x 4 grid of a ViT-B: 12,288) are first written in at most S principal coordinates. Along coordinate k the
+curvature is about variance_k / 4 + strength, so each is scaled to a curvature of one, and L-BFGS needs tens of steps
+rather than hundreds. A run's folds are solved together, held-out images having weight zero. Runs are solved one by
+one: a line search that they shared would let a run's last digits depend on its neighbours, and a resumed table differ.
 
-Shapes: R runs, P problems (runs x folds), S training images a run, K coordinates, D width, C classes, T test images.
+Shapes: R runs, F folds, S training images, K coordinates, D width, C classes, T test images.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-STRENGTHS = tuple(10.0**exponent for exponent in range(-6, 1))  # for features of unit mean square length
+STRENGTHS = tuple(10.0**exponent for exponent in range(0, -7, -1))  # for features of unit mean square length
 NUM_FOLDS = 5
-_MAX_ITERATIONS = 200
+_MAX_ITERATIONS = 100
+_CHOICE_TOLERANCE, _FINAL_TOLERANCE = 1e-3, 1e-5  # largest gradient at which to stop, in coordinates of unit curvature
 
 
 @dataclass(frozen=True)
@@ -48,41 +50,58 @@ class Regressions:
         return feature_TD @ weight_CD.T + (self.bias_RC[run] - weight_CD @ self.mean_RD[run])
 
 
-def solve(z_PSK: Tensor, target_PSC: Tensor, weight_PS: Tensor, strength_P: Tensor, start: Tensor) -> Tensor:
-    """The optimum of every problem.
+def solve(
+    z_SK: Tensor,
+    target_SC: Tensor,
+    weight_SF: Tensor,
+    strength: float,
+    start: Tensor | None = None,
+    tolerance: float = _FINAL_TOLERANCE,
+) -> Tensor:
+    """The optimum of every fold of one run.
 
     Args:
-        z_PSK: features.
-        target_PSC: one-hot classes.
-        weight_PS: of each image in the mean; zero leaves it out.
-        strength_P: of the penalty.
-        start: (P, C, K + 1) where to begin; the last column is the bias.
+        z_SK: features, best in principal coordinates.
+        target_SC: one-hot classes.
+        weight_SF: of each image in a fold's mean; zero leaves it out.
+        strength: of the penalty.
+        start: (K + 1, F, C) where to begin; None: at zero.
+        tolerance: the largest gradient, in coordinates of unit curvature, at which to stop.
 
     Returns:
-        (P, C, K + 1).
+        (K + 1, F, C) weights, the last of the K + 1 being the bias.
     """
-    theta = start.clone().requires_grad_()
-    share_PS = weight_PS / weight_PS.sum(dim=1, keepdim=True)
+    share_SF = weight_SF / weight_SF.sum(dim=0)
+    scale_K = (0.25 * z_SK.square().mean(dim=0) + strength).rsqrt()
+    scaled_SK, penalty_K11 = z_SK * scale_K, (strength * scale_K.square())[:, None, None]
+    scale_K11 = torch.cat([scale_K, scale_K.new_ones(1)])[:, None, None]
+    if start is None:
+        start = z_SK.new_zeros(z_SK.shape[1] + 1, weight_SF.shape[1], target_SC.shape[1])
+    theta = (start / scale_K11).requires_grad_()
     optimiser = torch.optim.LBFGS(
         [theta],
         max_iter=_MAX_ITERATIONS,
-        history_size=20,
-        tolerance_grad=1e-5,
-        tolerance_change=1e-9,
+        history_size=10,
+        tolerance_grad=tolerance,
+        tolerance_change=0,
         line_search_fn="strong_wolfe",
     )
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        logits_PSC = torch.baddbmm(theta[:, None, :, -1], z_PSK, theta[:, :, :-1].transpose(1, 2))
-        nll_PS = -(target_PSC * functional.log_softmax(logits_PSC, dim=2)).sum(dim=2)
-        penalty_P = 0.5 * strength_P * theta[:, :, :-1].square().sum(dim=(1, 2))
-        total = ((share_PS * nll_PS).sum(dim=1) + penalty_P).sum()
+        nll_SF = _log_loss(scaled_SK, target_SC, theta)
+        total = (share_SF * nll_SF).sum() + 0.5 * (penalty_K11 * theta[:-1].square()).sum()
         total.backward()
         return total
 
     optimiser.step(loss)
-    return theta.detach()
+    return theta.detach() * scale_K11
+
+
+def _log_loss(z_SK: Tensor, target_SC: Tensor, theta_KFC: Tensor) -> Tensor:
+    """(S, F) negative log-likelihood of each image under each fold's weights."""
+    logits_SFC = torch.addmm(theta_KFC[-1].flatten(), z_SK, theta_KFC[:-1].flatten(1)).unflatten(1, theta_KFC.shape[1:])
+    return logits_SFC.logsumexp(dim=2) - (logits_SFC * target_SC[:, None]).sum(dim=2)
 
 
 def fit_logistic(feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int) -> Regressions:
@@ -94,56 +113,55 @@ def fit_logistic(feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_
         train_RS: (R, S) indices of the training images.
         num_classes: C.
     """
-    train = torch.as_tensor(train_RS, device=feature_ND.device)
-    feature_RSD, label_RS = feature_ND[train], label_N.to(feature_ND.device)[train]
-    mean_RD = feature_RSD.mean(dim=1)
-    spread_RD = feature_RSD.std(dim=1, correction=0)
+    runs = [_fit_run(feature_ND[index], label_N[index], num_classes)
+            for index in torch.as_tensor(train_RS, device=feature_ND.device)]  # fmt: skip
+    mean, scale, weight, bias, strength = zip(*runs, strict=True)
+    return Regressions(
+        torch.stack(mean), torch.stack(scale), torch.stack(weight), torch.stack(bias), np.array(strength)
+    )
+
+
+def _fit_run(feature_SD: Tensor, label_S: Tensor, num_classes: int) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
+    """One run's mean, scale, weights, biases and strength."""
+    spread_D, mean_D = torch.std_mean(feature_SD, dim=0, correction=0)
     # A dimension that never varies in training has no scale; unit mean square length makes strengths comparable.
-    scale_RD = torch.where(spread_RD > 1e-6, 1 / spread_RD.clamp_min(1e-6), 0) / feature_RSD.shape[2] ** 0.5
-    x_RSD = (feature_RSD - mean_RD[:, None]) * scale_RD[:, None]
-    z_RSK, back_RKD = _coordinates(x_RSD)
-    target_RSC = functional.one_hot(label_RS, num_classes).to(z_RSK.dtype)
-    strength_R = _choose_strength(z_RSK, target_RSC, label_RS)
-    everything = torch.ones_like(label_RS, dtype=z_RSK.dtype)
-    start = z_RSK.new_zeros(len(train), num_classes, z_RSK.shape[2] + 1)
-    theta = solve(z_RSK, target_RSC, everything, strength_R, start)
-    weight_RCD = theta[:, :, :-1] @ back_RKD
-    return Regressions(mean_RD, scale_RD, weight_RCD, theta[:, :, -1], strength_R.cpu().numpy())
+    scale_D = torch.where(spread_D > 1e-6, 1 / spread_D.clamp_min(1e-6), 0) / feature_SD.shape[1] ** 0.5
+    z_SK, back_KD = _coordinates((feature_SD - mean_D) * scale_D)
+    target_SC = functional.one_hot(label_S, num_classes).to(z_SK.dtype)
+    strength = _choose_strength(z_SK, target_SC, label_S)
+    theta_KC = solve(z_SK, target_SC, torch.ones_like(z_SK[:, :1]), strength)[:, 0]
+    return mean_D, scale_D, theta_KC[:-1].T @ back_KD, theta_KC[-1], strength
 
 
-def _coordinates(x_RSD: Tensor) -> tuple[Tensor, Tensor]:
-    """Features in at most S coordinates, and the (R, K, D) matrix that leads weights back."""
-    num_images, width = x_RSD.shape[1:]
-    if width <= num_images:
-        return x_RSD, torch.eye(width, device=x_RSD.device).expand(len(x_RSD), -1, -1)
-    value_RS, vector_RSS = torch.linalg.eigh(x_RSD @ x_RSD.transpose(1, 2))
-    root_RS = value_RS.clamp_min(0).sqrt()
-    inverse_RS = torch.where(root_RS > 1e-4 * root_RS[:, -1:], 1 / root_RS.clamp_min(1e-30), 0)
-    back_RKD = (vector_RSS * inverse_RS[:, None]).transpose(1, 2) @ x_RSD
-    return x_RSD @ back_RKD.transpose(1, 2), back_RKD
+def _coordinates(x_SD: Tensor) -> tuple[Tensor, Tensor]:
+    """Centred features in their principal coordinates (S, K), and the (K, D) matrix that leads weights back.
+
+    The smaller of the two Gram matrices is decomposed; K is at most the smaller of S and D.
+    """
+    if x_SD.shape[1] <= x_SD.shape[0]:
+        back_KD = torch.linalg.eigh(x_SD.T @ x_SD).eigenvectors.T
+    else:
+        value_S, vector_SS = torch.linalg.eigh(x_SD @ x_SD.T)
+        kept = value_S > 1e-8 * value_S[-1]
+        back_KD = (vector_SS[:, kept] / value_S[kept].sqrt()).T @ x_SD
+    return x_SD @ back_KD.T, back_KD
 
 
-def _folds(label_RS: Tensor) -> Tensor:
-    """(R, S) the fold of each training image: its number among its class's, modulo the number of folds."""
-    same_RSS = label_RS[:, :, None] == label_RS[:, None, :]
-    number_RS = same_RSS.tril(-1).sum(dim=2)
-    return number_RS % NUM_FOLDS
+def _folds(label_S: Tensor) -> Tensor:
+    """(S,) the fold of each training image: its number among its class's, modulo the number of folds."""
+    same_SS = label_S[:, None] == label_S[None]
+    return same_SS.tril(-1).sum(dim=1) % NUM_FOLDS
 
 
-def _choose_strength(z_RSK: Tensor, target_RSC: Tensor, label_RS: Tensor) -> Tensor:
-    """(R,) the strength of least held-out log-loss; where a fold would leave nothing to learn from, the middle one."""
-    fold_RS = _folds(label_RS)
-    num_folds = int(fold_RS.max()) + 1
-    if num_folds < 2:
-        return z_RSK.new_full((len(z_RSK),), STRENGTHS[len(STRENGTHS) // 2])
-    kept_PS = torch.cat([(fold_RS != fold).to(z_RSK.dtype) for fold in range(num_folds)])
-    z_PSK, target_PSC = z_RSK.repeat(num_folds, 1, 1), target_RSC.repeat(num_folds, 1, 1)
-    theta = z_PSK.new_zeros(len(z_PSK), target_PSC.shape[2], z_PSK.shape[2] + 1)
-    losses = []
-    for strength in reversed(STRENGTHS):  # from smooth to sharp, each starting where the last one ended
-        theta = solve(z_PSK, target_PSC, kept_PS, z_PSK.new_full((len(z_PSK),), strength), theta)
-        logits_PSC = torch.baddbmm(theta[:, None, :, -1], z_PSK, theta[:, :, :-1].transpose(1, 2))
-        nll_PS = -(target_PSC * functional.log_softmax(logits_PSC, dim=2)).sum(dim=2)
-        losses.append(((1 - kept_PS) * nll_PS).sum(dim=1).view(num_folds, -1).sum(dim=0))
-    best_R = torch.stack(losses).argmin(dim=0)
-    return z_RSK.new_tensor(tuple(reversed(STRENGTHS)))[best_R]
+def _choose_strength(z_SK: Tensor, target_SC: Tensor, label_S: Tensor) -> float:
+    """The strength of least held-out log-loss; where a fold would leave nothing to learn from, the middle one."""
+    held_SF = functional.one_hot(_folds(label_S)).to(z_SK.dtype)
+    if held_SF.shape[1] < 2:
+        return STRENGTHS[len(STRENGTHS) // 2]
+    theta, losses = None, []
+    for strength in STRENGTHS:  # from smooth to sharp, each starting where the last one ended
+        theta = solve(z_SK, target_SC, 1 - held_SF, strength, theta, _CHOICE_TOLERANCE)
+        losses.append(float((held_SF * _log_loss(z_SK, target_SC, theta)).sum()))
+        if len(losses) > 2 and losses[-1] > losses[-2] > losses[-3]:
+            break  # risen twice: sharper only gets worse
+    return STRENGTHS[int(np.argmin(losses))]

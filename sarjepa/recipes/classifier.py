@@ -93,7 +93,7 @@ def save_classifier(path: Path, classifier: Classifier, describe: dict[str, Any]
         classifier: encoder, pooling and `ProbeHead`.
         describe: JSON-ready; "classes", "temperature" and "crop" are needed to use it.
     """
-    shape = asdict(classifier.encoder.shape)  # type: ignore[arg-type]
+    shape = asdict(classifier.encoder.shape)  # type: ignore[call-overload]
     text = json.dumps({**describe, "pool": classifier.pool, "shape": shape}, sort_keys=True)
     weights = {key: value.detach().cpu().contiguous() for key, value in classifier.state_dict().items()}
     write_atomically(path, save(weights, metadata={_KIND: text}))

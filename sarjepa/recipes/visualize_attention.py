@@ -131,7 +131,8 @@ class _loader:  # noqa: N801 - a function with its arguments bound
 
 def _distances(encoder: nn.Module, load: _loader, num: int, progress: Progress) -> np.ndarray:
     """(blocks, heads) attention distance (px of the input), averaged over all chips."""
-    total, patch = 0.0, int(encoder.patch_size)  # type: ignore[arg-type]
+    total: np.ndarray | float = 0.0
+    patch = int(encoder.patch_size)  # type: ignore[arg-type]
     with progress.task("attention", total=num, unit="chips") as task:
         for start in range(0, num, _BATCH):
             image = load(range(start, min(start + _BATCH, num)))

@@ -10,6 +10,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -62,7 +63,7 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
     """
     figure = new_figure(3.4 * max(len(panels), 1) + 0.6, 3.8)
     axes_P = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
-    labels: dict[str, object] = {}
+    labels: dict[str, Any] = {}
     for axes, (title, lines) in zip(axes_P, panels.items(), strict=False):
         for number, line in enumerate(lines):
             x, y, low, high = np.array(line.points, dtype=float).reshape(-1, 4).T
@@ -87,7 +88,7 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
         axes.set(title=title, xlabel="shots (training chips a class)")
         style(axes)
     axes_P[0].set_ylabel("accuracy (%)")
-    figure.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=min(len(labels), 3), fontsize=8,
+    figure.legend(list(labels.values()), list(labels), loc="outside lower center", ncols=min(len(labels), 3), fontsize=8,
                   frameon=False)  # fmt: skip
     if note:
         figure.suptitle(note, fontsize=7, color="#555555")
