@@ -13,8 +13,8 @@ elsewhere in the image, and what is not a number stays where it is. A window of 
 the scales they share: the window of radius 9 is that of radius 5 and a p4 at either end.
 
 M_right(x) is M_left(x + r), so one box sum gives both halves; G_H and G_V are one routine with the axes exchanged;
-means need no division by the weights, as the ratio cancels it. A tile is held flat, so that a step down is an offset of one
-row length and every pass is one run through contiguous memory: the sums that wrap around a row's end are never read.
+means need no division by the weights, as the ratio cancels it. A tile is held flat, so that a step down is an offset of
+one row length and every pass is one run through contiguous memory: sums that wrap around a row's end are never read.
 Tiles of a few hundred kilobytes stay in the cache of the core that works on them, one thread a tile, numpy outside the
 interpreter's lock. (numpy rather than torch for its logarithm: 0.37 ns a value against 1.0 with AVX-512, and half of
 the time of this path is logarithms.)

@@ -1,0 +1,143 @@
+"""Histograms of oriented gradients, differential (HOG) and by ratio (SAR-HOG), as targets to predict.
+
+N. Dalal and B. Triggs (CVPR 2005) describe a cell of 8 x 8 pixels by how much gradient it holds in each of 9
+directions, signs apart; MaskFeat (C. Wei et al., CVPR 2022) predicts that of masked patches. A pixel of gradient
+(g_x, g_y) gives its magnitude to the bin of its direction,
+
+    bin = floor(atan2(g_x, g_y) / pi * 9) mod 9,     weight = sqrt(g_x^2 + g_y^2)
+
+a cell sums its pixels' weights, and the 9 sums are divided by their Euclidean length. The angle is counted from the
+vertical, as in MaskFeat; scikit-image counts it from the horizontal, so that with 9 bins the edges of its bins fall on
+the middles of these.
+
+On SAR a differential gradient is large wherever the field is bright. SAR-HOG (S. Song, B. Xu, J. Yang, Remote Sensing
+8(8):683, 2016) puts the ratio gradient in its place, G_H = ln(left / right) and G_V = ln(up / down) of `ratio_conv`,
+one histogram a scale.
+
+HOG's Sobel gradient reflects the border; means of the ratio gradient do too. A cell of no gradient gives zeros.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sarjepa.errors import InputError
+from sarjepa.ops.ratio_conv import half_profile, profile, reflect_pad
+
+
+_RESOLUTION = 1e-5  # a log ratio that float32 sums cannot tell from none; 0.00004 dB
+
+
+def _check(image: Tensor, bins: int, cell: int) -> None:
+    if image.ndim != 4 or not image.is_floating_point():
+        raise InputError("no such image", expected="(B, 1, H, W), floating", got=(tuple(image.shape), image.dtype))
+    if bins < 1 or cell < 1:
+        raise InputError("value out of range", where="bins, cell", expected="at least 1", got=(bins, cell))
+    if image.shape[-2] % cell or image.shape[-1] % cell:
+        raise InputError(
+            "image does not divide into cells", expected=f"sides in multiples of {cell}", got=tuple(image.shape[-2:])
+        )
+
+
+def oriented_histogram(across_NHW: Tensor, down_NHW: Tensor, bins: int, cell: int) -> Tensor:
+    """Magnitudes by direction, summed over cells and normalised.
+
+    Args:
+        across_NHW, down_NHW: (N, H, W) the gradient along the columns (x) and along the rows (y).
+        bins: directions over half a turn.
+        cell: side of a cell, px; divides H and W.
+
+    Returns:
+        (N, bins, H / cell, W / cell), of Euclidean length 1 along the bins, or 0 where there is no gradient.
+    """
+    magnitude_NHW = torch.hypot(across_NHW, down_NHW)
+    turns_NHW = torch.atan2(across_NHW, down_NHW) / math.pi * bins
+    bin_NHW = turns_NHW.nan_to_num().floor().long() % bins  # where the gradient is NaN, so is the weight
+    num, height, width = magnitude_NHW.shape
+    dense_NKHW = magnitude_NHW.new_zeros(num, bins, height, width)
+    dense_NKHW.scatter_(1, bin_NHW[:, None], magnitude_NHW[:, None])
+    return F.normalize(F.avg_pool2d(dense_NKHW, cell) * cell**2, dim=1)
+
+
+def sobel_components(image_NHW: Tensor) -> tuple[Tensor, Tensor]:
+    """Sobel's gradient along x and along y, (N, H, W) each; differences first, so that a mirrored border gives 0."""
+    padded = reflect_pad(image_NHW, 1)
+    across = padded[:, :, 2:] - padded[:, :, :-2]
+    down = padded[:, 2:] - padded[:, :-2]
+    return (
+        across[:, :-2] + 2 * across[:, 1:-1] + across[:, 2:],
+        down[:, :, :-2] + 2 * down[:, :, 1:-1] + down[:, :, 2:],
+    )
+
+
+@torch.no_grad()
+def hog(image: Tensor, bins: int = 9, cell: int = 8) -> Tensor:
+    """Histogram of Sobel gradients, L2-normalised a cell.
+
+    Args:
+        image: (B, C, H, W) magnitude of a floating dtype; H and W multiples of `cell`.
+        bins: directions over half a turn.
+        cell: side of a cell, px.
+
+    Returns:
+        (B, C * bins, H / cell, W / cell), the bins of a channel together; the image's dtype; no gradient.
+
+    Raises:
+        InputError: the image's shape, or bins or cell below 1.
+    """
+    _check(image, bins, cell)
+    batch, channels, height, width = image.shape
+    planes_NHW = image.to(torch.promote_types(image.dtype, torch.float32)).reshape(-1, height, width)
+    histogram = oriented_histogram(*sobel_components(planes_NHW), bins, cell)
+    return histogram.reshape(batch, channels * bins, height // cell, width // cell).to(image.dtype)
+
+
+def ratio_components(image_NHW: Tensor, radius: int, eps: float) -> tuple[Tensor, Tensor]:
+    """G_H and G_V of the linear kernel with a shared centre line, signed: (N, H, W) each.
+
+    One direction after the other (along the window's width, then halves along the other axis), as the mean over a
+    rectangle is separable: 2 (3r + 2) multiply-adds a pixel rather than 4 (2r+1)^2. On the image's border reflection
+    makes the halves equal, and there rounding must not choose the direction: less than `_RESOLUTION` is 0.
+    """
+    padded_N1HW = reflect_pad(image_NHW, radius)[:, None] + eps
+    whole = torch.from_numpy(profile(radius, "linear")).to(padded_N1HW)
+    before = torch.from_numpy(half_profile(radius, "linear", centre=True)).to(padded_N1HW)
+    halves = torch.stack([before, before.flip(0)])
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        columns_2 = F.conv2d(F.conv2d(padded_N1HW, whole.view(1, 1, -1, 1)), halves.view(2, 1, 1, -1))
+        rows_2 = F.conv2d(F.conv2d(padded_N1HW, whole.view(1, 1, 1, -1)), halves.view(2, 1, -1, 1))
+    across, down = (torch.log(half[:, 0] / half[:, 1]) for half in (columns_2, rows_2))
+    return across.masked_fill(across.abs() < _RESOLUTION, 0), down.masked_fill(down.abs() < _RESOLUTION, 0)
+
+
+@torch.no_grad()
+def sar_hog(
+    image: Tensor, radii: Sequence[int] = (5, 9, 13, 17), bins: int = 9, cell: int = 8, eps: float = 1e-2
+) -> Tensor:
+    """Histogram of ratio gradients, L2-normalised a cell, one histogram a scale.
+
+    Args:
+        image: (B, C, H, W) magnitude in [0, 1] of a floating dtype; H and W multiples of `cell`.
+        radii: half the sides (px) of the ratio's windows.
+        bins: directions over half a turn.
+        cell: side of a cell, px.
+        eps: added to every pixel before the ratio, in the image's unit.
+
+    Returns:
+        (B, C * len(radii) * bins, H / cell, W / cell): channel by channel, scale by scale, the bins together; the
+        image's dtype; no gradient.
+
+    Raises:
+        InputError: the image's shape, or bins or cell below 1.
+    """
+    _check(image, bins, cell)
+    batch, channels, height, width = image.shape
+    planes_NHW = image.to(torch.promote_types(image.dtype, torch.float32)).reshape(-1, height, width)
+    scales = [oriented_histogram(*ratio_components(planes_NHW, radius, eps), bins, cell) for radius in radii]
+    histogram = torch.stack(scales, dim=1)
+    return histogram.reshape(batch, channels * len(radii) * bins, height // cell, width // cell).to(image.dtype)

@@ -1,0 +1,53 @@
+"""An ideal low-pass: the image without its fine detail, as a target to predict.
+
+PixMIM (Y. Liu et al., arXiv 2303.02416) takes the high frequencies out of the pixels to be reconstructed, since a model
+that must draw texture spends itself on texture; on SAR, texture is speckle. The Fourier transform of the image,
+centred, is multiplied by a disc of radius rho and transformed back:
+
+    LPF(I) = IFFT( FFT(I) * [u^2 + v^2 <= rho^2] )
+
+u and v count cycles over the image. The radius is given for a 224 pixel image and grows with the size, so that it means
+the same cut-off in cycles a pixel (60 / 224 = 0.27) for any image; at the sides of a 224 image 112 is all there is.
+The hard edge of the disc rings beside bright points, and what was in [0, 1] may leave it a little: both are part of the
+published target and are kept.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sarjepa.errors import InputError
+
+REFERENCE_SIZE = 224  # px: the image size that the radius is stated for
+
+
+def passband(height: int, width: int, radius: float, device: torch.device | None = None) -> Tensor:
+    """Which frequencies of `torch.fft.rfft2` pass: (H, W // 2 + 1) bool."""
+    row = torch.fft.fftfreq(height, device=device, dtype=torch.float64)[:, None]
+    column = torch.fft.rfftfreq(width, device=device, dtype=torch.float64)[None, :]
+    # Frequencies in cycles a pixel against radius / 224, compared in whole cycles over 224 px to keep 60 exactly 60.
+    return (row * REFERENCE_SIZE) ** 2 + (column * REFERENCE_SIZE) ** 2 <= radius**2 * (1 + 1e-12)
+
+
+@torch.no_grad()
+def low_pass(image: Tensor, radius: float = 60) -> Tensor:
+    """The image's low frequencies.
+
+    Args:
+        image: (B, C, H, W) (or any (..., H, W)) of a floating dtype.
+        radius: of the disc that passes, in cycles over 224 px; frequencies on its edge pass.
+
+    Returns:
+        (B, C, H, W) of the image's dtype (transformed in float32 or float64); no gradient. One pixel that is not finite
+        makes its whole plane NaN: a Fourier transform has no locality.
+
+    Raises:
+        InputError: the radius is not positive.
+    """
+    if not radius > 0:
+        raise InputError("value out of range", where="radius", expected="> 0", got=radius)
+    height, width = image.shape[-2:]
+    working = image.to(torch.promote_types(image.dtype, torch.float32))
+    spectrum = torch.fft.rfft2(working) * passband(height, width, radius, image.device)
+    return torch.fft.irfft2(spectrum, s=(height, width)).to(image.dtype)
