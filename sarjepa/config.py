@@ -349,7 +349,10 @@ def parse_crop(text: str, source: str) -> int | str:
     Raises:
         InputError: the text is none of these.
     """
-    pairs = dict(pair.split("=", 1) if "=" in pair else (source, pair) for pair in text.split(",") if pair)
+    pairs: dict[str, str] = {}
+    for part in filter(None, text.split(",")):
+        name, _, side = part.rpartition("=")
+        pairs[name or source] = side
     value = pairs.get(source, "published")
     if value in ("none", "published"):
         return value

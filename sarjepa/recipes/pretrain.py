@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -23,7 +22,7 @@ from sarjepa.data.augment import augment, draw_augmentation
 from sarjepa.data.loader import ChipPool, ahead, batch_indices, steps_per_epoch
 from sarjepa.errors import InputError
 from sarjepa.models.blocks import Block
-from sarjepa.models.checkpoints import encoder_bytes, load_encoder
+from sarjepa.models.checkpoints import load_encoder
 from sarjepa.models.encoder import Encoder
 from sarjepa.pretext.masking import ImageKeys
 from sarjepa.pretext.method import Method
@@ -31,33 +30,16 @@ from sarjepa.pretext.methods import MethodSettings, build_method
 from sarjepa.progress import Progress
 from sarjepa.recipes.built import open_source
 from sarjepa.recipes.result import Result
+from sarjepa.recipes.run_folder import RunFolder
 from sarjepa.recipes.watch import Watch
 from sarjepa.reports.pretraining import draw_curves, draw_targets
-from sarjepa.training.checkpoint import load_last_checkpoint, save_checkpoint, write_atomically
+from sarjepa.training.checkpoint import save_checkpoint
 from sarjepa.training.log import StepLog
 from sarjepa.training.loop import StepRecord, fit, stop_on_signals
 from sarjepa.training.optim import adamw
 from sarjepa.training.runtime import Ranks, autocast, pick_device, process_group
 from sarjepa.training.schedule import warmup_cosine
 
-# Settings that may differ between a run and its continuation: they change where and how long, not what.
-_FREE_ON_RESUME = {
-    "recompute",
-    "compile",
-    "probe-every",
-    "probe-dataset",
-    "probe-crop",
-    "picture-every",
-    "resume",
-    "max-steps",
-    "max-hours",
-    "device",
-    "workers",
-    "data-root",
-    "save-every",
-    "keep-every",
-    "run-dir",
-}
 _NUM_PREVIEWS = 4
 
 
@@ -120,7 +102,8 @@ class _Run:
             )
         self.epoch_steps = steps_per_epoch(len(self.pool), self.batch_size)
         self.num_steps = config.epochs * self.epoch_steps
-        self.folder = Path(config.run_dir or f"runs/{config.method}-{config.model}-{'-'.join(config.sources)}")
+        path = Path(config.run_dir or f"runs/{config.method}-{config.model}-{'-'.join(config.sources)}")
+        self.folder = RunFolder(path, as_dict(config))
         torch.manual_seed(config.seed)
         self.method = self._build_method().to(device)
         self.optimizer = adamw(self.method, config.weight_decay)
@@ -148,52 +131,22 @@ class _Run:
                     module.compile()
         return method
 
-    # -- the folder -----------------------------------------------------------------------------------------------
-
     def _open_folder(self) -> None:
         """Start a new run folder, or pick up the state of one that is there."""
-        settings = as_dict(self.config)
-        file = self.folder / "settings.yaml"
         if self.config.resume:
-            self._check_settings(file, settings)
-            self._restore()
-        elif self.folder.exists() and any(self.folder.iterdir()):
-            raise InputError(
-                "the run folder exists already",
-                where=self.folder,
-                hint="give another --run-dir, or go on with --resume",
-            )
+            state = self.folder.state(self.device, self.progress)
+            self.method.load_state_dict(state["method"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step = state["step"]
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+        else:
+            self.folder.check_new()
         if self.ranks.is_first:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            # An export of an earlier stop would be taken for the run's present state.
-            (self.folder / "encoder.safetensors").unlink(missing_ok=True)
-            write_atomically(file, yaml.safe_dump(settings, sort_keys=False).encode())
-            self.log = StepLog(self.folder / "log.jsonl", self.step)
-
-    def _check_settings(self, file: Path, settings: dict[str, object]) -> None:
-        if not file.is_file():
-            raise InputError("no run to resume", where=self.folder, hint="start it without --resume")
-        before = yaml.safe_load(file.read_text(encoding="utf-8"))
-        for key, value in settings.items():
-            if key not in _FREE_ON_RESUME and before.get(key, value) != value:
-                raise InputError(
-                    "the run was started with other settings",
-                    where=f"{key} in {file}",
-                    expected=before[key],
-                    got=value,
-                    hint="resume with the same settings, or start another run",
-                )
-
-    def _restore(self) -> None:
-        state = load_last_checkpoint(self.folder, self.device, self.progress)
-        self.method.load_state_dict(state["method"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
+            self.log = self.folder.start(self.step)
 
     def _save(self) -> None:
-        """Checkpoint, log and pictures of the present step."""
+        """Checkpoint of the present step."""
         if not self.ranks.is_first:
             return
         state: dict[str, Any] = {
@@ -207,7 +160,7 @@ class _Run:
             state["average"] = self.average.state_dict()
         epoch = self.step // self.epoch_steps
         keep = self.config.keep_every and self.step % self.epoch_steps == 0 and epoch % self.config.keep_every == 0
-        save_checkpoint(self.folder, state, keep_as=f"checkpoint-{epoch:04d}.pt" if keep else None)
+        save_checkpoint(self.folder.path, state, keep_as=f"checkpoint-{epoch:04d}.pt" if keep else None)
 
     def _describe(self) -> dict[str, Any]:
         return {
@@ -221,8 +174,6 @@ class _Run:
             "seed": self.config.seed,
             "normalisation": "magnitude in [0, 1], no mean or deviation",
         }
-
-    # -- training -------------------------------------------------------------------------------------------------
 
     def _load(self, step: int) -> list[tuple[torch.Tensor, ImageKeys]]:
         """The augmented batch of a step, on the device, in as many parts as gradients are accumulated over."""
@@ -263,7 +214,7 @@ class _Run:
                 raise
         if self.ranks.is_first:
             self._finish()
-        return Result(self._message(), self.folder)
+        return Result(self._message(), self.folder.path)
 
     def _fit(self) -> None:
         module: torch.nn.Module = self.method
@@ -322,18 +273,17 @@ class _Run:
 
     def _finish(self) -> None:
         """Export the encoder and draw the run's pictures."""
-        write_atomically(self.folder / "encoder.safetensors", encoder_bytes(self.method.encoder, self._describe()))
+        self.folder.export(self.method.encoder, self._describe())
         if self.average is not None:
             averaged = self.average.module
             assert isinstance(averaged, Encoder)
-            content = encoder_bytes(averaged, {**self._describe(), "ema": self.config.ema})
-            write_atomically(self.folder / "encoder-ema.safetensors", content)
+            self.folder.export(averaged, {**self._describe(), "ema": self.config.ema}, "encoder-ema.safetensors")
         self._draw()
 
     def _draw(self) -> None:
         """curves.png and targets.png of the present step."""
         if self.log and self.log.records:
-            draw_curves(self.log.records, self.folder / "curves.png")
+            draw_curves(self.log.records, self.folder.path / "curves.png")
         chosen = np.linspace(0, len(self.pool) - 1, min(_NUM_PREVIEWS, len(self.pool))).astype(np.int64)
         image, keys = self._augmented(0, chosen)
         with autocast(self.config.precision, self.device):
@@ -346,14 +296,14 @@ class _Run:
                 preview.target.numpy(),
                 preview.prediction.numpy(),
                 preview.channel_names,
-                self.folder / "targets.png",
+                self.folder.path / "targets.png",
             )
 
     def _message(self) -> str:
         seconds = time.monotonic() - self.began
         loss = f", loss {self.log.records[-1]['loss']:.4f}" if self.log and self.log.records else ""
         text = (
-            f"{self.folder}: {self.step - self.first} steps in {seconds / 60:.1f} min, at step {self.step} of "
+            f"{self.folder.path}: {self.step - self.first} steps in {seconds / 60:.1f} min, at step {self.step} of "
             f"{self.num_steps}{loss}; waited for data {100 * self.waited / max(seconds, 1e-9):.1f}% of the time"
         )
         if self.stop.reason:

@@ -76,7 +76,7 @@ def load_last_checkpoint(folder: Path, device: torch.device, progress: Progress 
     Raises:
         InputError: the folder holds none.
     """
-    damaged = []
+    damaged: list[str] = []
     for name in (LAST, PREVIOUS):
         path = folder / name
         if path.exists() and is_intact(path):

@@ -1,0 +1,97 @@
+"""The folder of a pre-training run: refused where it would be overwritten, picked up where it can be gone on with.
+
+settings.yaml  log.jsonl  checkpoint-last.pt  checkpoint-previous.pt  encoder.safetensors  curves.png  targets.png
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from sarjepa.errors import InputError
+from sarjepa.models.checkpoints import encoder_bytes
+from sarjepa.models.encoder import Encoder
+from sarjepa.progress import Progress
+from sarjepa.training.checkpoint import load_last_checkpoint, write_atomically
+from sarjepa.training.log import StepLog
+
+# Settings that may differ between a run and its continuation: they change where, how fast and how long, not what.
+_FREE_ON_RESUME = frozenset(
+    [
+        "resume",
+        "run-dir",
+        "data-root",
+        "device",
+        "workers",
+        "max-steps",
+        "max-hours",
+        "save-every",
+        "keep-every",
+        "recompute",
+        "compile",
+        "probe-every",
+        "probe-dataset",
+        "probe-crop",
+        "picture-every",
+    ]
+)
+_EXPORTS = ("encoder.safetensors", "encoder-ema.safetensors")
+
+
+class RunFolder:
+    """One run's folder.
+
+    Args:
+        path: where it is or will be.
+        settings: the run's, as they are stored.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+        self.path, self._settings = path, settings
+
+    def check_new(self) -> None:
+        """Refuse a folder that holds something.
+
+        Raises:
+            InputError: it does.
+        """
+        if self.path.exists() and any(self.path.iterdir()):
+            hint = "give another --run-dir, or go on with --resume"
+            raise InputError("the run folder exists already", where=self.path, hint=hint)
+
+    def state(self, device: torch.device, progress: Progress) -> dict[str, Any]:
+        """The last good checkpoint of a run that was started with the same settings.
+
+        Raises:
+            InputError: there is no run, it has other settings (the first difference is shown), or no checkpoint.
+        """
+        file = self.path / "settings.yaml"
+        if not file.is_file():
+            raise InputError("no run to resume", where=self.path, hint="start it without --resume")
+        before = yaml.safe_load(file.read_text(encoding="utf-8"))
+        for key, value in self._settings.items():
+            if key not in _FREE_ON_RESUME and before.get(key, value) != value:
+                raise InputError(
+                    "the run was started with other settings",
+                    where=f"{key} in {file}",
+                    expected=before[key],
+                    got=value,
+                    hint="resume with the same settings, or start another run",
+                )
+        return load_last_checkpoint(self.path, device, progress)
+
+    def start(self, step: int) -> StepLog:
+        """Make the folder ready to go on from a step: settings stored, log cut back."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        for name in _EXPORTS:
+            # The export of an earlier stop would be taken for the run's present state.
+            (self.path / name).unlink(missing_ok=True)
+        write_atomically(self.path / "settings.yaml", yaml.safe_dump(self._settings, sort_keys=False).encode())
+        return StepLog(self.path / "log.jsonl", step)
+
+    def export(self, encoder: Encoder, describe: dict[str, Any], name: str = _EXPORTS[0]) -> None:
+        """Write an encoder as a self-describing file."""
+        write_atomically(self.path / name, encoder_bytes(encoder, describe))
