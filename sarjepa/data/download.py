@@ -33,7 +33,7 @@ from sarjepa.progress import Progress, Task
 if TYPE_CHECKING:
     import requests
 
-BLOCK_BYTES = 1 << 18
+BLOCK_BYTES = 1 << 16  # what is lost of a block when the line breaks must be fetched again
 SPARE_BYTES = 64 * 2**20  # room left on the disk beside the file
 LFS_POINTER = b"version https://git-lfs"
 AGENT = "sarjepa (research data download)"
@@ -154,6 +154,7 @@ class _Partial:
     def clear(self) -> None:
         """Begin again."""
         self.path.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
         self.version = ""
 
     def note(self, version: str) -> None:

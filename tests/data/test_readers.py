@@ -47,8 +47,8 @@ def phoenix(magnitude: np.ndarray, native: int = 0, length: int | None = None, *
     rows, columns = magnitude.shape
     extra = "".join(f"{key}= {value}\n" for key, value in fields.items())
     template = (
-        "\n[PhoenixHeaderVer01.04]\nPhoenixHeaderLength= {length:05d}\nPhoenixSigSize= {size:09d}\nPhoenixSigNum= 0001\n"
-        f"PhoenixHeaderCallingSequence= \nnative_header_length= {native}\n"
+        "\n[PhoenixHeaderVer01.04]\nPhoenixHeaderLength= {length:05d}\nPhoenixSigSize= {size:09d}\n"
+        f"PhoenixSigNum= 0001\nPhoenixHeaderCallingSequence= \nnative_header_length= {native}\n"
         f"NumberOfColumns= {columns}\nNumberOfRows= {rows}\na line without the sign\n{extra}[EndofPhoenixHeader]\n"
     )
     header_length = len(template.format(length=0, size=0))

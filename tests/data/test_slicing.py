@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +29,7 @@ def test_tiles_are_distinct_and_overlap_at_least_as_asked(length: int, size: int
     starts = tile_starts(length, size, overlap)
     assert starts == sorted(set(starts))
     step = max(1, round(size * (1 - overlap)))
-    assert all(later - earlier <= step for earlier, later in zip(starts, starts[1:], strict=False))
+    assert all(later - earlier <= step for earlier, later in pairwise(starts))
 
 
 def test_last_tile_is_shifted_inward() -> None:
