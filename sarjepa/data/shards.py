@@ -21,7 +21,10 @@ import hashlib
 import json
 import operator
 import os
+import re
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +37,7 @@ from sarjepa.errors import InputError
 
 FORMAT = "sarjepa-shard-1"
 SHARD_BYTES = 128 * 2**20  # also what a writer keeps in memory
+SPARE_BYTES = 2**20  # kept free on the disk
 SCALES = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0}
 TEMPORARY = ".partial"
 
@@ -170,7 +174,7 @@ class ShardWriter:
         num_pixels = self._num_bytes // self.dtype.itemsize
         # Page alignment lets every process map the pixels directly.
         with (
-            _disk_errors(path),
+            _disk_errors(path, self._num_bytes),
             h5py.File(
                 path, "w", libver=("earliest", "v108"), alignment_threshold=4096, alignment_interval=4096
             ) as file,
@@ -199,20 +203,27 @@ def _write_columns(file: h5py.File, columns: _Columns, groups: np.ndarray, keys:
         file[f"meta/{key}"] = _texts(meta.get(key, "") for meta in columns.meta)
 
 
-class _disk_errors:  # noqa: N801 - a context manager, read as a verb
-    """Turn a failed write (a full disk, a quota) into one line."""
+@contextmanager
+def _disk_errors(path: Path, needed: int = 0) -> Iterator[None]:
+    """Turn a failed write (a full disk, a quota) into one line; room for `needed` bytes is looked for first."""
+    hint = "free disk space or choose another --data-root"
+    free = shutil.disk_usage(path.parent).free
+    if needed + SPARE_BYTES > free:
+        raise InputError("cannot write", where=path, expected=f"room for {needed} bytes", got=f"{free} free", hint=hint)
+    try:
+        yield
+    except OSError as error:
+        raise InputError("cannot write", where=path, got=error.strerror or str(error), hint=hint) from error
+    except RuntimeError as error:  # HDF5 fails a second time, in its own words, when it closes such a file
+        if isinstance(error.__context__, OSError) or "errno" in str(error):
+            raise InputError("cannot write", where=path, got=_plain(error), hint=hint) from error
+        raise
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise InputError(
-                "cannot write", where=self.path, got=str(error), hint="free disk space or choose another --data-root"
-            ) from error
+def _plain(error: BaseException) -> str:
+    """What the system said, out of HDF5's long message."""
+    found = re.search(r"error message = '([^']*)'", f"{error.__context__} {error}")
+    return found.group(1) if found else str(error)
 
 
 def write_json(path: Path, content: object) -> None:

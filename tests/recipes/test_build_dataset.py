@@ -1,0 +1,377 @@
+"""build-dataset, from archives to shards: counts, faults, and what is left after a kill or on a full disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sarjepa.config import BuildDatasetConfig
+from sarjepa.data.shards import open_shards
+from sarjepa.data.simulator import SimulatedChip, simulate
+from sarjepa.errors import InputError
+from sarjepa.progress import Progress
+from sarjepa.recipes import build_dataset
+from sarjepa.recipes.result import Result
+
+
+class Listening(Progress):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.said.append(message)
+
+    def warn(self, message: str) -> None:
+        self.said.append(message)
+
+
+def build(root: Path, *sources: str, progress: Progress | None = None, **settings: object) -> Result:
+    options = {"workers": 1, **settings}
+    config = BuildDatasetConfig(data_root=str(root), sources=sources, **options)  # type: ignore[arg-type]
+    return build_dataset.run(config, progress or Progress())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def own_images(folder: Path, num: int = 6, kinds: tuple[str, ...] = ("plane", "ship")) -> Path:
+    for kind in kinds:
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        for i in range(num):
+            image, _ = simulate(SimulatedChip(9, "tank" if kind == kinds[0] else "truck", "train", i))
+            Image.fromarray(image).save(folder / kind / f"{i}.png")
+    return folder
+
+
+def saracd_zip(path: Path, num: int = 3) -> Path:
+    """The layout of the public archive with a few simulated chips."""
+    folder = own_images(path.parent / "images", num, ("A220", "A330", "Boeing787"))
+    with zipfile.ZipFile(path, "w") as archive:
+        for image in sorted(folder.rglob("*.png")):
+            kind, name = image.parent.name, f"{int(image.stem) + 1:03d}.jpg"
+            Image.open(image).save(path.parent / "one.jpg", quality=95)
+            archive.write(path.parent / "one.jpg", f"SAR-ACD-main/images/{kind}/{name}")
+        archive.writestr("SAR-ACD-main/README.md", "text")
+    return path
+
+
+def test_the_files_of_the_contract_are_there(synthetic_root: Path) -> None:
+    folder = synthetic_root / "shards" / "synthetic"
+    assert {"index.json", "contact-sheet.png", "CARD.md", "synthetic-00000.h5"} == set(contents(folder))
+    index = json.loads((folder / "index.json").read_text())
+    keys = "source num_chips classes counts sizes normalisation manifest_sha256 rejected duplicates expected shards"
+    assert set(keys.split()) <= set(index)
+    assert {"label_sets", "benchmark", "resolution_m"} <= set(index)
+    assert {"exact_groups", "near_groups", "spanning_splits", "spanning_labels"} <= set(index["duplicates"])
+    assert {"file", "num_chips", "sha256"} == set(index["shards"][0])
+    assert (
+        index["counts"]
+        == index["expected"]
+        == {split: dict.fromkeys(index["classes"], 12) for split in ("train", "test")}
+    )
+    card = (folder / "CARD.md").read_text()
+    assert "Origin" in card and "Citation" in card and "bulldozer" in card
+    with Image.open(folder / "contact-sheet.png") as sheet:
+        assert np.asarray(sheet).std() > 20
+
+
+def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path) -> None:
+    one, three = tmp_path / "one", tmp_path / "three"
+    build(one, "synthetic", chips_per_class=20, workers=1)
+    build(three, "synthetic", chips_per_class=20, workers=3)
+    assert contents(one / "shards" / "synthetic") == contents(three / "shards" / "synthetic")
+
+
+def test_a_zip_a_tar_and_a_folder_give_the_same_shards(tmp_path: Path) -> None:
+    at_hand = tmp_path / "archives"
+    at_hand.mkdir()
+    packed = saracd_zip(at_hand / "SAR-ACD-main.zip")
+    build(tmp_path / "a", "saracd", archives=(str(at_hand),))
+    unpacked = tmp_path / "unpacked"
+    with zipfile.ZipFile(packed) as archive:
+        archive.extractall(unpacked)
+    build(tmp_path / "b", "saracd", archives=(str(unpacked),))
+    build(tmp_path / "c", "saracd", archives=(str(unpacked / "SAR-ACD-main"),))
+    tarred = tmp_path / "tarred"
+    tarred.mkdir()
+    shutil.make_archive(str(tarred / "x"), "gztar", unpacked)
+    (tarred / "x.tar.gz").rename(tarred / "SAR-ACD.zip")  # under a wrong name, too
+    build(tmp_path / "d", "saracd", archives=(str(tarred),))
+    shards = [contents(tmp_path / name / "shards" / "saracd")["saracd-00000.h5"] for name in "abcd"]
+    assert shards[0] == shards[1] == shards[2] == shards[3]
+    assert open_shards(tmp_path / "a" / "shards" / "saracd").paths[0] == "images/A220/001.jpg"
+
+
+def test_counts_that_are_not_the_published_ones_are_said(tmp_path: Path) -> None:
+    saracd_zip(tmp_path / "SAR-ACD-main.zip")
+    progress = Listening()
+    build(tmp_path / "data", "saracd", archives=(str(tmp_path),), progress=progress)
+    assert any("not the expected counts: A220: 3 of 464" in line for line in progress.said)
+    assert any("nobody has verified" in line and "resolution_m" in line for line in progress.said)
+    assert "Not the counts expected" in (tmp_path / "data" / "shards" / "saracd" / "CARD.md").read_text()
+
+
+def test_ones_own_folder_becomes_a_source_named_after_it(tmp_path: Path) -> None:
+    folder = own_images(tmp_path / "harbour")
+    (folder / "notes.txt").write_text("not an image")
+    build(tmp_path / "data", f"folder:{folder}")
+    shards = open_shards(tmp_path / "data" / "shards" / "harbour")
+    assert shards.classes == ["plane", "ship"]
+    assert shards.labels.tolist() == [0] * 6 + [1] * 6
+    assert shards.paths[:2] == ["plane/0.png", "plane/1.png"]
+    assert shards.index["benchmark"]["label_set"] == "folders"
+
+
+def test_a_folder_without_classes_has_no_labels(tmp_path: Path) -> None:
+    own_images(tmp_path / "flat", 3, ("",))
+    build(tmp_path / "data", f"folder:{tmp_path / 'flat'}")
+    shards = open_shards(tmp_path / "data" / "shards" / "flat")
+    assert shards.classes == []
+    assert shards.labels.tolist() == [-1] * 3
+
+
+def test_large_scenes_become_tiles_with_their_places(tmp_path: Path) -> None:
+    scene = np.random.default_rng(0).gamma(1, 30, (100, 150)).clip(0, 255).astype(np.uint8)
+    scene[:, 100:] = 0  # no data
+    (tmp_path / "scenes").mkdir()
+    Image.fromarray(scene).save(tmp_path / "scenes" / "s.png")
+    build(tmp_path / "data", f"folder:{tmp_path / 'scenes'}", chip_size=50)
+    shards = open_shards(tmp_path / "data" / "shards" / "scenes")
+    assert shards.paths == [f"s.png@{row},{column}" for row in (0, 50) for column in (0, 50)]
+    assert shards.meta("row") == ["0", "0", "50", "50"]
+    assert shards.index["num_empty_tiles"] == 2
+    for chip in shards:
+        row, column = map(int, chip.path.split("@")[1].split(","))
+        assert np.array_equal(chip.image, scene[row : row + 50, column : column + 50])
+
+
+def test_precision_is_kept_and_the_mapping_recorded(tmp_path: Path) -> None:
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    deep = np.random.default_rng(0).integers(0, 4000, (4, 20, 20)).astype(np.uint16)
+    for i, image in enumerate(deep):
+        np.save(folder / f"{i}.npy", image)
+    build(tmp_path / "data", f"folder:{folder}")
+    shards = open_shards(tmp_path / "data" / "shards" / "deep")
+    assert shards[2].image.dtype == np.uint16
+    assert np.array_equal(shards[2].image, deep[2])
+    assert shards.scale == 65535
+    build(tmp_path / "data", f"folder:{folder}", normalisation="quarter-power", force=True)
+    again = open_shards(tmp_path / "data" / "shards" / "deep")
+    assert again.index["normalisation"]["method"] == "quarter-power"
+    assert again[2].image.max() == 65535
+
+
+def test_a_bad_file_is_listed_and_too_many_stop_the_build(tmp_path: Path) -> None:
+    folder = own_images(tmp_path / "mixed", 20)
+    (folder / "ship" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    with pytest.raises(
+        InputError, match=r"too many files.*at most 1\.0% of 41.*ship/broken\.png: damaged.*--max-rejected"
+    ):
+        build(tmp_path / "data", f"folder:{folder}")
+    assert not (tmp_path / "data" / "shards" / "mixed").exists()
+    build(tmp_path / "data", f"folder:{folder}", max_rejected=0.1)
+    index = open_shards(tmp_path / "data" / "shards" / "mixed").index
+    assert [item["path"] for item in index["rejected"]] == ["ship/broken.png"]
+    assert index["num_chips"] == 40
+
+
+def test_copies_are_grouped_and_the_leak_is_named(tmp_path: Path) -> None:
+    folder = own_images(tmp_path / "twice", 4)
+    shutil.copy(folder / "plane" / "0.png", folder / "ship" / "copy.png")
+    progress = Listening()
+    build(tmp_path / "data", f"folder:{folder}", progress=progress)
+    shards = open_shards(tmp_path / "data" / "shards" / "twice")
+    groups = dict(zip(shards.paths, shards.groups.tolist(), strict=True))
+    assert groups["plane/0.png"] == groups["ship/copy.png"]
+    assert shards.index["duplicates"]["spanning_labels"] == 1
+    assert any("plane/0.png = ship/copy.png" in line for line in progress.said)
+
+
+def test_what_stands_is_left_alone_unless_forced(tmp_path: Path) -> None:
+    build(tmp_path, "synthetic", chips_per_class=2)
+    folder = tmp_path / "shards" / "synthetic"
+    before = (folder / "index.json").stat().st_mtime_ns
+    progress = Listening()
+    assert "already built" in build(tmp_path, "synthetic", chips_per_class=3, progress=progress).message
+    assert (folder / "index.json").stat().st_mtime_ns == before
+    assert any("--force" in line for line in progress.said)
+    build(tmp_path, "synthetic", chips_per_class=3, force=True)
+    assert len(open_shards(folder)) == 30
+
+
+def test_faults_are_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such source: 'mstra'; did you mean 'mstar'"):
+        build(tmp_path, "mstra")
+    with pytest.raises(InputError, match="no such folder"):
+        build(tmp_path, "mstar", archives=(str(tmp_path / "nowhere"),))
+    with pytest.raises(InputError, match=r"MSAR-1\.0 dataset\.rar; got none of them in .*radars\.ac\.cn.*--archives"):
+        build(tmp_path, "msar", archives=(str(tmp_path),))
+    with pytest.raises(InputError, match=r"no such distribution: mstar: 'phenix'; did you mean 'phoenix'"):
+        build(tmp_path, "mstar", distribution="phenix")
+    with pytest.raises(InputError, match=r"MSTAR-PublicMixedTargets-CD1\.zip.*register at"):
+        build(tmp_path, "mstar", distribution="phoenix")
+    with pytest.raises(InputError, match="no images in there"):
+        build(tmp_path, f"folder:{tmp_path}")
+    with pytest.raises(InputError, match="named like a public source"):
+        build(tmp_path, "folder:/somewhere/mstar")
+
+
+def test_a_truncated_zip_is_named(tmp_path: Path) -> None:
+    packed = saracd_zip(tmp_path / "SAR-ACD-main.zip")
+    packed.write_bytes(packed.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"truncated zip: .*SAR-ACD-main\.zip.*fetch it again"):
+        build(tmp_path / "data", "saracd", archives=(str(tmp_path),))
+
+
+def test_a_zip_of_something_else_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "SAR-ACD-main.zip", "w") as archive:
+        archive.writestr("holiday/beach.jpg", "x")
+    with pytest.raises(InputError, match="no chips of SAR-ACD"):
+        build(tmp_path / "data", "saracd", archives=(str(tmp_path),))
+
+
+def test_dry_run_says_what_is_there_and_what_is_missing(tmp_path: Path) -> None:
+    saracd_zip(tmp_path / "SAR-ACD-main.zip")
+    result = build(tmp_path / "data", "all", dry_run=True, archives=(str(tmp_path),))
+    states = {row[0]: row[2] for row in result.tables[0].rows}
+    assert states["saracd"] == "at hand"
+    assert states["sarship"] == "would be fetched"
+    assert states["msar"] == "missing"
+    sizes = {row[0]: row[3] for row in result.tables[0].rows}
+    assert sizes["sarship"] == "427.0 MB"
+    assert not (tmp_path / "data").exists()
+
+
+def test_verify_passes_what_is_whole_and_names_what_is_not(tmp_path: Path) -> None:
+    build(tmp_path, "synthetic", chips_per_class=2)
+    assert "every shard as written" in build(tmp_path, "synthetic", verify=True).message
+    shard = tmp_path / "shards" / "synthetic" / "synthetic-00000.h5"
+    data = bytearray(shard.read_bytes())
+    data[-1] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(InputError, match=r"synthetic-00000\.h5: content does not have its checksum.*--force"):
+        build(tmp_path, "synthetic", verify=True)
+
+
+def test_check_leaks_finds_shared_chips(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    build(tmp_path / "data", "synthetic", chips_per_class=6)
+    shards = open_shards(tmp_path / "data" / "shards" / "synthetic")
+    tested = np.flatnonzero(shards.splits == "test")[:10]
+    for i in tested.tolist():
+        Image.fromarray(np.rot90(shards[i].image)).save(own / f"{i}.png")
+    build(tmp_path / "data", f"folder:{own}")
+    result = build(tmp_path / "data", f"folder:{own}", "synthetic", check_leaks=True)
+    ((left, right, shared, in_test, _),) = result.tables[0].rows
+    assert (left, right, in_test) == ("own", "synthetic", shared)
+    assert int(shared) >= 8
+    with pytest.raises(InputError, match="two or more"):
+        build(tmp_path / "data", "synthetic", check_leaks=True)
+
+
+SCRIPT = """
+import resource, sys
+from sarjepa.config import BuildDatasetConfig
+from sarjepa.errors import InputError
+from sarjepa.recipes import build_dataset
+if __name__ == "__main__":
+    root, per_class, limit = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    if limit:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    try:
+        build_dataset.run(BuildDatasetConfig(data_root=root, chips_per_class=per_class, workers=1, force=True))
+    except InputError as error:
+        print(error)
+        sys.exit(1)
+"""
+
+
+def _start(root: Path, per_class: int, limit: int = 0) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SCRIPT, str(root), str(per_class), str(limit)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 0.95])
+def test_a_killed_build_leaves_what_was_there(tmp_path: Path, share: float) -> None:
+    build(tmp_path, "synthetic", chips_per_class=2)
+    folder = tmp_path / "shards" / "synthetic"
+    before = contents(folder)
+    process = _start(tmp_path, 60)
+    building = folder.with_name(".synthetic.building")
+    deadline = time.monotonic() + 30
+    while not building.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(share * 2.5)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    if process.returncode == -signal.SIGKILL:
+        assert contents(folder) == before or len(open_shards(folder)) == 600
+    build(tmp_path, "synthetic", chips_per_class=3, force=True)
+    assert len(open_shards(folder)) == 30
+    assert not building.exists()
+
+
+def test_a_kill_between_the_two_renames_is_mended(tmp_path: Path) -> None:
+    build(tmp_path, "synthetic", chips_per_class=2)
+    folder = tmp_path / "shards" / "synthetic"
+    before = contents(folder)
+    folder.rename(folder.with_name(".synthetic.old"))
+    assert "already built" in build(tmp_path, "synthetic", chips_per_class=2).message
+    assert contents(folder) == before
+
+
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path: Path) -> None:
+    build(tmp_path, "synthetic", chips_per_class=2)
+    folder = tmp_path / "shards" / "synthetic"
+    before = contents(folder)
+    process = _start(tmp_path, 30, limit=500_000)  # a file may not grow beyond this: the write fails as on a full disk
+    said, _ = process.communicate()
+    assert process.returncode == 1
+    assert said.startswith("cannot write") and "free disk space" in said and said.count("\n") == 1
+    assert contents(folder) == before
+    assert sorted(path.name for path in folder.parent.iterdir()) == [".synthetic.lock", "synthetic"]
+
+
+def test_two_builders_do_not_meet(tmp_path: Path) -> None:
+    process = _start(tmp_path, 60)
+    lock = tmp_path / "shards" / ".synthetic.building"
+    while not lock.exists() and process.poll() is None:
+        time.sleep(0.01)
+    with pytest.raises(InputError, match="being built by another process"):
+        build(tmp_path, "synthetic")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.mark.shared
+def test_real_archives_give_the_published_counts(shared: Path, tmp_path: Path) -> None:
+    build(tmp_path, "mstar", "saracd", archives=(str(shared / "data"),), workers=2)
+    mstar = open_shards(tmp_path / "shards" / "mstar")
+    assert mstar.index["counts"] == mstar.index["expected"]
+    assert (len(mstar), (mstar.splits == "train").sum(), (mstar.splits == "test").sum()) == (6874, 3671, 3203)
+    single = np.isin(mstar.meta("serial"), mstar.index["label_sets"]["soc-10-single"]["where"]["serial"])
+    assert (single & (mstar.splits == "test")).sum() == 2425
+    assert (single & (mstar.splits == "train")).sum() == 2746  # the mirror files one chip under another serial
+    assert mstar.index["duplicates"]["near_groups"] == 0
+    saracd = open_shards(tmp_path / "shards" / "saracd")
+    assert saracd.index["counts"] == saracd.index["expected"]
+    assert len(saracd) == 3032
+    benchmark = saracd.index["label_sets"][saracd.index["benchmark"]["label_set"]]["classes"]
+    assert "A320321" in saracd.classes and "A320321" not in benchmark and len(benchmark) == 5
+    assert abs(saracd.index["duplicates"]["num_groups"] - 709) <= 10
