@@ -29,8 +29,7 @@ from torch.nn import functional as F
 from sarjepa.errors import InputError
 from sarjepa.ops.ratio_conv import half_profile, profile, reflect_pad
 
-
-_RESOLUTION = 1e-5  # a log ratio that float32 sums cannot tell from none; 0.00004 dB
+_RESOLUTION = 1e-5  # a log ratio that float32 sums cannot tell from none; 0.0001 dB
 
 
 def _check(image: Tensor, bins: int, cell: int) -> None:
