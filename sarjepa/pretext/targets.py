@@ -11,11 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from sarjepa.errors import InputError, nearest
+from sarjepa.ops.histograms import hog, sar_hog
+from sarjepa.ops.lowpass import low_pass
 from sarjepa.ops.ratio import gradient_by_ratio
+
+_BINS, _CELL = 9, 8  # of histograms: directions over half a turn, and the side of a cell (px); MaskFeat, 2022
 
 
 def patchify(features_BCHW: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
@@ -76,10 +81,30 @@ def _pixel(radii: tuple[int, ...]) -> Target:
     return Target("pixel", lambda image: image, ("pixel",))
 
 
+def _low_pass(radii: tuple[int, ...]) -> Target:
+    return Target("low-pass", low_pass, ("low-pass",))
+
+
+def _hog(radii: tuple[int, ...]) -> Target:
+    return Target("hog", partial(hog, bins=_BINS, cell=_CELL), _bin_names("HOG"), _CELL)
+
+
+def _sar_hog(radii: tuple[int, ...]) -> Target:
+    names = tuple(name for radius in radii for name in _bin_names(f"SAR-HOG, r = {radius}"))
+    return Target("sar-hog", partial(sar_hog, radii=radii, bins=_BINS, cell=_CELL), names, _CELL)
+
+
+def _bin_names(what: str) -> tuple[str, ...]:
+    return tuple(f"{what}, bin {number + 1}" for number in range(_BINS))
+
+
 TARGETS: dict[str, Callable[[tuple[int, ...]], Target]] = {
     "ratio": _ratio("linear"),
     "ratio-gaussian": _ratio("gaussian"),
     "pixel": _pixel,
+    "low-pass": _low_pass,
+    "hog": _hog,
+    "sar-hog": _sar_hog,
 }
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sarjepa.errors import InputError
+from sarjepa.ops.histograms import hog
 from sarjepa.ops.ratio import gradient_by_ratio
 from sarjepa.pretext.targets import TARGETS, build_target, patchify, unpatchify
 
@@ -49,3 +50,17 @@ def test_the_ratio_target_is_the_operator_cut_up() -> None:
 def test_an_unknown_target_names_the_nearest() -> None:
     with pytest.raises(InputError, match="ratio"):
         build_target("ration", (5,))
+
+
+def test_a_histogram_target_lists_bin_by_bin_the_cells_of_its_patch() -> None:
+    image = torch.rand(1, 1, 32, 32)
+    cells = hog(image)  # (1, 9, 4, 4)
+    patch = build_target("hog", ())(image, 2, 2)[0, 1]  # top right: rows 0 and 1, columns 2 and 3 of the cells
+    torch.testing.assert_close(patch, cells[0, :, :2, 2:].flatten())
+
+
+def test_a_scaled_target_has_a_name_for_every_channel() -> None:
+    image = torch.rand(1, 1, 32, 32)
+    for name in TARGETS:
+        target = build_target(name, (2, 3, 5))
+        assert target.image(image).shape[1] == len(target.channel_names) == len(set(target.channel_names))
