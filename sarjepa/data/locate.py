@@ -19,11 +19,12 @@ _SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar", ".zip", ".7z", ".
 
 @dataclass(frozen=True)
 class Located:
-    """A distribution, the paths of the files at hand, and the files that are not."""
+    """A distribution, the paths of the files at hand, the files that are not, and what is odd about the former."""
 
     distribution: Distribution
     paths: tuple[Path, ...]
     missing: tuple[RemoteFile, ...]
+    doubts: tuple[str, ...] = ()
 
 
 def stem_of(name: str) -> str:
@@ -102,6 +103,11 @@ def _look(distribution: Distribution, folders: Sequence[Path]) -> Located:
         distribution,
         tuple(dict.fromkeys(place for _, place in places if place is not None)),
         tuple(file for file, place in places if place is None),
+        tuple(
+            f"{place} has {place.stat().st_size} bytes, {file.name} is known to have {file.size}"
+            for file, place in places
+            if place is not None and place.is_file() and file.size not in (None, place.stat().st_size)
+        ),
     )
 
 

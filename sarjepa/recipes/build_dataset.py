@@ -104,6 +104,8 @@ def _open(name: str, config: BuildDatasetConfig, progress: Progress) -> Source:
     located = locate(manifest, [*check_folders(config.archives), downloads], config.distribution)
     if manifest.unverified:
         progress.note(f"{name}: nobody has verified these entries of its manifest: {', '.join(manifest.unverified)}")
+    for doubt in located.doubts:
+        progress.warn(f"{name}: {doubt}")
     fetched = [fetch(file, downloads, progress) for file in located.missing if file.fetchable]
     located = replace(located, paths=(*located.paths, *fetched))
     return public_source(manifest, located, cache / "unpacked")

@@ -56,6 +56,12 @@ def test_an_incomplete_set_says_what_is_missing(tmp_path: Path) -> None:
         locate(load_manifest("mstar"), [tmp_path], "phoenix")
 
 
+def test_a_file_of_another_size_than_published_is_doubted(tmp_path: Path) -> None:
+    (tmp_path / "ship_dataset_v0.zip").write_bytes(b"short")
+    (doubt,) = locate(load_manifest("sarship"), [tmp_path]).doubts
+    assert "has 5 bytes" in doubt and "426990175" in doubt
+
+
 def test_names_with_wildcards_and_double_suffixes() -> None:
     assert stem_of("a.tar.gz") == "a"
     assert stem_of("MSAR-1.0 dataset.rar") == "MSAR-1.0 dataset"
