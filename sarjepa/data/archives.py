@@ -19,6 +19,8 @@ import shutil
 import stat
 import subprocess
 import tarfile
+import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -30,6 +32,7 @@ from sarjepa.errors import InputError
 
 LARGEST_TOTAL_BYTES = 2**39  # 512 GiB, more than all seven public sets together
 LARGEST_RATIO = 1100  # deflate cannot exceed 1032:1, so honest members stay below; chips are near 1
+WATCH_S = 0.05  # between looks at what a program has unpacked so far
 SMALL_MEMBER_BYTES = 2**20  # below this a high ratio harms nobody (an empty image compresses well)
 NESTED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 IGNORED = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", ".git")
@@ -323,32 +326,42 @@ def _unpack_by_tool(path: Path, kind: str, folder: Path) -> None:
         )
     executable, program, arguments = there[0]
     _need_space(folder, path.stat().st_size, path)
-    done = subprocess.run(
-        [executable, *arguments, str(path.resolve())],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0:
-        lines = (done.stderr or done.stdout).strip().splitlines()
-        raise InputError(
-            f"{program} could not unpack it", where=path, got=lines[-1] if lines else f"exit {done.returncode}"
-        )
+    said = _run_watched([executable, *arguments, str(path.resolve())], folder, path)
+    if said is not None:
+        raise InputError(f"{program} could not unpack it", where=path, got=said)
     _check_unpacked(path, folder)
 
 
+def _run_watched(command: list[str], folder: Path, path: Path) -> str | None:
+    """Run a program that unpacks into `folder`, and stop it where more comes out than can be honest.
+
+    Returns:
+        Its last words if it failed, else None.
+    """
+    limit = min(LARGEST_TOTAL_BYTES, LARGEST_RATIO * path.stat().st_size, shutil.disk_usage(folder).free)
+    with tempfile.TemporaryFile() as words:
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=words, stderr=words)
+        try:
+            while process.poll() is None:
+                if sum(item.lstat().st_size for item in _walk(folder)) > limit:
+                    raise InputError("archive unpacks beyond reason or room", where=path, got=f"over {limit} bytes")
+                time.sleep(WATCH_S)
+        finally:
+            process.kill()
+            process.wait()
+        words.seek(0)
+        lines = words.read().decode(errors="replace").strip().splitlines()
+    return None if process.returncode == 0 else lines[-1] if lines else f"exit {process.returncode}"
+
+
 def _check_unpacked(path: Path, folder: Path) -> None:
-    names, total = [], 0
+    names = []
     for item in _walk(folder):
         information = item.lstat()
         if not stat.S_ISREG(information.st_mode):
             raise InputError("member is a link or a device", where=path, got=repr(item.relative_to(folder).as_posix()))
         names.append(item.relative_to(folder).as_posix())
-        total += information.st_size
     check_names(names, path)
-    if total > LARGEST_RATIO * path.stat().st_size:
-        raise InputError("archive unpacked beyond reason", where=path, got=f"{total} bytes")
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -235,6 +235,10 @@ def test_what_a_program_unpacks_is_checked_before_use(tmp_path: Path, monkeypatc
     path.write_bytes(b"Rar!\x1a\x07\0" + bytes(64))
     _stand_in(tools, "unrar", "mkdir -p set && echo data > set/a.png")
     assert read_all(path, tmp_path / "cache") == {"set/a.png": b"data\n"}
+    _stand_in(tools, "unrar", "while true; do head -c 100000 /dev/zero >> bomb; sleep 0.01; done")
+    with pytest.raises(InputError, match="beyond reason"):
+        containers(path, tmp_path / "bombed")
+    assert not [item for item in (tmp_path / "bombed").iterdir() if not item.name.endswith(".partial")]
     _stand_in(tools, "unrar", "ln -s /etc/passwd link")
     with pytest.raises(InputError, match="link or a device"):
         containers(path, tmp_path / "other")
