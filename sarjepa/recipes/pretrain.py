@@ -22,7 +22,7 @@ from sarjepa.data.augment import augment, draw_augmentation
 from sarjepa.data.loader import ChipPool, ahead, batch_indices, steps_per_epoch
 from sarjepa.errors import InputError
 from sarjepa.models.blocks import Block
-from sarjepa.models.checkpoints import load_encoder
+from sarjepa.models.checkpoints import describe_line, load_encoder
 from sarjepa.models.encoder import Encoder
 from sarjepa.pretext.masking import ImageKeys
 from sarjepa.pretext.method import Method
@@ -123,7 +123,8 @@ class _Run:
                     expected=method.encoder.shape,
                     got=start.shape,
                 )
-            method.encoder.load_state_dict(start.state_dict())
+            method.start_from(start)
+            self.progress.note(describe_line(start))
         for module in method.modules():
             if isinstance(module, Block):
                 module.recompute = self.config.recompute
