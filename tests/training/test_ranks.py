@@ -1,0 +1,48 @@
+"""Several processes: what one of them meets, all of them hear of."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = """
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from sarjepa.errors import InputError
+from sarjepa.training.loop import fit
+from sarjepa.training.optim import adamw
+from sarjepa.training.runtime import process_group
+
+class Mean(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+    def forward(self, x):
+        return (self.weight * x).mean()
+
+device = torch.device("cpu")
+with process_group(device) as ranks:
+    module = DistributedDataParallel(Mean())
+    bad = torch.tensor([float("nan") if ranks.rank == 1 else 1.0])
+    batches = [[(torch.ones(1),)], [(bad,)], [(torch.ones(1),)]]
+    steps = []
+    try:
+        fit(module, adamw(module, 0.0), batches, first_step=0, lr_at=lambda step: 0.1, precision="fp32", device=device,
+            ranks=ranks, clip_grad=None, after_step=lambda record: steps.append(record.step))
+    except InputError as error:
+        print(f"rank {ranks.rank} after {steps}: {error.what}, {error.where}", flush=True)
+"""
+
+
+def test_a_loss_that_is_no_number_on_one_rank_stops_all_of_them(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, timeout=240)
+    assert result.returncode == 0, result.stderr[-2000:]
+    said = sorted(line for line in result.stdout.splitlines() if line.startswith("rank"))
+    assert said == [f"rank {rank} after [1]: the loss is not a number, step 2" for rank in (0, 1)]
