@@ -26,6 +26,10 @@ DOWNSTREAM = ("mstar", "fusarship", "saracd")
 METHODS = ("sar-jepa", "lomar", "lomar-sar", "mae", "fg-mae", "i-jepa", "pgca", "latent-gradient", "sarmae")
 TARGETS = ("ratio", "ratio-gaussian", "pixel", "low-pass", "hog", "sar-hog")
 MODELS = ("vit-demo", "vit-laptop", "vit-tiny", "vit-small", "vit-base", "vit-large", "vit-huge")
+PROTOCOLS = ("linear-probe", "fine-tune")
+SPLIT_POLICIES = ("published", "grouped")
+POOLS = ("cls", "mean", "grid2", "grid4")
+SOLVERS = ("adamw", "lbfgs", "knn", "centroid")
 NORMALISATIONS = ("as-stored", "linear", "decibel", "quarter-power", "log1p", "percentile")
 
 
@@ -33,6 +37,15 @@ def _one_of(config: object, key: str, choices: tuple[str, ...]) -> None:
     value = getattr(config, key)
     if value is not None and value not in choices:
         raise InputError(f"no such {key.replace('_', '-')}", where=repr(value), hint=nearest(str(value), choices))
+
+
+def _each_of(config: object, key: str, choices: tuple[str, ...]) -> None:
+    values = getattr(config, key)
+    if not values:
+        raise InputError("nothing chosen", where=key.replace("_", "-"), expected=f"some of {', '.join(choices)}")
+    for value in values:
+        if value not in choices:
+            raise InputError(f"no such {key.replace('_', '-')}", where=repr(value), hint=nearest(value, choices))
 
 
 def _within(config: object, key: str, low: float, high: float = float("inf")) -> None:
@@ -201,11 +214,7 @@ class Evaluation(Common):
     label_set: Annotated[
         str | None, "classes and chips that count (mstar: soc-10, soc-10-single); default: the manifest's"
     ] = None
-    split_policy: Annotated[str, "published, or grouped: no near-duplicate on both sides"] = "published"
     crop: Annotated[str, "centre crop (px) before resizing: published, none, N, or mstar=64,..."] = "published"
-    pool: Annotated[str, "feature of a chip: cls, mean, grid2 or grid4 (patch tokens averaged to a coarse grid)"] = (
-        "cls"
-    )
     precision: Annotated[str, "of feature extraction: bf16 or fp32"] = "fp32"
     epochs: Annotated[int, "epochs of the probe or fine-tuning"] = 40
     batch_size: Annotated[int, "images a training step"] = 50
@@ -215,8 +224,6 @@ class Evaluation(Common):
     def __post_init__(self) -> None:
         """Check the ranges; every error names its key."""
         super().__post_init__()
-        _one_of(self, "split_policy", ("published", "grouped"))
-        _one_of(self, "pool", ("cls", "mean", "grid2", "grid4"))
         _one_of(self, "precision", ("bf16", "fp32"))
         for key in ("epochs", "batch_size"):
             _within(self, key, 1)
@@ -235,6 +242,8 @@ class ProbeConfig(Evaluation):
     ] = None
     dataset: Annotated[str, "built data set"] = "mstar"
     shots: Annotated[int | None, "training chips a class; default: the whole training split"] = None
+    split_policy: Annotated[str, "published, or grouped: no near-duplicate on both sides"] = "published"
+    pool: Annotated[str, "feature of a chip: cls, mean, grid2 or grid4 (patch tokens on a coarse grid)"] = "cls"
     solver: Annotated[str, "adamw (as published), lbfgs, knn or centroid"] = "adamw"
     out: Annotated[str | None, "folder of the report; default: inside the run"] = None
 
@@ -242,7 +251,9 @@ class ProbeConfig(Evaluation):
         """Check the ranges; every error names its key."""
         super().__post_init__()
         _within(self, "shots", 1)
-        _one_of(self, "solver", ("adamw", "lbfgs", "knn", "centroid"))
+        _one_of(self, "solver", SOLVERS)
+        _one_of(self, "split_policy", SPLIT_POLICIES)
+        _one_of(self, "pool", POOLS)
 
 
 @dataclass(frozen=True)
@@ -254,6 +265,8 @@ class FinetuneConfig(Evaluation):
     checkpoint: Annotated[str | None, "run folder, checkpoint or exported encoder; default: the newest run"] = None
     dataset: Annotated[str, "built data set"] = "mstar"
     shots: Annotated[int | None, "training chips a class; default: the whole training split"] = None
+    split_policy: Annotated[str, "published, or grouped: no near-duplicate on both sides"] = "published"
+    pool: Annotated[str, "feature of a chip: cls, mean, grid2 or grid4 (patch tokens on a coarse grid)"] = "cls"
     layer_decay: Annotated[float, "rate of a block relative to the one above it; 1: none, as published"] = 1.0
     out: Annotated[str | None, "folder of the report; default: inside the run"] = None
 
@@ -262,6 +275,8 @@ class FinetuneConfig(Evaluation):
         super().__post_init__()
         _within(self, "shots", 1)
         _within(self, "layer_decay", 0.1, 1)
+        _one_of(self, "split_policy", SPLIT_POLICIES)
+        _one_of(self, "pool", POOLS)
 
 
 @dataclass(frozen=True)
@@ -280,7 +295,13 @@ class FewshotBenchConfig(Evaluation):
     shots: Annotated[tuple[int, ...], "training chips a class"] = (10, 20, 40)
     runs: Annotated[int, "draws a cell, seeds SEED .. SEED + RUNS - 1"] = 10
     protocols: Annotated[tuple[str, ...], "linear-probe, fine-tune"] = ("linear-probe",)
-    solver: Annotated[str, "of the linear probe: adamw (as published), lbfgs, knn or centroid"] = "adamw"
+    split_policy: Annotated[
+        tuple[str, ...], "published, grouped (no near-duplicate on both sides), or both, a row each"
+    ] = ("published",)
+    pool: Annotated[tuple[str, ...], "features of a chip, a row each: cls, mean, grid2, grid4"] = ("cls",)
+    solver: Annotated[
+        tuple[str, ...], "of the linear probe, a row each: adamw (as published), lbfgs, knn, centroid"
+    ] = ("adamw",)
     layer_decay: Annotated[
         float, "fine-tuning: rate of a block relative to the one above it; 1: none, as published"
     ] = 1.0
@@ -296,12 +317,10 @@ class FewshotBenchConfig(Evaluation):
         _within(self, "runs", 1)
         _within(self, "layer_decay", 0.1, 1)
         _one_of(self, "compare", ("paper",))
-        _one_of(self, "solver", ("adamw", "lbfgs", "knn", "centroid"))
-        for protocol in self.protocols:
-            if protocol not in ("linear-probe", "fine-tune"):
-                raise InputError(
-                    "no such protocol", where=repr(protocol), hint=nearest(protocol, ("linear-probe", "fine-tune"))
-                )
+        _each_of(self, "protocols", PROTOCOLS)
+        _each_of(self, "split_policy", SPLIT_POLICIES)
+        _each_of(self, "pool", POOLS)
+        _each_of(self, "solver", SOLVERS)
 
 
 @dataclass(frozen=True)

@@ -76,11 +76,20 @@ def token_maps(attention: Tensor, grid: tuple[int, int], token: int = 0) -> Tens
 
 
 def rollout(attentions: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
-    """The class token's attention rollout over all blocks, (B, rows, columns), each map summing to one."""
+    """The class token's attention rollout after each block.
+
+    Args:
+        attentions: one (B, H, 1 + N, 1 + N) a block, L of them.
+        grid: rows and columns of the patches.
+
+    Returns:
+        (B, L, rows, columns), each map summing to one; the last is the rollout over all blocks.
+    """
     first = attentions[0]
     identity = torch.eye(first.shape[-1], device=first.device)
-    reach_BNN = identity.expand(first.shape[0], -1, -1)
+    reach_BNN, maps = identity.expand(first.shape[0], -1, -1), []
     for attention in attentions:
         reach_BNN = (0.5 * attention.float().mean(dim=1) + 0.5 * identity) @ reach_BNN
-    map_BN = reach_BNN[:, 0, 1:]
-    return (map_BN / map_BN.sum(dim=-1, keepdim=True)).unflatten(-1, grid)
+        maps.append(reach_BNN[:, 0, 1:])
+    map_BLN = torch.stack(maps, dim=1)
+    return (map_BLN / map_BLN.sum(dim=-1, keepdim=True)).unflatten(-1, grid)

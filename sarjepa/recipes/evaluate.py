@@ -29,8 +29,9 @@ from sarjepa.recipes.downstream import Benchmark, Opened
 SELECTION = {
     "adamw": "last epoch",
     "lbfgs": "optimum, strength by 5-fold on the shots",
-    "knn": "none",
-    "centroid": "none",
+    "knn": "nothing chosen",
+    "centroid": "nothing chosen",
+    "fine-tune": "last epoch",
 }
 
 
@@ -130,6 +131,7 @@ def finetune_run(
     benchmark: Benchmark,
     train: np.ndarray,
     seed: int,
+    pool: str,
     config: Evaluation,
     layer_decay: float,
     device: torch.device,
@@ -140,7 +142,7 @@ def finetune_run(
     Raises:
         DivergedError: the loss is no longer a number.
     """
-    classifier = new_classifier(opened, benchmark, config.pool, device)
+    classifier = new_classifier(opened, benchmark, pool, device)
     curve = finetune(
         classifier,
         benchmark.loader(opened.image_size, device),
@@ -182,15 +184,15 @@ def score_record(found: Scores, benchmark: Benchmark) -> dict[str, Any]:
     }
 
 
-def circumstances(benchmark: Benchmark, config: Evaluation) -> dict[str, Any]:
+def circumstances(benchmark: Benchmark, split_policy: str, pool: str, precision: str) -> dict[str, Any]:
     """What a number depends on beside the weights and the draw; it stands beside every number."""
     return {
         "label_set": benchmark.label_set,
         "num_classes": len(benchmark.classes),
-        "split_policy": config.split_policy,
+        "split_policy": split_policy,
         "crop": benchmark.crop,
-        "pool": config.pool,
-        "precision": config.precision,
+        "pool": pool,
+        "precision": precision,
     }
 
 

@@ -42,7 +42,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
     train, held = calibration_chips(drawn, benchmark)
     try:
         classifier, curve = finetune_run(
-            opened, benchmark, train, config.seed, config, config.layer_decay, device, progress
+            opened, benchmark, train, config.seed, config.pool, config, config.layer_decay, device, progress
         )
     except DivergedError as error:
         raise InputError("the training diverged", where=opened.name, got=error, hint="lower --lr") from error
@@ -61,7 +61,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         "selection": "last epoch",
         "shots": config.shots,
         "seed": config.seed,
-        **circumstances(benchmark, config),
+        **circumstances(benchmark, config.split_policy, config.pool, config.precision),
         **draw_facts(drawn, benchmark),
         "num_train": len(train),
         "num_held_for_temperature": len(held),

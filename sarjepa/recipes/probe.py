@@ -43,7 +43,7 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
         "selection": SELECTION[config.solver],
         "shots": config.shots,
         "seed": config.seed,
-        **circumstances(benchmark, config),
+        **circumstances(benchmark, config.split_policy, config.pool, config.precision),
         **draw_facts(drawn, benchmark),
     }
     folder = report_folder(config.out, opened.name, f"probe-{benchmark.name}", config.shots)

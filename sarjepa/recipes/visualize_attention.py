@@ -27,6 +27,7 @@ from sarjepa.training.checkpoint import write_atomically
 from sarjepa.training.runtime import pick_device
 
 NUM_SHOWN = 6  # chips in a picture
+NUM_DEPTHS = 4  # blocks after which the rollout is shown
 _BATCH = 8
 
 
@@ -153,20 +154,21 @@ def _distance_csv(distances: np.ndarray) -> Table:
 
 
 def _draw_maps(encoder: nn.Module, look: Look, load: _loader, folder: Path, name: str) -> None:
-    """maps.png: the class token's attention in the last block, a column a head; rollout.png: over all blocks."""
+    """maps.png: the class token's attention in the last block, a column a head; rollout.png: after some blocks."""
     shown = np.unique(np.linspace(0, len(look.images) - 1, NUM_SHOWN).astype(int))
     image = load(shown.tolist())
     grid = (image.shape[-2] // int(encoder.patch_size), image.shape[-1] // int(encoder.patch_size))  # type: ignore[arg-type]
     attentions = encoder.attention(image)  # type: ignore[operator]
     maps = token_maps(attentions[-1], grid).float().cpu().numpy()
-    reach = rollout(attentions, grid).cpu().numpy()[:, None]
+    after = np.unique(np.linspace(0, len(attentions) - 1, NUM_DEPTHS).round().astype(int))
+    reach = rollout(attentions, grid)[:, after].cpu().numpy()
     chips, labels = list(image[:, 0].cpu().numpy()), [look.names[number] for number in shown]
     metres = [_input_resolution(look, number, image.shape[-1]) for number in shown]
     heads = [f"head {head + 1}" for head in range(maps.shape[1])]
     heading = f"Where the class token looks, last block of {name}"
     write_atomically(folder / "maps.png", map_grid(chips, list(maps), heads, labels, heading, metres))
-    heading = f"Attention rollout of {name}"
-    write_atomically(folder / "rollout.png", map_grid(chips, list(reach), ["rollout"], labels, heading, metres))
+    heading, depths = f"Attention rollout of {name}", [f"after block {block + 1}" for block in after]
+    write_atomically(folder / "rollout.png", map_grid(chips, list(reach), depths, labels, heading, metres))
 
 
 def _input_resolution(look: Look, number: int, size: int) -> float | None:

@@ -7,7 +7,6 @@ perceptually uniform maps. Figures are built without pyplot, so nothing global i
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,8 +78,12 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
                 capsize=2.5,
             )
         axes.axhline(chance[title], color="#888888", linewidth=0.9, linestyle=":")
-        axes.annotate("chance", (1, chance[title]), xycoords=("axes fraction", "data"), ha="right", va="bottom",
-                      fontsize=7, color="#666666")  # fmt: skip
+        axes.annotate(
+            "chance", (1, chance[title]), xycoords=("axes fraction", "data"), ha="right", va="top", fontsize=7,
+            color="#666666",
+        )  # fmt: skip
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, chance[title] - 0.08 * (high - low)), high)  # room for the word below its line
         ticks = sorted({x for line in lines for x, *_ in line.points})
         axes.set_xscale("log")
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -88,8 +91,10 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
         axes.set(title=title, xlabel="shots (training chips a class)")
         style(axes)
     axes_P[0].set_ylabel("accuracy (%)")
-    figure.legend(list(labels.values()), list(labels), loc="outside lower center", ncols=min(len(labels), 3), fontsize=8,
-                  frameon=False)  # fmt: skip
+    columns = min(len(labels), 3)
+    figure.legend(
+        list(labels.values()), list(labels), loc="outside lower center", ncols=columns, fontsize=8, frameon=False
+    )
     if note:
         figure.suptitle(note, fontsize=7, color="#555555")
     return png_bytes(figure)
@@ -140,7 +145,7 @@ def attention_distance(distances: Mapping[str, np.ndarray], note: str = "") -> b
         axes.set_xticks(block)
         axes.set(xlabel="block", title=label)
         axes.title.set_fontsize(9)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * max(float(found.max()) for found in distances.values()))
         axes.legend(fontsize=8, frameon=False, loc="lower right")
         style(axes)
     axes_P[0].set_ylabel("attention distance (px)")
@@ -203,8 +208,3 @@ def map_grid(
         axes.set_title(title, fontsize=8)
     figure.suptitle(heading, fontsize=9)
     return png_bytes(figure)
-
-
-def grid_side(num: int) -> int:
-    """Columns of a nearly square arrangement."""
-    return math.ceil(math.sqrt(num))

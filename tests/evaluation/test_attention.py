@@ -79,6 +79,6 @@ def test_rollout_of_two_blocks_by_hand() -> None:
     first, last = torch.eye(5)[None, None].clone(), torch.eye(5)[None, None].clone()
     first[0, 0, 1] = torch.tensor([0.0, 0, 0, 0, 1])
     last[0, 0, 0] = torch.tensor([0.0, 1, 0, 0, 0])
-    found = rollout([first, last], (2, 2))[0]
+    found = rollout([first, last], (2, 2))[0, -1]
     # Class token: half itself, half patch 0; patch 0: half itself, half patch 3. So 1/4 each, normalised to 1/2.
     assert found.flatten().tolist() == [0.5, 0, 0, 0.5]

@@ -10,7 +10,7 @@ import pytest
 from sarjepa.config import FewshotBenchConfig
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
-from sarjepa.recipes import evaluate, fewshot_bench
+from sarjepa.recipes import evaluate, fewshot_bench, fewshot_grid
 from sarjepa.recipes.run_store import RunStore
 
 
@@ -71,9 +71,9 @@ def test_a_stopped_grid_goes_on_where_it_was(
     for path in removed:
         path.unlink()
     probed: list = []
-    real = fewshot_bench.probe_runs
+    real = fewshot_grid.probe_runs
     monkeypatch.setattr(
-        fewshot_bench, "probe_runs", lambda features, benchmark, draws, *rest: probed.extend(draws) or
+        fewshot_grid, "probe_runs", lambda features, benchmark, draws, *rest: probed.extend(draws) or
         real(features, benchmark, draws, *rest)
     )  # fmt: skip
     fewshot_bench.run(bench(toy_root, toy_run, parts), Progress())
@@ -94,8 +94,29 @@ def test_a_folder_of_other_settings_is_refused_with_the_difference(
     toy_root: Path, toy_run: Path, tmp_path: Path
 ) -> None:
     fewshot_bench.run(bench(toy_root, toy_run, tmp_path), Progress())
-    with pytest.raises(InputError, match=r"pool 'cls'.*got pool 'mean'"):
-        fewshot_bench.run(bench(toy_root, toy_run, tmp_path, pool="mean"), Progress())
+    with pytest.raises(InputError, match=r"crop 'published'.*got crop '16'"):
+        fewshot_bench.run(bench(toy_root, toy_run, tmp_path, crop="16"), Progress())
+
+
+def test_features_solvers_and_policies_are_rows_of_their_own(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    config = bench(toy_root, toy_run, tmp_path, datasets=("copies",), shots=(3,), pool=("cls", "grid2"),
+                   solver=("adamw", "centroid"), split_policy=("published", "grouped"))  # fmt: skip
+    result = fewshot_bench.run(config, Progress())
+    cells = json.loads((tmp_path / "results.json").read_text())["cells"]
+    found = {(cell["checkpoint"], cell["pool"], cell["solver"], cell["split_policy"]) for cell in cells}
+    assert len(cells) == len(found) == (2 + 1) * 2 * 2, "pixels have one feature"
+    assert result.tables[0].columns == ("checkpoint", "feature", "solver", "split", "3 shots")
+    assert {cell["near_copy_percent"] > 0 for cell in cells if cell["split_policy"] == "published"} == {True}
+    assert {cell["near_copy_percent"] for cell in cells if cell["split_policy"] == "grouped"} == {0}
+    assert "near-copies of shots" in result.tables[0].note
+
+
+def test_a_grid_may_grow_and_what_is_done_stays(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    fewshot_bench.run(bench(toy_root, toy_run, tmp_path, runs=2), Progress())
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
+    fewshot_bench.run(bench(toy_root, toy_run, tmp_path, runs=3, solver=("adamw", "knn")), Progress())
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
+    assert len(after) == len(before) * 3 and before.items() <= after.items()
 
 
 def test_two_processes_cannot_share_a_folder(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:

@@ -1,0 +1,161 @@
+"""The runs behind the few-shot table: one checkpoint on one data set in one variant, resumable run by run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sarjepa.config import FewshotBenchConfig
+from sarjepa.errors import InputError
+from sarjepa.evaluation.features import Pixels
+from sarjepa.evaluation.fewshot import Draw
+from sarjepa.evaluation.finetune import DivergedError
+from sarjepa.evaluation.metrics import scores
+from sarjepa.progress import Progress
+from sarjepa.recipes.downstream import Benchmark, Opened, open_features
+from sarjepa.recipes.evaluate import (
+    SELECTION,
+    circumstances,
+    classify,
+    draw_facts,
+    finetune_run,
+    probe_runs,
+    score_record,
+)
+from sarjepa.recipes.run_store import RunStore
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a checkpoint is evaluated: a row of the table has one."""
+
+    protocol: str
+    pool: str
+    solver: str
+    split_policy: str
+
+
+def variants(config: FewshotBenchConfig, opened: Opened) -> list[Variant]:
+    """Every combination that makes sense: pixels have one feature, fine-tuning has no solver."""
+    pools = ("pixels",) if isinstance(opened.encoder, Pixels) else config.pool
+    return [
+        Variant(protocol, pool, solver, policy)
+        for protocol in config.protocols
+        for pool in pools
+        for solver in (("fine-tune",) if protocol == "fine-tune" else config.solver)
+        for policy in config.split_policy
+    ]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The runs of one checkpoint on one data set in one variant.
+
+    Attributes:
+        config: rates and epochs.
+        store: where finished runs are kept.
+        opened: the checkpoint.
+        benchmark: the data set.
+        variant: how.
+        device: where the work is done.
+        progress: where to tell how far it is.
+    """
+
+    config: FewshotBenchConfig
+    store: RunStore
+    opened: Opened
+    benchmark: Benchmark
+    variant: Variant
+    device: torch.device
+    progress: Progress
+
+    def fill(self, draws: Sequence[Draw], failures: list[str]) -> list[dict[str, Any]]:
+        """The records of all draws, doing those that are missing; what fails is added to `failures`."""
+        missing = [drawn for drawn in draws if self.store.get(self._key(drawn)) is None]
+        if self.variant.protocol == "fine-tune":
+            self._finetune(missing, failures)
+        elif missing:
+            self._probe(missing, failures)
+        found = [self.store.get(self._key(drawn)) for drawn in draws]
+        # The name is the user's, not the weights': the same encoder may be called by two paths.
+        return [{**record, "checkpoint": self.opened.name} for record in found if record is not None]
+
+    def _key(self, drawn: Draw) -> dict[str, Any]:
+        """Everything that decides a run's numbers."""
+        return {
+            "dataset": self.benchmark.name,
+            **asdict(self.variant),
+            "shots": drawn.shots,
+            "seed": drawn.seed,
+            "weights": self.opened.weights_sha256,
+            "data": self.benchmark.data_sha256,
+            "draw": drawn.sha256,
+            "crop": self.benchmark.crop,
+            "settings": self.store.settings,
+        }
+
+    def _keep(self, drawn: Draw, found: dict[str, Any]) -> None:
+        variant = self.variant
+        record = {
+            "checkpoint": self.opened.name,
+            "dataset": self.benchmark.name,
+            **asdict(variant),
+            "shots": drawn.shots,
+            "seed": drawn.seed,
+            **found,
+            **draw_facts(drawn, self.benchmark),
+            **circumstances(self.benchmark, variant.split_policy, variant.pool, self.config.precision),
+            "selection": SELECTION[variant.solver],
+            "weights_sha256": self.opened.weights_sha256,
+        }
+        self.store.put(self._key(drawn), record)
+
+    def _failure(self, drawn: Draw, why: str) -> str:
+        row = f"{self.opened.name}, {self.benchmark.name}, {self.variant.protocol}, feature {self.variant.pool}"
+        return f"{row}, {drawn.shots} shots, seed {drawn.seed}: {why}"
+
+    def _probe(self, missing: Sequence[Draw], failures: list[str]) -> None:
+        """Probes on frozen features, the runs of a shot count together."""
+        cache = Path(self.config.data_root) / "features"
+        precision, solver = self.config.precision, self.variant.solver
+        features = open_features(
+            self.opened, self.benchmark, self.variant.pool, precision, cache, self.device, self.progress
+        )
+        what = f"{self.benchmark.name}: {solver} on {self.opened.name}"
+        for shots in self.progress.track(sorted({drawn.shots or 0 for drawn in missing}), what):
+            cell = [drawn for drawn in missing if drawn.shots == shots]
+            for probed, _, _ in probe_runs(features, self.benchmark, cell, solver, self.config, self.device):
+                if probed.scores is None:
+                    failures.append(self._failure(probed.draw, "the loss is not a number"))
+                else:
+                    self._keep(probed.draw, score_record(probed.scores, self.benchmark))
+
+    def _finetune(self, missing: Sequence[Draw], failures: list[str]) -> None:
+        """Fine-tuning, run by run; each is kept as soon as it is done."""
+        if missing and not hasattr(self.opened.encoder, "blocks"):
+            raise InputError("nothing to fine-tune", where=self.opened.name, hint="use --protocols linear-probe")
+        labels, config = self.benchmark.candidates.labels, self.config
+        for drawn in self.progress.track(missing, f"{self.benchmark.name}: fine-tuning {self.opened.name}"):
+            try:
+                classifier, curve = finetune_run(
+                    self.opened,
+                    self.benchmark,
+                    drawn.train,
+                    drawn.seed,
+                    self.variant.pool,
+                    config,
+                    config.layer_decay,
+                    self.device,
+                    Progress(),
+                )
+            except DivergedError as error:
+                failures.append(self._failure(drawn, str(error)))
+                continue
+            logits = classify(classifier, self.opened, self.benchmark, drawn.test, config.precision)
+            found = scores(labels[drawn.test], logits.argmax(dim=1).numpy(), len(self.benchmark.classes))
+            curve_record = {"train_loss": [round(loss, 5) for loss in curve.loss]}
+            self._keep(drawn, {**score_record(found, self.benchmark), **curve_record})
