@@ -18,7 +18,7 @@ compared.
 Everything is done in whole numbers, or in floating point that is exact for them (|sum| < 2^24), so that the groups are
 the same on every machine and with every matrix library.
 
-Shapes: N chips, D = SIDE * SIDE values of a descriptor, B bits of a key.
+Shapes: N chips, D = SIDE * SIDE values of a descriptor, T tables, B bits of a key.
 """
 
 from __future__ import annotations
@@ -117,15 +117,17 @@ def near_pairs(descriptors_ND: np.ndarray, threshold: float = THRESHOLD) -> tupl
     They connect what the pairs themselves would connect; a group of a thousand copies yields about a thousand edges a
     table, not half a million.
     """
-    squares = np.array([int((row.astype(np.int64) ** 2).sum()) for row in descriptors_ND], dtype=np.int64)
+    squares = np.zeros(len(descriptors_ND), dtype=np.int64)
+    for start in range(0, len(squares), BLOCK):
+        squares[start : start + BLOCK] = (descriptors_ND[start : start + BLOCK].astype(np.int64) ** 2).sum(axis=1)
     alive = np.flatnonzero(squares)  # a flat chip has no descriptor, and resembles nothing
     # Planes through the mean: chips of one set resemble each other, and it is their differences that must tell.
     total_D = descriptors_ND.sum(axis=0, dtype=np.int64)
     shared = float((total_D / max(len(alive), 1) / NORM) @ (total_D / max(len(alive), 1) / NORM))
     num_bits, num_tables = plan(len(alive), 1 - (1 - threshold) / max(1 - shared, 0.1))
     edges = [np.zeros((0, 2), dtype=np.int64)]
-    for table in range(num_tables):
-        keys = _keys(descriptors_ND, total_D, len(alive), table, num_bits)[alive]
+    for keys_N in _keys(descriptors_ND, total_D, len(alive), num_bits, num_tables):
+        keys = keys_N[alive]
         order = np.argsort(keys, kind="stable")
         bounds = np.flatnonzero(np.diff(keys[order])) + 1
         for bucket in np.split(alive[order], bounds):
@@ -143,18 +145,19 @@ def plan(num: int, threshold: float = THRESHOLD) -> tuple[int, int]:
     return num_bits, num_tables
 
 
-def _keys(descriptors_ND: np.ndarray, total_D: np.ndarray, num: int, table: int, num_bits: int) -> np.ndarray:
-    """(N,) int64: on which side of each of B planes through the mean a descriptor lies, as the bits of a number."""
-    random = np.random.Generator(np.random.Philox(key=[SEED, table]))
-    planes_DB = random.integers(0, 2, (descriptors_ND.shape[1], num_bits)) * 2 - 1
-    level_B = total_D @ planes_DB  # num times the mean's projection
+def _keys(descriptors_ND: np.ndarray, total_D: np.ndarray, num: int, num_bits: int, num_tables: int) -> np.ndarray:
+    """(T, N) int64: on which side of each of B planes through the mean a descriptor lies, as the bits of a number."""
+    random = np.random.Generator(np.random.Philox(key=SEED))
+    planes = random.integers(0, 2, (descriptors_ND.shape[1], num_tables * num_bits)) * 2 - 1
+    level = total_D @ planes  # num times the mean's projection
+    planes = planes.astype(np.float32)
     weights_B = np.int64(1) << np.arange(num_bits, dtype=np.int64)
-    planes = planes_DB.astype(np.float32)
-    keys = np.empty(len(descriptors_ND), dtype=np.int64)
-    for start in range(0, len(keys), BLOCK):
+    keys_TN = np.empty((num_tables, len(descriptors_ND)), dtype=np.int64)
+    for start in range(0, len(descriptors_ND), BLOCK):
         projected = (descriptors_ND[start : start + BLOCK].astype(np.float32) @ planes).astype(np.int64)
-        keys[start : start + BLOCK] = (num * projected > level_B) @ weights_B
-    return keys
+        above = (num * projected > level).reshape(len(projected), num_tables, num_bits)
+        keys_TN[:, start : start + BLOCK] = (above @ weights_B).T
+    return keys_TN
 
 
 def _edges(descriptors_ND: np.ndarray, squares: np.ndarray, bucket: np.ndarray, threshold: float) -> np.ndarray:

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sarjepa.data import archives
@@ -92,6 +92,7 @@ def test_names_that_leave_the_folder_are_refused(tmp_path: Path, name: str) -> N
 PARTS = st.text(st.characters(codec="utf-8", exclude_characters="/\\\0:", exclude_categories=("Cs",)), min_size=1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(PARTS.filter(lambda part: part not in (".", "..")), min_size=1, max_size=4), max_size=8))
 def test_a_name_that_passes_stays_inside(parts: list[list[str]]) -> None:
     names = ["/".join(part) for part in parts]
@@ -104,6 +105,7 @@ def test_a_name_that_passes_stays_inside(parts: list[list[str]]) -> None:
     assert all((root / name).is_relative_to(root) and ".." not in Path(name).parts for name in names)
 
 
+@settings(deadline=None)
 @given(st.lists(PARTS, max_size=3), st.lists(PARTS, max_size=3))
 def test_a_step_up_anywhere_is_refused(before: list[str], after: list[str]) -> None:
     with pytest.raises(InputError, match="leave the folder"):

@@ -89,7 +89,7 @@ def test_classes_can_be_told_apart_but_not_from_ten_chips() -> None:
 
 
 def test_azimuth_matters_more_than_brightness() -> None:
-    images, labels, azimuths = _set("train", 100)
+    images, labels, azimuths = _set("train", 60)
     features = _features(images)
     same_class = labels[:, None] == labels
     apart = np.abs((azimuths[:, None] - azimuths + 180) % 360 - 180)

@@ -91,8 +91,8 @@ def test_the_files_of_the_contract_are_there(synthetic_root: Path) -> None:
 
 def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path) -> None:
     one, three = tmp_path / "one", tmp_path / "three"
-    build(one, "synthetic", chips_per_class=20, workers=1)
-    build(three, "synthetic", chips_per_class=20, workers=3)
+    build(one, "synthetic", chips_per_class=8, workers=1)
+    build(three, "synthetic", chips_per_class=8, workers=3)
     assert contents(one / "shards" / "synthetic") == contents(three / "shards" / "synthetic")
 
 
@@ -307,21 +307,21 @@ def _start(root: Path, per_class: int, limit: int = 0) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 0.95])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_a_killed_build_leaves_what_was_there(tmp_path: Path, share: float) -> None:
     build(tmp_path, "synthetic", chips_per_class=2)
     folder = tmp_path / "shards" / "synthetic"
     before = contents(folder)
-    process = _start(tmp_path, 60)
+    process = _start(tmp_path, 40)
     building = folder.with_name(".synthetic.building")
     deadline = time.monotonic() + 30
     while not building.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
-    time.sleep(share * 2.5)
+    time.sleep(share * 1.5)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     if process.returncode == -signal.SIGKILL:
-        assert contents(folder) == before or len(open_shards(folder)) == 600
+        assert contents(folder) == before or len(open_shards(folder)) == 400
     build(tmp_path, "synthetic", chips_per_class=3, force=True)
     assert len(open_shards(folder)) == 30
     assert not building.exists()
