@@ -91,6 +91,7 @@ class BuildDatasetConfig(Common):
     normalisation: Annotated[str | None, f"magnitude mapping: {', '.join(NORMALISATIONS)}; default: the manifest's"] = (
         None
     )
+    normalise_per: Annotated[str, "with --normalisation: measure each chip, or the whole set"] = "chip"
     distribution: Annotated[str | None, "form of a set to build (mstar: jpeg, phoenix); default: the first at hand"] = (
         None
     )
@@ -112,6 +113,7 @@ class BuildDatasetConfig(Common):
         _within(self, "chips_per_class", 1)
         _within(self, "max_rejected", 0, 1)
         _one_of(self, "normalisation", NORMALISATIONS)
+        _one_of(self, "normalise_per", ("chip", "set"))
 
 
 @dataclass(frozen=True)

@@ -125,16 +125,19 @@ def near_pairs(descriptors_ND: np.ndarray, threshold: float = THRESHOLD) -> tupl
     total_D = descriptors_ND.sum(axis=0, dtype=np.int64)
     shared = float((total_D / max(len(alive), 1) / NORM) @ (total_D / max(len(alive), 1) / NORM))
     num_bits, num_tables = plan(len(alive), 1 - (1 - threshold) / max(1 - shared, 0.1))
-    edges = [np.zeros((0, 2), dtype=np.int64)]
+    edges = np.zeros((0, 2), dtype=np.int64)
+    component = np.arange(len(descriptors_ND))
     for keys_N in _keys(descriptors_ND, total_D, len(alive), num_bits, num_tables):
         keys = keys_N[alive]
         order = np.argsort(keys, kind="stable")
         bounds = np.flatnonzero(np.diff(keys[order])) + 1
+        found = [edges]
         for bucket in np.split(alive[order], bounds):
-            if len(bucket) > 1:
-                edges.append(_edges(descriptors_ND, squares, bucket, threshold))
-    joined = np.concatenate(edges)
-    return joined[:, 0], joined[:, 1]
+            if len(bucket) > 1 and (component[bucket] != component[bucket[0]]).any():
+                found.append(_edges(descriptors_ND, squares, bucket, threshold))
+        edges = np.concatenate(found)
+        component = connected(len(component), edges[:, 0], edges[:, 1])
+    return edges[:, 0], edges[:, 1]
 
 
 def plan(num: int, threshold: float = THRESHOLD) -> tuple[int, int]:
@@ -174,7 +177,7 @@ def _edges(descriptors_ND: np.ndarray, squares: np.ndarray, bucket: np.ndarray, 
             rights.append(right + other)
     left, right = np.concatenate(lefts), np.concatenate(rights)
     left, right = left[left < right], right[left < right]
-    if len(left) > 2 * len(bucket):  # crowded: a star from each group's first member connects as much
+    if len(left) > 16 * len(bucket):  # crowded: a star from each group's first member connects as much
         component = connected(len(bucket), left, right)
         _, first = np.unique(component, return_index=True)
         left, right = first[component], np.arange(len(bucket))

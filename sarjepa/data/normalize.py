@@ -13,7 +13,7 @@ the chips, so the settings used are stored in index.json. The methods, for magni
 each clipped to [0, 1]. `per: chip` takes the reference (the maximum) or the percentiles from each chip: the contrast is
 always good and the absolute level is lost. `per: set` takes them once, over the whole set, and keeps levels comparable.
 
-Precision stays native: uint8 and uint16 are stored as such (values times 255 or 65535), floats as float32.
+Precision stays native: uint8 and uint16 are stored as such (values times 255 or 65535), floats in their own width.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def normalise(image: np.ndarray, settings: Normalisation) -> np.ndarray:
     """Map one chip.
 
     Args:
-        image: (H, W) magnitude, uint8, uint16 or float32.
+        image: (H, W) magnitude, uint8, uint16, float16 or float32.
         settings: the method; a set's numbers already measured.
 
     Returns:
@@ -79,7 +79,7 @@ def normalise(image: np.ndarray, settings: Normalisation) -> np.ndarray:
     if settings.method == "as-stored":
         return image if image.dtype.kind == "u" else np.clip(image, 0, 1)
     mapped = np.clip(_map(image.astype(np.float32), settings), 0, 1)
-    return np.rint(mapped * full_scale).astype(image.dtype) if image.dtype.kind == "u" else mapped.astype(np.float32)
+    return np.rint(mapped * full_scale).astype(image.dtype) if image.dtype.kind == "u" else mapped.astype(image.dtype)
 
 
 def _map(values: np.ndarray, settings: Normalisation) -> np.ndarray:

@@ -30,7 +30,7 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True)
 class Reading:
-    """An image as its file has it: image (H, W) uint8, uint16 or float32, and the header's fields as text."""
+    """An image as its file has it: image (H, W) uint8, uint16, float16 or float32, and the header's fields as text."""
 
     image: np.ndarray
     header: dict[str, str] = field(default_factory=dict)
@@ -128,7 +128,7 @@ def one_channel(image_HWC: np.ndarray) -> np.ndarray:
 
 
 def magnitude(values: np.ndarray) -> np.ndarray:
-    """An array of any real or complex type as stored types: uint8, uint16 or float32, never negative.
+    """An array of any real or complex type as stored types: uint8, uint16, float16 or float32, never negative.
 
     Raises:
         UnreadableError: it holds what no magnitude can be (negative, not finite).
@@ -146,7 +146,7 @@ def magnitude(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind in "ui" and values.dtype not in (np.uint8, np.uint16):
         fits = values.max(initial=0) <= 65535
         return values.astype(np.uint16 if fits else np.float32)
-    return values if values.dtype in (np.uint8, np.uint16) else values.astype(np.float32)
+    return values if values.dtype in (np.uint8, np.uint16, np.float16) else values.astype(np.float32)
 
 
 def _read_tiff(data: bytes) -> Reading:

@@ -113,7 +113,7 @@ def _open(name: str, config: BuildDatasetConfig, progress: Progress) -> Source:
 
 def _settings(config: BuildDatasetConfig, name: str) -> dict[str, Any]:
     """The settings that the shards' content depends on."""
-    keys = ["chip_size", "overlap", "normalisation", "distribution", "near_duplicates"]
+    keys = ["chip_size", "overlap", "normalisation", "normalise_per", "distribution", "near_duplicates"]
     if name == "synthetic":
         keys += ["seed", "chips_per_class"]
     return {key: getattr(config, key) for key in keys}
@@ -167,7 +167,7 @@ def _decoding(source: Source, config: BuildDatasetConfig, progress: Progress) ->
     chips = manifest.chips if config.chip_size is None else ChipRule("tiles", config.chip_size, config.overlap)
     wanted = (distribution and distribution.normalisation) or manifest.normalisation
     if config.normalisation is not None:
-        wanted = {"method": config.normalisation}
+        wanted = {"method": config.normalisation, "per": config.normalise_per}
     settings = decoding.Settings(
         containers=source.containers,
         formats=distribution.formats if distribution else None,

@@ -12,12 +12,12 @@ METHODS = ("linear", "decibel", "quarter-power", "log1p", "percentile")
 
 def _amplitude(dtype: str) -> np.ndarray:
     values = np.random.default_rng(1).gamma(1, 1, (40, 50))
-    top = {"uint8": 60, "uint16": 9000, "float32": 3.0}[dtype]
+    top = {"uint8": 60, "uint16": 9000, "float16": 3.0, "float32": 3.0}[dtype]
     return np.clip(values / values.max() * top, 0, None).astype(dtype)
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16", "float32"])
 def test_result_keeps_its_type_and_uses_the_range(method: str, dtype: str) -> None:
     image = normalise(_amplitude(dtype), Normalisation(method))
     assert image.dtype == dtype

@@ -70,6 +70,7 @@ def test_lossless_formats_give_back_what_was_written() -> None:
         (_npy(GREY), GREY),
         (_npy(DEEP), DEEP),
         (_npy(DEEP.astype(np.float64)), DEEP.astype(np.float32)),
+        (_npy(GREY.astype(np.float16)), GREY.astype(np.float16)),
     ]:
         found = read_image(data).image
         assert found.dtype == image.dtype

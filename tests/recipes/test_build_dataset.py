@@ -174,6 +174,10 @@ def test_precision_is_kept_and_the_mapping_recorded(tmp_path: Path) -> None:
     again = open_shards(tmp_path / "data" / "shards" / "deep")
     assert again.index["normalisation"]["method"] == "quarter-power"
     assert again[2].image.max() == 65535
+    build(tmp_path / "data", f"folder:{folder}", normalisation="linear", normalise_per="set", force=True)
+    whole = open_shards(tmp_path / "data" / "shards" / "deep").index["normalisation"]
+    assert whole["per"] == "set"
+    assert whole["reference"] == pytest.approx(np.percentile(deep, 99.9), rel=0.02)
 
 
 def test_a_bad_file_is_listed_and_too_many_stop_the_build(tmp_path: Path) -> None:
