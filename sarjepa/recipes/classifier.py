@@ -99,6 +99,11 @@ def save_classifier(path: Path, classifier: Classifier, describe: dict[str, Any]
     write_atomically(path, save(weights, metadata={_KIND: text}))
 
 
+def is_classifier(path: str | Path) -> bool:
+    """Whether a path is a classifier's file or the folder of one."""
+    return (Path(path) / FILE).is_file() or (Path(path).name == FILE and Path(path).is_file())
+
+
 def load_classifier(path: str | Path, device: str = "cpu") -> SavedClassifier:
     """Open what `sarjepa finetune` saved.
 

@@ -22,6 +22,7 @@ from sarjepa.evaluation.fewshot import Candidates
 from sarjepa.models.checkpoints import RUN_FILES, initial_encoder, load_encoder, weights_sha256
 from sarjepa.progress import Progress
 from sarjepa.recipes.built import open_source
+from sarjepa.recipes.classifier import is_classifier, load_classifier
 
 PIXELS_IMAGE_SIZE = 224  # the side the published evaluation resizes to
 
@@ -164,6 +165,10 @@ def open_checkpoint(name: str, seed: int, device: torch.device) -> Opened:
     """
     if name == "pixels":
         return Opened(name, Pixels().to(device), PIXELS_IMAGE_SIZE, "pixels", {"method": "16 x 16 pooled pixels"})
+    if is_classifier(name):
+        saved = load_classifier(name, str(device))
+        encoder = saved.classifier.encoder
+        return Opened(name, encoder, encoder.image_size, weights_sha256(encoder), saved.describe)  # type: ignore[arg-type]
     if name.startswith("random:"):
         encoder = initial_encoder(name.removeprefix("random:"), seed, str(device))
     else:

@@ -173,13 +173,13 @@ def percentages(values: np.ndarray) -> list[float | None]:
     return [None if np.isnan(value) else round(float(value), 4) for value in values]
 
 
-def score_record(found: Scores, benchmark: Benchmark) -> dict[str, Any]:
+def score_record(found: Scores, classes: Sequence[str]) -> dict[str, Any]:
     """Scores, JSON-ready."""
     return {
         "accuracy": round(found.accuracy, 4),
         "balanced_accuracy": round(found.balanced_accuracy, 4),
         "macro_f1": round(found.macro_f1, 4),
-        "recall": dict(zip(benchmark.classes, percentages(found.recall), strict=True)),
+        "recall": dict(zip(classes, percentages(found.recall), strict=True)),
         "confusion": found.confusion.tolist(),
     }
 

@@ -132,7 +132,7 @@ class Grid:
                 if probed.scores is None:
                     failures.append(self._failure(probed.draw, "the loss is not a number"))
                 else:
-                    self._keep(probed.draw, score_record(probed.scores, self.benchmark))
+                    self._keep(probed.draw, score_record(probed.scores, self.benchmark.classes))
 
     def _finetune(self, missing: Sequence[Draw], failures: list[str]) -> None:
         """Fine-tuning, run by run; each is kept as soon as it is done."""
@@ -158,4 +158,4 @@ class Grid:
             logits = classify(classifier, self.opened, self.benchmark, drawn.test, config.precision)
             found = scores(labels[drawn.test], logits.argmax(dim=1).numpy(), len(self.benchmark.classes))
             curve_record = {"train_loss": [round(loss, 5) for loss in curve.loss]}
-            self._keep(drawn, {**score_record(found, self.benchmark), **curve_record})
+            self._keep(drawn, {**score_record(found, self.benchmark.classes), **curve_record})

@@ -80,7 +80,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         "encoder": opened.describe,
     }
     save_classifier(folder / FILE, classifier, describe)
-    return write_report(folder, benchmark, found, facts, asdict(config))
+    return write_report(folder, benchmark.classes, found, facts, asdict(config))
 
 
 def calibration_chips(drawn: Draw, benchmark: Benchmark) -> tuple[np.ndarray, np.ndarray]:

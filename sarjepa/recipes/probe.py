@@ -1,4 +1,8 @@
-"""probe: one frozen checkpoint on one data set, with all that can be said of one run."""
+"""probe: one frozen checkpoint on one data set, with all that can be said of one run.
+
+Given a classifier that `finetune` saved, nothing is trained: the chips are labelled by it, into predictions.csv, and
+where they have labels of their own the report says how well.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,10 @@ from sarjepa.config import ProbeConfig
 from sarjepa.errors import InputError
 from sarjepa.evaluation.fewshot import draw
 from sarjepa.progress import Progress
+from sarjepa.recipes.classifier import is_classifier
 from sarjepa.recipes.downstream import newest_run, open_benchmark, open_checkpoint, open_features
 from sarjepa.recipes.evaluate import SELECTION, circumstances, draw_facts, probe_runs
+from sarjepa.recipes.labelling import label_chips
 from sarjepa.recipes.report import report_folder, write_report
 from sarjepa.recipes.result import Result
 from sarjepa.training.runtime import pick_device
@@ -27,6 +33,8 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
         InputError: the data set is not built, the checkpoint is none, or the training diverged.
     """
     device = pick_device(config.device)
+    if config.checkpoint and is_classifier(config.checkpoint):
+        return label_chips(config, device, progress)
     benchmark = open_benchmark(config.data_root, config.dataset, config.label_set, config.crop)
     opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device)
     cache = Path(config.data_root) / "features"
@@ -47,4 +55,4 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
         **draw_facts(drawn, benchmark),
     }
     folder = report_folder(config.out, opened.name, f"probe-{benchmark.name}", config.shots)
-    return write_report(folder, benchmark, probed.scores, facts, asdict(config))
+    return write_report(folder, benchmark.classes, probed.scores, facts, asdict(config))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from sarjepa.evaluation.metrics import Scores
 from sarjepa.evaluation.statistics import bootstrap_interval
-from sarjepa.recipes.downstream import Benchmark
 from sarjepa.recipes.evaluate import percentages, score_record
 from sarjepa.recipes.result import Result
 from sarjepa.recipes.run_store import json_bytes
@@ -32,13 +31,13 @@ def report_folder(out: str | None, checkpoint: str, what: str, shots: int | None
 
 
 def write_report(
-    folder: Path, benchmark: Benchmark, found: Scores, facts: Mapping[str, Any], settings: Mapping[str, Any]
+    folder: Path, classes: Sequence[str], found: Scores, facts: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> Result:
     """Write the report's files and say what is in them.
 
     Args:
         folder: where to; made if need be.
-        benchmark: whose classes they are.
+        classes: their names.
         found: the scores.
         facts: what the number depends on.
         settings: the command's resolved settings.
@@ -48,29 +47,29 @@ def write_report(
     low, high = bootstrap_interval(np.repeat([100.0, 0.0], [hits, total - hits]))
     content = {
         **facts,
-        **score_record(found, benchmark),
+        **score_record(found, classes),
         "accuracy_ci95": [round(low, 4), round(high, 4)],
         "ci95_kind": "bootstrap over test images",
         "per_class": {
             name: {"recall": recall, "precision": precision, "num_test": int(row.sum())}
             for name, recall, precision, row in zip(
-                benchmark.classes, percentages(found.recall), percentages(found.precision), found.confusion, strict=True
+                classes, percentages(found.recall), percentages(found.precision), found.confusion, strict=True
             )
         },
-        "classes": list(benchmark.classes),
+        "classes": list(classes),
         "settings": dict(settings),
     }
     write_atomically(folder / "report.json", json_bytes(content))
     title = f"{facts['dataset']}, {facts['protocol']}: {found.accuracy:.1f}% of {total}"
-    write_atomically(folder / "confusion.png", confusion(found.confusion, benchmark.classes, title))
+    write_atomically(folder / "confusion.png", confusion(found.confusion, classes, title))
     return Result(
         f"accuracy {found.accuracy:.1f}% (95% interval {low:.1f} to {high:.1f}); {folder / 'report.json'}",
         folder,
-        (_table(found, benchmark, facts),),
+        (_table(found, classes, facts),),
     )
 
 
-def _table(found: Scores, benchmark: Benchmark, facts: Mapping[str, Any]) -> Table:
+def _table(found: Scores, classes: Sequence[str], facts: Mapping[str, Any]) -> Table:
     counts = found.confusion.sum(axis=1)
     rows = [
         (
@@ -79,12 +78,13 @@ def _table(found: Scores, benchmark: Benchmark, facts: Mapping[str, Any]) -> Tab
             "-" if np.isnan(recall) else f"{recall:.1f}",
             "-" if np.isnan(precision) else f"{precision:.1f}",
         )
-        for name, count, recall, precision in zip(benchmark.classes, counts, found.recall, found.precision, strict=True)
+        for name, count, recall, precision in zip(classes, counts, found.recall, found.precision, strict=True)
     ]
     rows.append(("all", str(counts.sum()), f"{found.balanced_accuracy:.1f} (balanced)", ""))
     shots = f"{facts['shots']} shots a class" if facts["shots"] else "the whole training split"
+    trained = f"{facts['num_train']} training chips ({shots}), " if facts["num_train"] else ""
     note = (
-        f"{facts['num_train']} training chips ({shots}), {facts['label_set']}, {facts['split_policy']} split, feature "
+        f"{trained}{facts['label_set']}, {facts['split_policy']} split, feature "
         f"{facts['pool']}, {facts['selection']}. Accuracy {found.accuracy:.1f}%, macro-F1 {found.macro_f1:.1f}%."
     )
     if facts["short"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +78,9 @@ def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     describe = {"model": "toy", "method": "sar-jepa", "sources": ["toy"]}
     (folder / "encoder.safetensors").write_bytes(encoder_bytes(encoder, describe))
     return folder
+
+
+@pytest.fixture(scope="session")
+def toy_writer() -> Callable[..., Path]:
+    """`write_toy_source`, for tests that want a source of their own."""
+    return write_toy_source

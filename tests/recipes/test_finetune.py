@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+import torch
 
-from sarjepa.config import FinetuneConfig
+from sarjepa.config import FinetuneConfig, ProbeConfig
 from sarjepa.data.shards import open_shards
 from sarjepa.errors import InputError
 from sarjepa.evaluation.fewshot import draw
 from sarjepa.progress import Progress
-from sarjepa.recipes import finetune
+from sarjepa.recipes import finetune, probe
 from sarjepa.recipes.classifier import load_classifier
-from sarjepa.recipes.downstream import open_benchmark
+from sarjepa.recipes.downstream import open_benchmark, open_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +81,27 @@ def test_the_temperature_sees_neither_training_nor_test_chips(toy_root: Path, sh
     assert len(held) and not set(held) & set(train) and not set(held) & set(drawn.test)
     if shots is not None:
         assert set(train) == set(drawn.train), "every shot is trained on"
+
+
+def test_probe_labels_chips_with_a_saved_classifier(toy_root: Path, tuned: Path, tmp_path: Path) -> None:
+    config = ProbeConfig(data_root=str(toy_root), dataset="toy", checkpoint=str(tuned), device="cpu", out=str(tmp_path))
+    probe.run(config, Progress())
+    lines = (tmp_path / "predictions.csv").read_text().splitlines()
+    assert lines[0] == "path,label,predicted,p(across),p(along),p(blob)" and len(lines) == 37
+    accuracies = [json.loads((folder / "report.json").read_text())["accuracy"] for folder in (tmp_path, tuned)]
+    assert accuracies[0] == pytest.approx(accuracies[1], abs=1e-3)
+
+
+def test_chips_without_labels_are_labelled_too(tuned: Path, tmp_path: Path, toy_writer: Callable[..., Path]) -> None:
+    folder = toy_writer(tmp_path, "mine", num_per_class=2, with_split=False)
+    with h5py.File(folder / "mine-00000.h5", "r+") as file:
+        file["labels"][:] = -1
+    config = ProbeConfig(data_root=str(tmp_path), dataset="mine", checkpoint=str(tuned), device="cpu",
+                         out=str(tmp_path / "out"))  # fmt: skip
+    result = probe.run(config, Progress())
+    assert "6 chips labelled" in result.message and not (tmp_path / "out" / "report.json").exists()
+
+
+def test_the_encoder_of_a_saved_classifier_can_be_evaluated(toy_root: Path, tuned: Path) -> None:
+    opened = open_checkpoint(str(tuned), 0, torch.device("cpu"))
+    assert opened.image_size == 32 and not opened.encoder.training
