@@ -1,4 +1,4 @@
-"""Data sets as data: one YAML file a source, read through `sarjepa.data.manifest`.
+"""Data sets as data: one YAML file a source, read through `sarjepa.data.manifest_parser`.
 
 A manifest holds what a person would otherwise have to know about a public data set: where it is, what may be done with
 it, how its files are named, what its classes are, and how many chips there should be. The keys, with `?` where they may

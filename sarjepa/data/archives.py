@@ -17,23 +17,16 @@ import hashlib
 import os
 import shutil
 import stat
-import subprocess
-import tarfile
-import tempfile
-import time
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol
+from typing import Protocol
 
+from sarjepa.data.archive_safety import check_names, check_sizes
+from sarjepa.data.unpacking import need_space, unpack
 from sarjepa.errors import InputError
 
-LARGEST_TOTAL_BYTES = 2**39  # 512 GiB, more than all seven public sets together
-LARGEST_RATIO = 1100  # deflate cannot exceed 1032:1, so honest members stay below; chips are near 1
-WATCH_S = 0.05  # between looks at what a program has unpacked so far
-SMALL_MEMBER_BYTES = 2**20  # below this a high ratio harms nobody (an empty image compresses well)
 NESTED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 IGNORED = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", ".git")
 _MAGIC = {
@@ -44,16 +37,6 @@ _MAGIC = {
     b"\x1f\x8b": "tar",
     b"BZh": "tar",
     b"\xfd7zXZ\x00": "tar",
-}
-# Programs that unpack what the standard library cannot, in order of preference: list names, extract into a folder.
-TOOLS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
-    "7z": (("7zz", ("x", "-y", "-bd")), ("7z", ("x", "-y", "-bd")), ("bsdtar", ("-xf",))),
-    "rar": (
-        ("unrar", ("x", "-y", "-idq")),
-        ("7zz", ("x", "-y", "-bd")),
-        ("7z", ("x", "-y", "-bd")),
-        ("bsdtar", ("-xf",)),
-    ),
 }
 
 
@@ -131,42 +114,6 @@ def _instead(path: Path) -> str:
     return "an empty file" if not head else f"a file that begins with {head[:8]!r}"
 
 
-def check_names(names: Iterable[str], where: Path) -> None:
-    """Refuse names that would leave a folder, and names that clash by case.
-
-    Raises:
-        InputError: naming the member.
-    """
-    seen: dict[str, str] = {}
-    for name in names:
-        _check_name(name, where)
-        folded = name.casefold()
-        if seen.setdefault(folded, name) != name:
-            raise InputError("members differ by case alone", where=where, got=f"{seen[folded]!r} and {name!r}")
-
-
-def _check_name(name: str, where: Path) -> None:
-    parts = PurePosixPath(name).parts
-    drive = len(name) > 1 and name[1] == ":" and name[0].isalpha()
-    if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or drive:
-        raise InputError("member would leave the folder", where=where, got=repr(name), hint="the archive is not safe")
-
-
-def _check_sizes(sizes: Iterable[tuple[str, int, int]], where: Path) -> None:
-    """Refuse bombs by declaration: (name, unpacked bytes, packed bytes) of every member."""
-    total = packed_total = 0
-    for name, size, packed in sizes:
-        total, packed_total = total + size, packed_total + packed
-        if size > SMALL_MEMBER_BYTES and size > LARGEST_RATIO * max(packed, 1):
-            raise InputError(
-                "member would unpack beyond reason", where=where, got=f"{name!r}: {packed} to {size} bytes"
-            )
-    if total > LARGEST_TOTAL_BYTES:
-        raise InputError("archive would unpack beyond reason", where=where, got=f"{total} bytes")
-    if packed_total > where.stat().st_size:
-        raise InputError("members overlap, as in a zip bomb", where=where, got=f"{packed_total} packed bytes")
-
-
 def _is_ignored(name: str) -> bool:
     return any(part in IGNORED for part in PurePosixPath(name).parts)
 
@@ -216,7 +163,7 @@ class Zip:
                 raise InputError("member is a link", where=path, got=repr(entry.filename))
         # orig_filename: zipfile itself turns backslashes round and cuts at NUL on some systems.
         check_names((entry.orig_filename for entry in entries), path)
-        _check_sizes(((entry.filename, entry.file_size, entry.compress_size) for entry in entries), path)
+        check_sizes(((entry.filename, entry.file_size, entry.compress_size) for entry in entries), path)
         self._members = [
             Member(entry.filename, entry.file_size) for entry in entries if not _is_ignored(entry.filename)
         ]
@@ -253,7 +200,7 @@ def _nested(container: Container, member: Member, cache: Path) -> Path:
     if not (target.is_file() and target.stat().st_size == member.size):
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(target.name + ".partial")
-        _need_space(folder, member.size, container.path)
+        need_space(folder, member.size, container.path)
         temporary.write_bytes(container.read(member.name))
         temporary.replace(target)
     return target
@@ -267,104 +214,6 @@ def _unpacked(path: Path, kind: str, cache: Path) -> Path:
     temporary = final.with_name(final.name + ".partial")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    if kind == "tar":
-        _unpack_tar(path, temporary)
-    else:
-        _unpack_by_tool(path, kind, temporary)
+    unpack(path, kind, temporary)
     temporary.rename(final)
     return final
-
-
-def _need_space(folder: Path, size: int, where: Path) -> None:
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        raise InputError("not enough disk space to unpack", where=where, expected=f"{size} bytes", got=f"{free} free")
-
-
-def _unpack_tar(path: Path, folder: Path) -> None:
-    """Check the listing of a tar, then unpack its regular files one by one."""
-    try:
-        with tarfile.open(path) as archive:
-            entries = [entry for entry in archive.getmembers() if not entry.isdir()]
-            for entry in entries:
-                if not entry.isreg():
-                    raise InputError("member is a link or a device", where=path, got=repr(entry.name))
-            check_names((entry.name.removeprefix("./") for entry in entries), path)
-            total = sum(entry.size for entry in entries)
-            if total > min(LARGEST_TOTAL_BYTES, LARGEST_RATIO * path.stat().st_size):
-                raise InputError("archive would unpack beyond reason", where=path, got=f"{total} bytes")
-            _need_space(folder, total, path)
-            for entry in entries:
-                content = archive.extractfile(entry)
-                assert content is not None, "a regular file has content"
-                _copy(content, folder / entry.name, entry.size)
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise InputError(
-            "damaged or truncated archive", where=path, got=str(error), hint="remove it and fetch it again"
-        ) from error
-
-
-def _copy(content: IO[bytes], target: Path, size: int) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("wb") as stream:
-        shutil.copyfileobj(content, stream, 1 << 20)
-    if target.stat().st_size != size:
-        raise EOFError(f"{target.name} ends early")
-
-
-def _unpack_by_tool(path: Path, kind: str, folder: Path) -> None:
-    """7z and rar, by whichever program is there; what came out is checked before it is used."""
-    there = [(found, name, arguments) for name, arguments in TOOLS[kind] if (found := shutil.which(name))]
-    if not there:
-        names = ", ".join(program for program, _ in TOOLS[kind])
-        raise InputError(
-            f"nothing here unpacks {kind} archives",
-            where=path,
-            expected=f"one of the programs {names}",
-            hint="install one (Debian and Ubuntu: apt install 7zip, or unrar, or libarchive-tools), or unpack it by "
-            "hand and name the folder with --archives",
-        )
-    executable, program, arguments = there[0]
-    _need_space(folder, path.stat().st_size, path)
-    said = _run_watched([executable, *arguments, str(path.resolve())], folder, path)
-    if said is not None:
-        raise InputError(f"{program} could not unpack it", where=path, got=said)
-    _check_unpacked(path, folder)
-
-
-def _run_watched(command: list[str], folder: Path, path: Path) -> str | None:
-    """Run a program that unpacks into `folder`, and stop it where more comes out than can be honest.
-
-    Returns:
-        Its last words if it failed, else None.
-    """
-    limit = min(LARGEST_TOTAL_BYTES, LARGEST_RATIO * path.stat().st_size, shutil.disk_usage(folder).free)
-    with tempfile.TemporaryFile() as words:
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=words, stderr=words)
-        try:
-            while process.poll() is None:
-                if sum(item.lstat().st_size for item in _walk(folder)) > limit:
-                    raise InputError("archive unpacks beyond reason or room", where=path, got=f"over {limit} bytes")
-                time.sleep(WATCH_S)
-        finally:
-            process.kill()
-            process.wait()
-        words.seek(0)
-        lines = words.read().decode(errors="replace").strip().splitlines()
-    return None if process.returncode == 0 else lines[-1] if lines else f"exit {process.returncode}"
-
-
-def _check_unpacked(path: Path, folder: Path) -> None:
-    names = []
-    for item in _walk(folder):
-        information = item.lstat()
-        if not stat.S_ISREG(information.st_mode):
-            raise InputError("member is a link or a device", where=path, got=repr(item.relative_to(folder).as_posix()))
-        names.append(item.relative_to(folder).as_posix())
-    check_names(names, path)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for root, folders, files in os.walk(folder, followlinks=False):
-        for name in [*files, *(name for name in folders if Path(root, name).is_symlink())]:
-            yield Path(root, name)

@@ -15,7 +15,8 @@ from sarjepa.data import simulator
 from sarjepa.data.archives import Container, Folder, containers
 from sarjepa.data.decoding import Job
 from sarjepa.data.locate import Located
-from sarjepa.data.manifest import FORMATS, Distribution, Manifest, load_manifest
+from sarjepa.data.manifest import FORMATS, Distribution, Manifest
+from sarjepa.data.manifest_parser import load_manifest
 from sarjepa.errors import InputError
 
 _NOT_IMAGES = (".txt", ".md", ".csv", ".xml", ".json", ".yaml", ".yml", ".pdf", ".html", ".py", ".xls", ".xlsx", ".doc")

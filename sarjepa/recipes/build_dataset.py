@@ -19,7 +19,8 @@ from sarjepa.data import decoding, summary
 from sarjepa.data.download import fetch
 from sarjepa.data.ledger import DUPLICATE_KEYS, Ledger
 from sarjepa.data.locate import check_folders, locate
-from sarjepa.data.manifest import ChipRule, Manifest, expand_sources, load_manifest, source_names
+from sarjepa.data.manifest import ChipRule, Manifest
+from sarjepa.data.manifest_parser import expand_sources, load_manifest, source_names
 from sarjepa.data.normalize import Normalisation, measured
 from sarjepa.data.place import exclusive, put_in_place, scratch_folder
 from sarjepa.data.shards import FORMAT, ShardWriter, open_shards, write_json

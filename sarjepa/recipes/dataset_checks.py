@@ -10,7 +10,8 @@ import numpy as np
 
 from sarjepa.data.leaks import matches, signatures
 from sarjepa.data.locate import Located, locate
-from sarjepa.data.manifest import RemoteFile, load_manifest
+from sarjepa.data.manifest import RemoteFile
+from sarjepa.data.manifest_parser import load_manifest
 from sarjepa.data.shards import Shards, open_shards, verify
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress

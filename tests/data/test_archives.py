@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sarjepa.data import archives
-from sarjepa.data.archives import Zip, check_names, containers, kind_of, open_container
+from sarjepa.data import archive_safety, archives
+from sarjepa.data.archive_safety import check_names
+from sarjepa.data.archives import Zip, containers, kind_of, open_container
 from sarjepa.errors import InputError
 
 FILES = {"set/a.png": b"first", "set/deep/b.png": b"second" * 100, "set/c.txt": b""}
@@ -147,10 +148,10 @@ def test_encrypted_members_are_refused(tmp_path: Path) -> None:
 
 def test_bombs_are_refused_by_what_they_declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_zip(tmp_path / "a.zip", {"zeros": bytes(8 << 20)})
-    monkeypatch.setattr(archives, "LARGEST_RATIO", 100)
+    monkeypatch.setattr(archive_safety, "LARGEST_RATIO", 100)
     with pytest.raises(InputError, match=r"beyond reason.*'zeros'"):
         Zip(path)
-    monkeypatch.setattr(archives, "LARGEST_TOTAL_BYTES", 1000)
+    monkeypatch.setattr(archive_safety, "LARGEST_TOTAL_BYTES", 1000)
     with pytest.raises(InputError, match="beyond reason"):
         Zip(make_zip(tmp_path / "b.zip", {f"{i}": b"x" * 600 for i in range(3)}, zipfile.ZIP_STORED))
     with pytest.raises(InputError, match="beyond reason"):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sarjepa.data.locate import find_file, locate, stem_of
-from sarjepa.data.manifest import RemoteFile, load_manifest
+from sarjepa.data.manifest import RemoteFile
+from sarjepa.data.manifest_parser import load_manifest
 from sarjepa.errors import InputError
 
 

@@ -6,7 +6,7 @@ from importlib import resources
 
 import pytest
 
-from sarjepa.data.manifest import GROUPS, expand_sources, load_manifest, parse_manifest, source_names
+from sarjepa.data.manifest_parser import GROUPS, expand_sources, load_manifest, parse_manifest, source_names
 from sarjepa.errors import InputError
 
 SARACD = (resources.files("sarjepa.data_manifests") / "saracd.yaml").read_text(encoding="utf-8")

@@ -1,0 +1,52 @@
+"""What no archive may do: leave its folder, overwrite by a trick of names, or unpack without end.
+
+Names and declared sizes are checked before anything is unpacked. Declarations may lie, so what really comes out is
+limited as well, where it comes out (`sarjepa.data.archives`, `sarjepa.data.unpacking`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from sarjepa.errors import InputError
+
+LARGEST_TOTAL_BYTES = 2**39  # 512 GiB, more than all seven public sets together
+LARGEST_RATIO = 1100  # deflate cannot exceed 1032:1, so honest members stay below; chips are near 1
+SMALL_MEMBER_BYTES = 2**20  # below this a high ratio harms nobody (an empty image compresses well)
+
+
+def check_names(names: Iterable[str], where: Path) -> None:
+    """Refuse names that would leave a folder, and names that clash by case.
+
+    Raises:
+        InputError: naming the member.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        _check_name(name, where)
+        folded = name.casefold()
+        if seen.setdefault(folded, name) != name:
+            raise InputError("members differ by case alone", where=where, got=f"{seen[folded]!r} and {name!r}")
+
+
+def _check_name(name: str, where: Path) -> None:
+    parts = PurePosixPath(name).parts
+    drive = len(name) > 1 and name[1] == ":" and name[0].isalpha()
+    if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or drive:
+        raise InputError("member would leave the folder", where=where, got=repr(name), hint="the archive is not safe")
+
+
+def check_sizes(sizes: Iterable[tuple[str, int, int]], where: Path) -> None:
+    """Refuse bombs by declaration: (name, unpacked bytes, packed bytes) of every member."""
+    total = packed_total = 0
+    for name, size, packed in sizes:
+        total, packed_total = total + size, packed_total + packed
+        if size > SMALL_MEMBER_BYTES and size > LARGEST_RATIO * max(packed, 1):
+            raise InputError(
+                "member would unpack beyond reason", where=where, got=f"{name!r}: {packed} to {size} bytes"
+            )
+    if total > LARGEST_TOTAL_BYTES:
+        raise InputError("archive would unpack beyond reason", where=where, got=f"{total} bytes")
+    if packed_total > where.stat().st_size:
+        raise InputError("members overlap, as in a zip bomb", where=where, got=f"{packed_total} packed bytes")

@@ -1,0 +1,236 @@
+"""From a manifest's YAML text to a `Manifest`, checked before anything is fetched.
+
+A manifest is written by hand, so every fault is reported with the file, the key and the nearest right name.
+`unverified: true` may stand beside any value; those keys are collected, so that the command can say what nobody has
+confirmed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from sarjepa.data.manifest import FORMATS, Boxes, ChipRule, Distribution, Manifest, RemoteFile, Rule
+from sarjepa.data.yaml_section import Section
+from sarjepa.errors import InputError, nearest
+
+GROUPS = {
+    "pretrain": ("msar", "sarship", "sarsim", "sample"),
+    "downstream": ("mstar", "fusarship", "saracd"),
+    "all": ("msar", "sarship", "sarsim", "sample", "mstar", "fusarship", "saracd"),
+}
+CHIP_RULES = ("native", "centre-crop", "tiles")
+NORMALISATION_KEYS = ("method", "per", "low", "high", "floor_db", "ceiling_db", "reference", "gain")
+
+
+def source_names() -> list[str]:
+    """Every source that has a manifest."""
+    folder = resources.files("sarjepa.data_manifests")
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def expand_sources(names: Iterable[str]) -> list[str]:
+    """Groups replaced by their members, each source once, in the order given.
+
+    Raises:
+        InputError: a name is neither source, group nor folder:PATH.
+    """
+    known = source_names()
+    expanded: list[str] = []
+    for name in names:
+        if name not in GROUPS and name not in known and not name.startswith("folder:"):
+            raise InputError("no such source", where=repr(name), hint=nearest(name, [*known, *GROUPS, "folder:PATH"]))
+        expanded.extend(GROUPS.get(name, (name,)))
+    return list(dict.fromkeys(expanded))
+
+
+def load_manifest(name: str) -> Manifest:
+    """The manifest of a source.
+
+    Raises:
+        InputError: there is none of this name, or it breaks a rule.
+    """
+    if name not in source_names():
+        raise InputError("no such source", where=repr(name), hint=nearest(name, source_names()))
+    text = (resources.files("sarjepa.data_manifests") / f"{name}.yaml").read_text(encoding="utf-8")
+    return parse_manifest(text, f"{name}.yaml")
+
+
+def parse_manifest(text: str, where: str) -> Manifest:
+    """A manifest from its YAML text; `where` names the file in errors.
+
+    Raises:
+        InputError: naming the file, the key and the nearest right value.
+    """
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError("not YAML", where=where, got=str(error)) from error
+    unverified: list[str] = []
+    top = Section(_unwrap(raw, "", unverified), where)
+    manifest = Manifest(
+        name=top.text("name"),
+        title=top.text("title"),
+        origin=top.text("origin"),
+        terms=top.text("terms"),
+        citation=top.text("citation"),
+        sensor=top.text("sensor"),
+        band=top.text("band"),
+        polarisation=top.texts("polarisation"),
+        resolution_m=top.number("resolution_m"),
+        notes=top.texts("notes", required=False),
+        classes=(classes := top.texts("classes")),
+        label_sets=(label_sets := top.mapping("label_sets", lambda part: _label_set(part, classes))),
+        open_classes=bool(top.get("open_classes", bool, "true or false", required=False)),
+        benchmark=top.part("benchmark", lambda part: _benchmark(part, label_sets)),
+        chips=top.part("chips", _chips) or ChipRule(),
+        normalisation=top.part("normalisation", _normalisation) or {"method": "as-stored"},
+        distributions=top.parts("distributions", lambda part: _distribution(part, classes)),
+        unverified=tuple(unverified),
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
+    )
+    top.done()
+    if f"{manifest.name}.yaml" != where:
+        raise InputError("name and file differ", where=f"{where}: name", expected=where[:-5], got=manifest.name)
+    return manifest
+
+
+def _unwrap(value: Any, key: str, unverified: list[str]) -> Any:
+    """Take `unverified: true` out of the tree, noting the keys that carried it."""
+    if isinstance(value, list):
+        return [_unwrap(item, f"{key}[{i}]", unverified) for i, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    if value.get("unverified") is True:
+        unverified.append(key)
+        value = {name: item for name, item in value.items() if name != "unverified"}
+        if set(value) == {"value"}:
+            return value["value"]
+    return {name: _unwrap(item, f"{key}.{name}" if key else str(name), unverified) for name, item in value.items()}
+
+
+def _known(section: Section, key: str, names: tuple[str, ...], classes: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in classes:
+            raise section.fault(key, "names from `classes`", name, nearest(name, classes))
+
+
+def _label_set(part: Section, classes: tuple[str, ...]) -> dict[str, Any]:
+    chosen = part.texts("classes")
+    _known(part, "classes", chosen, classes)
+    label_set: dict[str, Any] = {"classes": list(chosen)}
+    if where := part.get("where", dict, "{column: [values]}", required=False):
+        label_set["where"] = {
+            column: list(Section(where, part.file, f"{part.path}.where").texts(column)) for column in where
+        }
+    return label_set
+
+
+def _benchmark(part: Section, label_sets: dict[str, Any]) -> dict[str, Any]:
+    crop = part.get("crop", (int, type(None)), "whole px or null")
+    return {
+        "label_set": part.choice("label_set", tuple(label_sets)),
+        "crop": crop,
+        "pool": part.part("pool", _pool),
+    }
+
+
+def _pool(part: Section) -> dict[str, Any]:
+    return {
+        "kind": part.choice("kind", ("fraction-of-train", "fraction-of-all")),
+        "fraction": part.number("fraction"),
+    }
+
+
+def _chips(part: Section) -> ChipRule:
+    rule = part.choice("rule", CHIP_RULES)
+    size = part.get("size", int, "whole px", required=rule != "native")
+    return ChipRule(rule, size, part.number("overlap", required=False) or 0.0)
+
+
+def _normalisation(part: Section) -> dict[str, Any]:
+    from_config = ("as-stored", "linear", "decibel", "quarter-power", "log1p", "percentile")
+    values: dict[str, Any] = {"method": part.choice("method", from_config)}
+    if per := part.choice("per", ("chip", "set"), required=False):
+        values["per"] = per
+    for key in NORMALISATION_KEYS[2:]:
+        if (number := part.number(key, required=False)) is not None:
+            values[key] = number
+    return values
+
+
+def _distribution(part: Section, classes: tuple[str, ...]) -> Distribution:
+    formats = part.texts("formats")
+    for name in formats:
+        if name not in FORMATS:
+            raise part.fault("formats", f"some of {', '.join(FORMATS)}", name, nearest(name, FORMATS))
+    expected = part.get("expected", dict, "{split: {class: count}}", required=False)
+    for split, counts in (expected or {}).items():
+        for name, count in Section(counts, part.file, f"{part.path}.expected.{split}").raw.items():
+            if name != "":
+                _known(part, f"expected.{split}", (str(name),), classes)
+            if not isinstance(count, int):
+                raise part.fault(f"expected.{split}.{name}", "a whole number", count)
+    return Distribution(
+        name=part.text("name"),
+        about=part.text("about"),
+        formats=formats,
+        files=part.parts("files", _file),
+        members=part.patterns("members"),
+        skip=part.patterns("skip", required=False),
+        columns=_columns(part),
+        boxes=part.part("boxes", _boxes),
+        normalisation=part.part("normalisation", _normalisation),
+        expected=expected,
+    )
+
+
+def _file(part: Section) -> RemoteFile:
+    file = RemoteFile(
+        name=part.text("name"),
+        aka=part.texts("aka", required=False),
+        addresses=part.texts("addresses", required=False),
+        size=part.get("size", int, "a number of bytes", required=False),
+        sha256=part.text("sha256", required=False) or None,
+        login=bool(part.get("login", bool, "true or false", required=False)),
+        place=part.text("place", required=False),
+        optional=bool(part.get("optional", bool, "true or false", required=False)),
+    )
+    if file.sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", file.sha256):
+        raise part.fault("sha256", "64 hexadecimal digits", file.sha256)
+    if not file.fetchable and not file.place:
+        raise InputError("key missing", where=part.at("place"), expected="how to get by hand what no script can")
+    return file
+
+
+def _columns(part: Section) -> dict[str, tuple[Rule, ...]]:
+    raw = part.get("columns", dict, "{column: [rules]}", required=False) or {}
+    section = Section(raw, part.file, f"{part.path}.columns")
+    return {column: section.parts(column, _rule) for column in raw}
+
+
+def _rule(part: Section) -> Rule:
+    rule = Rule(
+        group=part.text("from", required=False) or None,
+        map=part.table("map"),
+        only=bool(part.get("only", bool, "true or false", required=False)),
+        value=part.text("value", required=False) or None,
+    )
+    if (rule.group is None) == (rule.value is None):
+        raise InputError("a rule has either `from` or `value`", where=part.at())
+    return rule
+
+
+def _boxes(part: Section) -> Boxes:
+    (find,) = _one_pattern(part)
+    return Boxes(part.choice("format", ("voc", "yolo")), find, part.text("beside"), part.table("names"))
+
+
+def _one_pattern(part: Section) -> tuple[re.Pattern[str], ...]:
+    """The regular expression under `find`."""
+    return Section({"find": [part.text("find")]}, part.file, part.path).patterns("find")

@@ -1,0 +1,208 @@
+"""Writing shards: the same chips give the same bytes, and nothing has its name before it is whole.
+
+The layout is described in `sarjepa.data.shards`. Pixels go to the disk when a shard is full; columns (labels, paths,
+near-duplicate groups) follow at the end, because groups are known only when every chip has been seen. Then each file is
+flushed to the disk and renamed. No time stamps are written, the oldest file format is used (the one that every HDF5
+release writes alike), and chips keep the order in which they were added.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from sarjepa.errors import InputError
+
+FORMAT = "sarjepa-shard-1"
+SHARD_BYTES = 128 * 2**20  # also what a writer keeps in memory
+DTYPES = ("uint8", "uint16", "float16", "float32")
+SPARE_BYTES = 2**20  # kept free on the disk
+TEMPORARY = ".partial"
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _texts(values: Iterable[str]) -> np.ndarray:
+    """Text as fixed-length UTF-8 bytes: read in one piece, unlike HDF5's variable-length strings."""
+    encoded = [value.encode() for value in values]
+    return np.array(encoded, dtype=f"S{max(1, max(map(len, encoded), default=1))}")
+
+
+@dataclass
+class _Columns:
+    """What a shard says of its chips beside their pixels."""
+
+    shapes: list[tuple[int, int]] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    meta: list[dict[str, str]] = field(default_factory=list)
+
+
+class ShardWriter:
+    """Write chips into shards of one folder.
+
+    Args:
+        folder: an existing folder.
+        source: the source's name, with which the files' names begin.
+        shard_bytes: a shard is closed when the next chip would take its pixels beyond this.
+
+    Use: `add` each chip, in order; then `finish` with the near-duplicate groups, which are known only when all chips
+    have been seen. Until then every file has a temporary name.
+    """
+
+    def __init__(self, folder: Path, source: str, shard_bytes: int = SHARD_BYTES) -> None:
+        self.folder, self.source, self.shard_bytes = folder, source, shard_bytes
+        self.num_chips = 0
+        self.dtype: np.dtype | None = None
+        self._pixels: list[np.ndarray] = []
+        self._num_bytes = 0
+        self._columns = _Columns()
+        self._written: list[tuple[Path, _Columns]] = []
+
+    def add(self, image: np.ndarray, label: int, split: str, path: str, meta: dict[str, str] | None = None) -> None:
+        """Add one chip.
+
+        Args:
+            image: (H, W) uint8, uint16, float16 or float32; the same type for every chip of a source.
+            label, split, path: see `Chip`.
+            meta: further text columns, such as {"serial": "9563"}.
+
+        Raises:
+            InputError: the chip's type is not that of the chips before, or the disk is full.
+        """
+        self.dtype = self.dtype or image.dtype
+        if image.dtype != self.dtype or image.dtype.name not in DTYPES:
+            raise InputError(
+                "pixel types mix in one source",
+                where=path,
+                expected=self.dtype if self.dtype.name in DTYPES else f"one of {', '.join(DTYPES)}",
+                got=image.dtype,
+                hint="build them as two sources, or choose a normalisation that maps both to one type",
+            )
+        if self._pixels and self._num_bytes + image.nbytes > self.shard_bytes:
+            self._flush()
+        self._pixels.append(np.ascontiguousarray(image).ravel())
+        self._num_bytes += image.nbytes
+        columns = self._columns
+        columns.shapes.append((image.shape[0], image.shape[1]))
+        columns.labels.append(label)
+        columns.splits.append(split)
+        columns.paths.append(path)
+        columns.meta.append(meta or {})
+        self.num_chips += 1
+
+    def finish(self, groups: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
+        """Complete every shard, give it its name, and say what was written.
+
+        Args:
+            groups: (N,) near-duplicate group of each chip, in the order they were added.
+
+        Returns:
+            A list of {"file", "num_chips", "sha256"}, as index.json keeps it.
+        """
+        assert len(groups) == self.num_chips, "a group for every chip"
+        if self._pixels:
+            self._flush()
+        keys = sorted({key for _, columns in self._written for meta in columns.meta for key in meta})
+        shards, start = [], 0
+        for temporary, columns in self._written:
+            stop = start + len(columns.labels)
+            with _disk_errors(temporary), h5py.File(temporary, "r+") as file:
+                _write_columns(file, columns, np.asarray(groups[start:stop], dtype=np.int64), keys)
+            with temporary.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            final = temporary.with_name(temporary.name.removesuffix(TEMPORARY))
+            temporary.replace(final)
+            shards.append({"file": final.name, "num_chips": stop - start, "sha256": sha256_of(final)})
+            start = stop
+        return shards
+
+    def _flush(self) -> None:
+        """Write the pixels that wait as one shard under a temporary name."""
+        assert self.dtype is not None
+        path = self.folder / f"{self.source}-{len(self._written):05d}.h5{TEMPORARY}"
+        path.unlink(missing_ok=True)
+        num_pixels = self._num_bytes // self.dtype.itemsize
+        # Page alignment lets every process map the pixels directly.
+        with (
+            _disk_errors(path, self._num_bytes),
+            h5py.File(
+                path, "w", libver=("earliest", "v108"), alignment_threshold=4096, alignment_interval=4096
+            ) as file,
+        ):
+            file.attrs["format"] = FORMAT
+            pixels = file.create_dataset("pixels", (num_pixels,), self.dtype)
+            position, piece = 0, 0
+            while piece < len(self._pixels):  # a few MB at a time, so that joining them costs no second copy
+                joined = np.concatenate(self._pixels[piece : piece + 256])
+                pixels[position : position + len(joined)] = joined
+                position, piece = position + len(joined), piece + 256
+        self._written.append((path, self._columns))
+        self._pixels, self._num_bytes, self._columns = [], 0, _Columns()
+
+
+def _write_columns(file: h5py.File, columns: _Columns, groups: np.ndarray, keys: list[str]) -> None:
+    shapes = np.array(columns.shapes, dtype=np.int64).reshape(-1, 2)
+    ends = np.cumsum(shapes.prod(axis=1))
+    file["shapes"] = shapes
+    file["offsets"] = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+    file["labels"] = np.array(columns.labels, dtype=np.int64)
+    file["groups"] = groups
+    file["splits"] = _texts(columns.splits)
+    file["paths"] = _texts(columns.paths)
+    for key in keys:
+        file[f"meta/{key}"] = _texts(meta.get(key, "") for meta in columns.meta)
+
+
+@contextmanager
+def _disk_errors(path: Path, needed: int = 0) -> Iterator[None]:
+    """Turn a failed write (a full disk, a quota) into one line; room for `needed` bytes is looked for first."""
+    hint = "free disk space or choose another --data-root"
+    free = shutil.disk_usage(path.parent).free
+    if needed + SPARE_BYTES > free:
+        raise InputError("cannot write", where=path, expected=f"room for {needed} bytes", got=f"{free} free", hint=hint)
+    try:
+        yield
+    except OSError as error:
+        raise InputError("cannot write", where=path, got=error.strerror or str(error), hint=hint) from error
+    except RuntimeError as error:  # HDF5 fails a second time, in its own words, when it closes such a file
+        if isinstance(error.__context__, OSError) or "errno" in str(error):
+            raise InputError("cannot write", where=path, got=_plain(error), hint=hint) from error
+        raise
+
+
+def _plain(error: BaseException) -> str:
+    """What the system said, out of HDF5's long message."""
+    found = re.search(r"error message = '([^']*)'", f"{error.__context__} {error}")
+    return found.group(1) if found else str(error)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON under a temporary name, flush it to the disk, rename it: the file is whole or absent."""
+    temporary = path.with_name(path.name + TEMPORARY)
+    with _disk_errors(path):
+        with temporary.open("w", encoding="utf-8") as stream:
+            json.dump(content, stream, indent=1, ensure_ascii=False)
+            stream.write("\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)

@@ -1,0 +1,147 @@
+"""Unpacking what cannot be read in place: tar by the standard library, 7z and rar by a program that is there.
+
+A tar is checked by its listing first. The programs have listings of their own, each in another form, so they are
+watched instead: the folder's size while they work, the names and kinds of files when they are done.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import tarfile
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from sarjepa.data import archive_safety
+from sarjepa.data.archive_safety import check_names
+from sarjepa.errors import InputError
+
+WATCH_S = 0.05  # between looks at what a program has unpacked so far
+# Programs that unpack what the standard library cannot, in order of preference: list names, extract into a folder.
+TOOLS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
+    "7z": (("7zz", ("x", "-y", "-bd")), ("7z", ("x", "-y", "-bd")), ("bsdtar", ("-xf",))),
+    "rar": (
+        ("unrar", ("x", "-y", "-idq")),
+        ("7zz", ("x", "-y", "-bd")),
+        ("7z", ("x", "-y", "-bd")),
+        ("bsdtar", ("-xf",)),
+    ),
+}
+
+
+def unpack(path: Path, kind: str, folder: Path) -> None:
+    """Unpack an archive of this kind ("tar", "7z", "rar") into an empty folder.
+
+    Raises:
+        InputError: it is damaged, not to be trusted, larger than the disk, or nothing here unpacks it.
+    """
+    if kind == "tar":
+        _unpack_tar(path, folder)
+    else:
+        _unpack_by_tool(path, kind, folder)
+
+
+def need_space(folder: Path, size: int, where: Path) -> None:
+    """Refuse to unpack `size` bytes into a folder whose disk has no room for them."""
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise InputError("not enough disk space to unpack", where=where, expected=f"{size} bytes", got=f"{free} free")
+
+
+def _unpack_tar(path: Path, folder: Path) -> None:
+    """Check the listing of a tar, then unpack its regular files one by one."""
+    try:
+        with tarfile.open(path) as archive:
+            entries = [entry for entry in archive.getmembers() if not entry.isdir()]
+            for entry in entries:
+                if not entry.isreg():
+                    raise InputError("member is a link or a device", where=path, got=repr(entry.name))
+            check_names((entry.name.removeprefix("./") for entry in entries), path)
+            total = sum(entry.size for entry in entries)
+            if total > min(archive_safety.LARGEST_TOTAL_BYTES, archive_safety.LARGEST_RATIO * path.stat().st_size):
+                raise InputError("archive would unpack beyond reason", where=path, got=f"{total} bytes")
+            need_space(folder, total, path)
+            for entry in entries:
+                content = archive.extractfile(entry)
+                assert content is not None, "a regular file has content"
+                _copy(content, folder / entry.name, entry.size)
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise InputError(
+            "damaged or truncated archive", where=path, got=str(error), hint="remove it and fetch it again"
+        ) from error
+
+
+def _copy(content: IO[bytes], target: Path, size: int) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as stream:
+        shutil.copyfileobj(content, stream, 1 << 20)
+    if target.stat().st_size != size:
+        raise EOFError(f"{target.name} ends early")
+
+
+def _unpack_by_tool(path: Path, kind: str, folder: Path) -> None:
+    """7z and rar, by whichever program is there; what came out is checked before it is used."""
+    there = [(found, name, arguments) for name, arguments in TOOLS[kind] if (found := shutil.which(name))]
+    if not there:
+        names = ", ".join(program for program, _ in TOOLS[kind])
+        raise InputError(
+            f"nothing here unpacks {kind} archives",
+            where=path,
+            expected=f"one of the programs {names}",
+            hint="install one (Debian and Ubuntu: apt install 7zip, or unrar, or libarchive-tools), or unpack it by "
+            "hand and name the folder with --archives",
+        )
+    executable, program, arguments = there[0]
+    need_space(folder, path.stat().st_size, path)
+    said = _run_watched([executable, *arguments, str(path.resolve())], folder, path)
+    if said is not None:
+        raise InputError(f"{program} could not unpack it", where=path, got=said)
+    _check_unpacked(path, folder)
+
+
+def _run_watched(command: list[str], folder: Path, path: Path) -> str | None:
+    """Run a program that unpacks into `folder`, and stop it where more comes out than can be honest.
+
+    Returns:
+        Its last words if it failed, else None.
+    """
+    limit = min(
+        archive_safety.LARGEST_TOTAL_BYTES,
+        archive_safety.LARGEST_RATIO * path.stat().st_size,
+        shutil.disk_usage(folder).free,
+    )
+    with tempfile.TemporaryFile() as words:
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=words, stderr=words)
+        try:
+            while process.poll() is None:
+                if sum(item.lstat().st_size for item in _walk(folder)) > limit:
+                    raise InputError("archive unpacks beyond reason or room", where=path, got=f"over {limit} bytes")
+                time.sleep(WATCH_S)
+        finally:
+            process.kill()
+            process.wait()
+        words.seek(0)
+        lines = words.read().decode(errors="replace").strip().splitlines()
+    return None if process.returncode == 0 else lines[-1] if lines else f"exit {process.returncode}"
+
+
+def _check_unpacked(path: Path, folder: Path) -> None:
+    names = []
+    for item in _walk(folder):
+        information = item.lstat()
+        if not stat.S_ISREG(information.st_mode):
+            raise InputError("member is a link or a device", where=path, got=repr(item.relative_to(folder).as_posix()))
+        names.append(item.relative_to(folder).as_posix())
+    check_names(names, path)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for root, folders, files in os.walk(folder, followlinks=False):
+        for name in [*files, *(name for name in folders if Path(root, name).is_symlink())]:
+            yield Path(root, name)

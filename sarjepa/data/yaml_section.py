@@ -1,0 +1,115 @@
+"""Reading a hand-written YAML file key by key, so that every slip is named with file, key and what would be right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from sarjepa.errors import InputError, nearest
+
+
+class Section:
+    """One mapping of a YAML file, read key by key; what is wrong is said with file, key and what would be right."""
+
+    def __init__(self, raw: Any, file: str, path: str = "") -> None:
+        self.raw, self.file, self.path = raw, file, path
+        self.seen: set[str] = set()
+        if not isinstance(raw, dict):
+            raise InputError("not a mapping", where=self.at(), got=repr(raw)[:60])
+
+    def at(self, key: str = "") -> str:
+        """The file and the dotted way to a key."""
+        way = ".".join(part for part in (self.path, key) if part)
+        return f"{self.file}: {way}" if way else self.file
+
+    def fault(self, key: str, expected: str, got: object, hint: str | None = None) -> InputError:
+        """The error for a wrong value."""
+        return InputError("wrong value", where=self.at(key), expected=expected, got=repr(got)[:60], hint=hint)
+
+    def get(self, key: str, kind: type | tuple[type, ...], expected: str, required: bool = True) -> Any:
+        """The value of a key, of a given type; None where it may be left out and is."""
+        self.seen.add(key)
+        value = self.raw.get(key)
+        if value is None and (not required or (key in self.raw and type(None) in _as_tuple(kind))):
+            return None
+        if key not in self.raw:
+            unknown = [name for name in self.raw if name not in self.seen]
+            close = nearest(key, unknown) if unknown else None
+            raise InputError("key missing", where=self.at(key), hint=close)
+        if not isinstance(value, kind) or (isinstance(value, bool) and bool not in _as_tuple(kind)):
+            raise self.fault(key, expected, value)
+        return value
+
+    def text(self, key: str, required: bool = True) -> str:
+        """A text."""
+        return (self.get(key, str, "a text", required) or "").strip()
+
+    def texts(self, key: str, required: bool = True) -> tuple[str, ...]:
+        """A list of texts."""
+        values = self.get(key, list, "a list of texts", required) or []
+        for i, value in enumerate(values):
+            if not isinstance(value, str):
+                raise self.fault(f"{key}[{i}]", "a text (in quotes where YAML would read a number)", value)
+        return tuple(values)
+
+    def number(self, key: str, required: bool = True) -> float | None:
+        """A number or null."""
+        value = self.get(key, (int, float, type(None)), "a number or null", required)
+        return None if value is None else float(value)
+
+    def choice(self, key: str, choices: tuple[str, ...], required: bool = True) -> str:
+        """One of some names."""
+        value = self.text(key, required)
+        if (value or required) and value not in choices:
+            raise self.fault(key, f"one of {', '.join(choices)}", value, nearest(value, choices))
+        return value
+
+    def patterns(self, key: str, required: bool = True) -> tuple[re.Pattern[str], ...]:
+        """A list of regular expressions."""
+        compiled = []
+        for i, text in enumerate(self.texts(key, required)):
+            try:
+                compiled.append(re.compile(text))
+            except re.error as error:
+                raise self.fault(f"{key}[{i}]", "a regular expression", f"{text} ({error})") from error
+        return tuple(compiled)
+
+    def part(self, key: str, read: Callable[[Section], Any]) -> Any:
+        """A mapping that may be left out, read by `read`."""
+        value = self.get(key, dict, "a mapping", required=False)
+        return None if value is None else self._read(value, key, read)
+
+    def parts(self, key: str, read: Callable[[Section], Any]) -> tuple[Any, ...]:
+        """A list of mappings."""
+        values = self.get(key, list, "a list of mappings")
+        return tuple(self._read(value, f"{key}[{i}]", read) for i, value in enumerate(values))
+
+    def mapping(self, key: str, read: Callable[[Section], Any]) -> dict[str, Any]:
+        """A mapping of names to mappings."""
+        values = self.get(key, dict, "a mapping")
+        return {str(name): self._read(value, f"{key}.{name}", read) for name, value in values.items()}
+
+    def table(self, key: str, required: bool = False) -> dict[str, str]:
+        """A mapping of texts to texts."""
+        values = self.get(key, dict, "a mapping of texts", required) or {}
+        for name, value in values.items():
+            if not isinstance(name, str) or not isinstance(value, str):
+                raise self.fault(f"{key}.{name}", "text: text (in quotes where YAML would read a number)", value)
+        return values
+
+    def done(self) -> None:
+        """Every key has been read: what is left is a slip of the pen."""
+        for key in self.raw:
+            if key not in self.seen:
+                raise InputError("unknown key", where=self.at(key), hint=nearest(str(key), self.seen))
+
+    def _read(self, value: Any, key: str, read: Callable[[Section], Any]) -> Any:
+        section = Section(value, self.file, self.at(key).removeprefix(f"{self.file}: "))
+        result = read(section)
+        section.done()
+        return result
+
+
+def _as_tuple(kind: type | tuple[type, ...]) -> tuple[type, ...]:
+    return kind if isinstance(kind, tuple) else (kind,)
