@@ -67,7 +67,7 @@ def reflect_pad(image_NHW: Tensor, margin: int) -> Tensor:
     return image_NHW[:, rows[:, None], columns]
 
 
-def _half_kernels(radius: int, kernel: str, centre: bool) -> Tensor:
+def half_kernels(radius: int, kernel: str, centre: bool) -> Tensor:
     """The four halves as convolution kernels, left, right, up, down: (4, 1, 2r+1, 2r+1) float64, each of sum 1."""
     across, half = profile(radius, kernel), half_profile(radius, kernel, centre)
     left = torch.from_numpy(np.outer(across, half / half.sum()) / across.sum())
@@ -86,7 +86,7 @@ def ratio_conv(image_NHW: Tensor, radii: Sequence[int], kernel: str, eps: float,
     """
     scales = []
     for radius in radii:
-        weight = _half_kernels(radius, kernel, centre).to(image_NHW)
+        weight = half_kernels(radius, kernel, centre).to(image_NHW)
         padded_N1HW = reflect_pad(image_NHW, radius)[:, None] + eps
         # Hopper and its like would round float32 to ten bits of mantissa here: a definition may not.
         with torch.backends.cudnn.flags(allow_tf32=False):
