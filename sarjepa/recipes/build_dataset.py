@@ -165,7 +165,9 @@ def _write(source: Source, folder: Path, config: BuildDatasetConfig, progress: P
 def _decoding(source: Source, config: BuildDatasetConfig, progress: Progress) -> decoding.Settings:
     """How the files are decoded: the manifest's rules, overruled by the settings; set-wide numbers measured first."""
     manifest, distribution = source.manifest, source.distribution
-    chips = manifest.chips if config.chip_size is None else ChipRule("tiles", config.chip_size, config.overlap)
+    chips = replace(manifest.chips, overlap=config.overlap or manifest.chips.overlap)
+    if config.chip_size is not None:
+        chips = ChipRule("tiles", config.chip_size, config.overlap)
     wanted = (distribution and distribution.normalisation) or manifest.normalisation
     if config.normalisation is not None:
         wanted = {"method": config.normalisation, "per": config.normalise_per}
