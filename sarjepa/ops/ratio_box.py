@@ -198,8 +198,9 @@ def ratio_box(image_NHW: Tensor, radii: Sequence[int], kernel: str, eps: float, 
         scratch = Scratch()
         with np.errstate(all="ignore"):  # 0/0 and overflow have their meaning here: NaN and infinite strength
             for planes, down, across in share:
-                with_halo = (slice(down.start, down.stop + halo), slice(across.start, across.stop + halo))
-                _ratio_tiles(padded_NHW[(planes, *with_halo)], out_NRHW[planes, :, down, across], setting, scratch)
+                rows, columns = slice(down.start, down.stop + halo), slice(across.start, across.stop + halo)
+                out_TRHW = out_NRHW[planes, :, down, across]
+                _ratio_tiles(padded_NHW[planes, rows, columns], out_TRHW, setting, scratch)
 
     workers = min(threads, len(groups))
     if workers > 1:
