@@ -5,7 +5,7 @@ The core takes a `Progress` and calls it; this silent one is the default, the co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
@@ -28,7 +28,7 @@ class Progress:
 
     def track(self, items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
         """Yield from `items` while a bar counts them."""
-        if total is None and hasattr(items, "__len__"):
+        if total is None and isinstance(items, Sized):
             total = len(items)
         with self.task(description, total) as task:
             for item in items:
