@@ -7,6 +7,7 @@ perceptually uniform maps. Figures are built without pyplot, so nothing global i
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,18 +61,23 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
         chance: {title: percent} of guessing.
         note: small print below.
     """
-    figure = new_figure(3.4 * max(len(panels), 1) + 0.6, 3.8)
+    names = list(dict.fromkeys(line.label for lines in panels.values() for line in lines))
+    entry_width = 0.6 + 0.07 * max(map(len, names), default=0)  # inches of a legend entry at 8 points
+    width = max(3.4 * max(len(panels), 1) + 0.6, entry_width)
+    columns = max(1, min(len(names), int(width / entry_width)))
+    figure = new_figure(width, 3.4 + 0.2 * math.ceil(len(names) / columns))
     axes_P = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
     labels: dict[str, Any] = {}
     for axes, (title, lines) in zip(axes_P, panels.items(), strict=False):
-        for number, line in enumerate(lines):
+        for place, line in enumerate(lines):
+            number = names.index(line.label)
             x, y, low, high = np.array(line.points, dtype=float).reshape(-1, 4).T
             labels[line.label] = axes.errorbar(
-                x * (1 + 0.012 * (number - (len(lines) - 1) / 2)),  # side by side, so that bars do not hide bars
+                x * (1 + 0.012 * (place - (len(lines) - 1) / 2)),  # side by side, so that bars do not hide bars
                 y,
                 yerr=[y - low, high - y] if not line.dashed else None,
                 color=SERIES_COLORS[number % len(SERIES_COLORS)],
-                marker=MARKERS[number % len(MARKERS)],
+                marker=MARKERS[(number + number // len(SERIES_COLORS)) % len(MARKERS)],
                 linestyle="--" if line.dashed else "-",
                 linewidth=1.3,
                 markersize=4,
@@ -91,9 +97,8 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
         axes.set(title=title, xlabel="shots (training chips a class)")
         style(axes)
     axes_P[0].set_ylabel("accuracy (%)")
-    columns = min(len(labels), 3)
     figure.legend(
-        list(labels.values()), list(labels), loc="outside lower center", ncols=columns, fontsize=8, frameon=False
+        [labels[name] for name in names], names, loc="outside lower center", ncols=columns, fontsize=8, frameon=False
     )
     if note:
         figure.suptitle(note, fontsize=7, color="#555555")
