@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DATA   ?= data
-# Two threads are what a laptop spares; the numbers do not depend on it.
+# Where archives obtained by hand lie; only the benchmarks and the job on real chips need them.
+ARCHIVES ?= archives
 DEMO   := runs/demo
 
-.PHONY: help demo test test-gpu smoke lint format bench bench-ratio clean
+.PHONY: help demo test test-gpu smoke laptop lint format bench bench-ratio edge-maps clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,8 +33,34 @@ test: $(VENV)/.installed  ## the test suite; tests of real chips run where SARJE
 test-gpu: $(VENV)/.installed  ## only the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
 
+LAPTOP := runs/sar-jepa-vit-laptop-mstar-saracd
+BENCH  := $(BIN)/sarjepa fewshot-bench --preset laptop --data-root $(DATA) --shots 10,20,40 --runs 10
+
+laptop: $(VENV)/.installed  ## the README's results: MSTAR and SAR-ACD, about half an hour; ARCHIVES where at hand
+	$(BIN)/sarjepa build-dataset --sources mstar,saracd --data-root $(DATA) $(if $(wildcard $(ARCHIVES)),--archives $(ARCHIVES))
+	$(BIN)/sarjepa pretrain --preset laptop --data-root $(DATA) $(if $(wildcard $(LAPTOP)),--resume)
+	$(BENCH) --datasets mstar,saracd --checkpoint $(LAPTOP) --checkpoint random:$(LAPTOP) --checkpoint pixels \
+	  --out results/laptop/probe
+	$(BENCH) --datasets mstar,saracd --checkpoint $(LAPTOP) --checkpoint random:$(LAPTOP) --pool cls,grid4 \
+	  --solver adamw,lbfgs --out results/laptop/features
+	$(BENCH) --datasets saracd --checkpoint $(LAPTOP) --checkpoint pixels --split-policy published,grouped \
+	  --out results/laptop/saracd-splits
+
 smoke: $(VENV)/.installed  ## the main job on real chips at a size that ends in 3 minutes; ARCHIVES names their folder
 	$(BIN)/python tests/smoke_real_chips.py --archives $(ARCHIVES)
+
+bench: bench-ratio  ## every benchmark, one after the other; nothing else should run meanwhile
+	$(BIN)/python benchmarks/pretrain_step.py
+	$(BIN)/python benchmarks/fewshot.py --data-root $(DATA)
+	$(BIN)/python benchmarks/shards.py --archives $(ARCHIVES)
+	$(BIN)/python benchmarks/build_dataset.py --archives $(ARCHIVES)
+	$(BIN)/python benchmarks/build_memory.py --archives $(ARCHIVES)
+
+bench-ratio: $(VENV)/.installed  ## the gradient by ratio on each of its paths
+	$(BIN)/python benchmarks/ratio.py
+
+edge-maps: $(VENV)/.installed  ## the README's picture of ratio edges beside Sobel's
+	$(BIN)/python benchmarks/edge_maps.py
 
 lint: $(VENV)/.installed  ## ruff (rules and format) and mypy
 	$(BIN)/ruff check .

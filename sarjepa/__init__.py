@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from sarjepa.data.shards import open_shards
     from sarjepa.models.checkpoints import load_encoder
     from sarjepa.ops.ratio import gradient_by_ratio
+    from sarjepa.recipes.classifier import load_classifier
 
 _HOMES = {
     "gradient_by_ratio": "sarjepa.ops.ratio",
+    "load_classifier": "sarjepa.recipes.classifier",
     "load_encoder": "sarjepa.models.checkpoints",
     "open_shards": "sarjepa.data.shards",
 }
 
-__all__ = ["__version__", "gradient_by_ratio", "load_encoder", "open_shards"]
+__all__ = ["__version__", "gradient_by_ratio", "load_classifier", "load_encoder", "open_shards"]
 
 
 def __getattr__(name: str) -> Any:

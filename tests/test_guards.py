@@ -33,7 +33,7 @@ LAYERS: dict[str, set[str]] = {
     "evaluation": {"models"},
     "recipes": {"config", *CORE_ROOMS},
     "cli": {"config", "overlay", "recipes"},
-    "__init__": CORE_ROOMS - {"recipes"},
+    "__init__": CORE_ROOMS,
     "__main__": {"cli"},
 }
 
