@@ -7,13 +7,14 @@ checked, and is then read as a folder. Nothing is trusted that an archive says a
 - a member may not leave the folder (absolute names, "..", drive letters, backslashes), be a link or a device;
 - two members may not differ by case alone (they would overwrite each other on some file systems);
 - encrypted members are refused;
-- bombs: a limit on the declared total, on the declared ratio of each member, on overlapping members, and, since the
-  declaration may lie, on what really comes out.
+- bombs: a limit on the depth of a nest, on the declared total, on the declared ratio of each member, on overlapping
+  members, and, since the declaration may lie, on what really comes out.
 """
 
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
 import shutil
 import stat
@@ -23,12 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from sarjepa.data.archive_safety import check_names, check_sizes
-from sarjepa.data.unpacking import need_space, unpack
+from sarjepa.data.archive_safety import LARGEST_DEPTH, check_names, check_sizes
+from sarjepa.data.unpacking import cannot_unpack, need_space, unpack
 from sarjepa.errors import InputError
 
 NESTED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 IGNORED = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", ".git")
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
 _MAGIC = {
     b"PK\x03\x04": "zip",
     b"PK\x05\x06": "zip",
@@ -86,12 +88,16 @@ def open_container(path: Path) -> Container:
     raise InputError("not a zip archive or folder", where=path, got=kind or _instead(path))
 
 
-def containers(path: Path, cache: Path) -> list[Container]:
+def containers(path: Path, cache: Path, depth: int = 1) -> list[Container]:
     """Everything to be read in a path given by the user: itself, and each archive inside it.
 
     Args:
         path: an archive of any kind, or a folder.
         cache: where to unpack what cannot be read in place; kept, so that a second build does not unpack again.
+        depth: which archive of a nest this is, counted from 1.
+
+    Raises:
+        InputError: no archive, a damaged one, one that is not to be trusted, or a nest without end.
     """
     kind = kind_of(path)
     if kind is None:
@@ -100,7 +106,9 @@ def containers(path: Path, cache: Path) -> list[Container]:
     found: list[Container] = [opened]
     for member in opened.members():
         if member.name.lower().endswith(NESTED):
-            found.extend(containers(_nested(opened, member, cache), cache))
+            if depth == LARGEST_DEPTH:
+                raise InputError("archives nested beyond reason", where=path, got=repr(member.name))
+            found.extend(containers(_nested(opened, member, cache), cache, depth + 1))
     return found
 
 
@@ -176,7 +184,7 @@ class Zip:
         """The content of one member, its CRC checked; never more than its declared size."""
         try:
             return self._zip.read(name)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        except (*_DAMAGE, OSError, NotImplementedError, RuntimeError) as error:
             raise InputError("damaged member", where=self.path, got=f"{name!r}: {error}") from error
 
     def close(self) -> None:
@@ -201,8 +209,12 @@ def _nested(container: Container, member: Member, cache: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(target.name + ".partial")
         need_space(folder, member.size, container.path)
-        temporary.write_bytes(container.read(member.name))
-        temporary.replace(target)
+        content = container.read(member.name)
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(target)
+        except OSError as error:
+            raise cannot_unpack(container.path, error) from error
     return target
 
 

@@ -6,6 +6,7 @@ watched instead: the folder's size while they work, the names and kinds of files
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import stat
@@ -54,6 +55,13 @@ def need_space(folder: Path, size: int, where: Path) -> None:
         raise InputError("not enough disk space to unpack", where=where, expected=f"{size} bytes", got=f"{free} free")
 
 
+def cannot_unpack(path: Path, error: OSError) -> InputError:
+    """The error for a disk that would not take what came out of an archive."""
+    return InputError(
+        "cannot unpack", where=path, got=error.strerror, hint="free disk space or choose another --data-root"
+    )
+
+
 def _unpack_tar(path: Path, folder: Path) -> None:
     """Check the listing of a tar, then unpack its regular files one by one."""
     try:
@@ -71,10 +79,20 @@ def _unpack_tar(path: Path, folder: Path) -> None:
                 content = archive.extractfile(entry)
                 assert content is not None, "a regular file has content"
                 _copy(content, folder / entry.name, entry.size)
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+            _check_to_the_end(archive)
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's word, not the decompressor's
+            raise cannot_unpack(path, error) from error
         raise InputError(
             "damaged or truncated archive", where=path, got=str(error), hint="remove it and fetch it again"
         ) from error
+
+
+def _check_to_the_end(archive: tarfile.TarFile) -> None:
+    """Read what is left behind the last member: the sum over the packed bytes stands at the very end."""
+    assert archive.fileobj is not None, "the tar is open"
+    while archive.fileobj.read(1 << 20):
+        pass
 
 
 def _copy(content: IO[bytes], target: Path, size: int) -> None:

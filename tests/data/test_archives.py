@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import random
 import shutil
 import stat
 import tarfile
@@ -193,6 +196,44 @@ def test_truncated_archives_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tar.gz").write_bytes(packed[: len(packed) // 2])
     with pytest.raises(InputError, match="truncated archive"):
         containers(tmp_path / "a.tar.gz", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
+def test_a_tar_damaged_in_the_middle_is_refused(tmp_path: Path, mode: str) -> None:
+    # Noise is packed as it stands, so the damage shows in nothing but the sum at the end.
+    noise = random.Random(0).randbytes(300_000)
+    packed = make_tar(tmp_path / "a.tar.x", mode, {"a": noise, "b": noise[::-1]})
+    data = bytearray(packed.read_bytes())
+    data[len(data) // 2] ^= 255
+    packed.write_bytes(data)
+    with pytest.raises(InputError, match=r"damaged or truncated archive.*a\.tar\.x"):
+        containers(packed, tmp_path / "cache")
+
+
+def test_a_nest_without_end_is_refused(tmp_path: Path) -> None:
+    content = {"a.png": b"x"}
+    for depth in range(archive_safety.LARGEST_DEPTH):
+        path = make_zip(tmp_path / f"{depth}.zip", content)
+        content = {path.name: path.read_bytes()}
+    assert read_all(path, tmp_path / "cache")["a.png"] == b"x"
+    with pytest.raises(InputError, match=r"nested beyond reason.*'0\.zip'"):
+        containers(make_zip(tmp_path / "outer.zip", content), tmp_path / "cache")
+
+
+def test_a_disk_full_while_unpacking_is_not_called_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = make_zip(tmp_path / "inner.zip").read_bytes()
+    outer = make_zip(tmp_path / "outer.zip", {"inner.zip": inner})
+    packed = make_tar(tmp_path / "a.tar", "w")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    for path in (outer, packed):
+        with pytest.raises(InputError, match=r"cannot unpack: .*No space left.*free disk space"):
+            containers(path, tmp_path / "cache")
+    assert not archives._cache_folder(packed, tmp_path / "cache").exists()
 
 
 def test_a_damaged_member_is_named(tmp_path: Path) -> None:
