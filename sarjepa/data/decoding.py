@@ -95,6 +95,7 @@ class Decoder:
         try:
             reading, columns = self._read(job)
             found = self._boxes(job, reading.image.shape)
+            self._check_range(reading.image)
         except (UnreadableError, AnnotationError) as error:
             return Decoded(job.path, reason=str(error))
         image = normalise(reading.image, self.settings.normalisation)
@@ -103,7 +104,7 @@ class Decoder:
             return Decoded(job.path, reason="nothing but empty tiles", num_empty=num_empty)
         chips = []
         for piece, corner in pieces:
-            placed = {"row": str(corner[0]), "column": str(corner[1])} if len(pieces) > 1 else {}
+            placed = {"row": str(corner[0]), "column": str(corner[1])} if len(pieces) + num_empty > 1 else {}
             path = f"{job.path}@{corner[0]},{corner[1]}" if placed else job.path
             boxed = {} if found is None else columns_of(inside(found, corner, piece.shape))
             chips.append(self._prepare(piece, path, columns | placed | boxed))
@@ -142,6 +143,11 @@ class Decoder:
             return []
         found = read_voc(data) if rule.format == "voc" else read_yolo(data, shape)
         return renamed(found, rule.names)
+
+    def _check_range(self, image: np.ndarray) -> None:
+        """Floats have no full scale: kept as stored, whatever is above 1 would be cut off without a word."""
+        if self.settings.normalisation.method == "as-stored" and image.dtype.kind == "f" and image.max() > 1:
+            raise UnreadableError(f"values reach {image.max():.4g}, above 1; choose a --normalisation, say percentile")
 
     def _cut(self, image: np.ndarray) -> tuple[list[tuple[np.ndarray, tuple[int, int]]], int]:
         """The pieces of an image with their top left corners, and how many empty tiles were left out."""

@@ -123,7 +123,7 @@ def near_pairs(descriptors_ND: np.ndarray, threshold: float = THRESHOLD) -> tupl
     alive = np.flatnonzero(squares)  # a flat chip has no descriptor, and resembles nothing
     # Planes through the mean: chips of one set resemble each other, and it is their differences that must tell.
     total_D = descriptors_ND.sum(axis=0, dtype=np.int64)
-    shared = float((total_D / max(len(alive), 1) / NORM) @ (total_D / max(len(alive), 1) / NORM))
+    shared = int(total_D @ total_D) / (max(len(alive), 1) * NORM) ** 2
     num_bits, num_tables = plan(len(alive), 1 - (1 - threshold) / max(1 - shared, 0.1))
     edges = np.zeros((0, 2), dtype=np.int64)
     component = np.arange(len(descriptors_ND))

@@ -126,7 +126,7 @@ class ShardWriter:
         shards, start = [], 0
         for temporary, columns in self._written:
             stop = start + len(columns.labels)
-            with _disk_errors(temporary), h5py.File(temporary, "r+") as file:
+            with disk_errors(temporary), h5py.File(temporary, "r+") as file:
                 _write_columns(file, columns, np.asarray(groups[start:stop], dtype=np.int64), keys)
             with temporary.open("rb+") as stream:
                 os.fsync(stream.fileno())
@@ -144,7 +144,7 @@ class ShardWriter:
         num_pixels = self._num_bytes // self.dtype.itemsize
         # Page alignment lets every process map the pixels directly.
         with (
-            _disk_errors(path, self._num_bytes),
+            disk_errors(path, self._num_bytes),
             h5py.File(
                 path, "w", libver=("earliest", "v108"), alignment_threshold=4096, alignment_interval=4096
             ) as file,
@@ -174,7 +174,7 @@ def _write_columns(file: h5py.File, columns: _Columns, groups: np.ndarray, keys:
 
 
 @contextmanager
-def _disk_errors(path: Path, needed: int = 0) -> Iterator[None]:
+def disk_errors(path: Path, needed: int = 0) -> Iterator[None]:
     """Turn a failed write (a full disk, a quota) into one line; room for `needed` bytes is looked for first."""
     hint = "free disk space or choose another --data-root"
     free = shutil.disk_usage(path.parent).free
@@ -199,7 +199,7 @@ def _plain(error: BaseException) -> str:
 def write_json(path: Path, content: object) -> None:
     """Write JSON under a temporary name, flush it to the disk, rename it: the file is whole or absent."""
     temporary = path.with_name(path.name + TEMPORARY)
-    with _disk_errors(path):
+    with disk_errors(path):
         with temporary.open("w", encoding="utf-8") as stream:
             json.dump(content, stream, indent=1, ensure_ascii=False)
             stream.write("\n")

@@ -23,6 +23,7 @@ from sarjepa.data.manifest import ChipRule, Manifest
 from sarjepa.data.manifest_parser import expand_sources, load_manifest, source_names
 from sarjepa.data.normalize import Normalisation, measured
 from sarjepa.data.place import exclusive, put_in_place, scratch_folder
+from sarjepa.data.shard_writer import disk_errors
 from sarjepa.data.shards import FORMAT, ShardWriter, open_shards, write_json
 from sarjepa.data.sources import Source, folder_source, public_source, synthetic_source
 from sarjepa.errors import InputError
@@ -205,8 +206,9 @@ def _describe(
     write_json(folder / "index.json", index)
     shards, names = open_shards(folder), [*manifest.classes, ""]
     rows = [(names[label], shards.images(chosen)) for label, chosen in pick_chips(shards.labels, len(manifest.classes))]
-    draw_contact_sheet(folder / "contact-sheet.png", f"{manifest.title}: {len(shards)} chips", rows, shards.scale)
-    write_card(folder / "CARD.md", dataclasses.asdict(manifest), index, differences)
+    with disk_errors(folder):
+        draw_contact_sheet(folder / "contact-sheet.png", f"{manifest.title}: {len(shards)} chips", rows, shards.scale)
+        write_card(folder / "CARD.md", dataclasses.asdict(manifest), index, differences)
     if differences:
         progress.warn(f"{manifest.name}: not the expected counts: {'; '.join(differences[:5])}")
     if index["rejected"]:

@@ -58,19 +58,19 @@ def _size(num_bytes: int | None) -> str:
 
 
 def verify_built(folders: dict[str, Path], progress: Progress) -> Result:
-    """Re-read the shards of built sources against their checksums.
+    """Re-read the shards of all these built sources against their checksums, then say what is wrong with any of them.
 
     Raises:
         InputError: a source is not built, or a shard is not what was written.
     """
-    for folder in progress.track(list(folders.values()), "verifying"):
-        if problems := verify(folder):
-            raise InputError(
-                "damaged shards",
-                where=folder,
-                got="; ".join(problems),
-                hint=f"build it again: sarjepa build-dataset --sources {folder.name} --force",
-            )
+    found = {name: verify(folders[name]) for name in progress.track(list(folders), "verifying")}
+    if damaged := [name for name, problems in found.items() if problems]:
+        raise InputError(
+            "damaged shards",
+            where=", ".join(str(folders[name]) for name in damaged),
+            got="; ".join(problem for name in damaged for problem in found[name]),
+            hint=f"build again: sarjepa build-dataset --sources {','.join(damaged)} --force",
+        )
     lines = [f"{folder.name}: {len(open_shards(folder))} chips, every shard as written" for folder in folders.values()]
     return Result("\n".join(lines), next(iter(folders.values())).parent)
 

@@ -159,6 +159,28 @@ def test_large_scenes_become_tiles_with_their_places(tmp_path: Path) -> None:
         assert np.array_equal(chip.image, scene[row : row + 50, column : column + 50])
 
 
+def test_the_one_tile_left_of_a_scene_keeps_its_place(tmp_path: Path) -> None:
+    scene = np.zeros((100, 100), np.uint8)
+    scene[50:, :50] = np.random.default_rng(0).integers(1, 255, (50, 50))
+    (tmp_path / "scenes").mkdir()
+    Image.fromarray(scene).save(tmp_path / "scenes" / "s.png")
+    build(tmp_path / "data", f"folder:{tmp_path / 'scenes'}", chip_size=50)
+    shards = open_shards(tmp_path / "data" / "shards" / "scenes")
+    assert shards.paths == ["s.png@50,0"]
+    assert (shards.meta("row"), shards.meta("column")) == (["50"], ["0"])
+
+
+def test_floats_beyond_one_are_not_cut_off_unasked(tmp_path: Path) -> None:
+    (tmp_path / "slc").mkdir()
+    field = np.random.default_rng(0).normal(0, 500, (2, 20, 20))
+    np.save(tmp_path / "slc" / "a.npy", (field[0] + 1j * field[1]).astype(np.complex64))
+    with pytest.raises(InputError, match=r"a\.npy: values reach .*, above 1; choose a --normalisation"):
+        build(tmp_path / "data", f"folder:{tmp_path / 'slc'}")
+    build(tmp_path / "data", f"folder:{tmp_path / 'slc'}", normalisation="percentile")
+    image = open_shards(tmp_path / "data" / "shards" / "slc")[0].image
+    assert 0.2 < image.mean() < 0.8
+
+
 def test_precision_is_kept_and_the_mapping_recorded(tmp_path: Path) -> None:
     folder = tmp_path / "deep"
     folder.mkdir()
@@ -270,6 +292,11 @@ def test_verify_passes_what_is_whole_and_names_what_is_not(tmp_path: Path) -> No
     shard.write_bytes(data)
     with pytest.raises(InputError, match=r"synthetic-00000\.h5: content does not have its checksum.*--force"):
         build(tmp_path, "synthetic", verify=True)
+    build(tmp_path, f"folder:{own_images(tmp_path / 'own', 2)}")
+    second = tmp_path / "shards" / "own" / "own-00000.h5"
+    second.write_bytes(second.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"synthetic-00000\.h5: .*own-00000\.h5: "):  # all that is wrong, at once
+        build(tmp_path, "synthetic", f"folder:{tmp_path / 'own'}", verify=True)
 
 
 def test_check_leaks_finds_shared_chips(tmp_path: Path) -> None:
