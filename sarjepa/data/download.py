@@ -5,7 +5,7 @@ Large research files come over poor lines: connections break, stall, or answer w
 - goes on where it broke off (HTTP Range, with If-Range so that two versions of a file are never joined);
 - tries again with growing pauses what may pass (a broken line, 429, 5xx), and goes to the next address with what will
   not (404, 403, a page in place of a file, wrong bytes);
-- checks the room on the disk first, the length while reading, and the SHA-256 of what was written;
+- checks the room on the disk first, length and SHA-256 while reading;
 - has a temporary name until all that is done, under a lock, so that two processes do not fetch the same file.
 
 requests (on urllib3) does the HTTP; what is here is the care around it.
@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from sarjepa.data.manifest import RemoteFile
 from sarjepa.errors import InputError
@@ -137,6 +137,7 @@ class _Partial:
         # Bytes of one version must not be continued with those of another. A known checksum would catch that at the
         # end; without one, only the server's own name for the version makes going on safe.
         same = self._read_note().get("address") == address and (self.version or known)
+        self._sum, self._num_summed = hashlib.sha256(), 0
         if not same:
             self.clear()
 
@@ -156,11 +157,32 @@ class _Partial:
         self.path.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
         self.version = ""
+        self._sum, self._num_summed = hashlib.sha256(), 0
 
     def note(self, version: str) -> None:
         """Remember what the bytes are of."""
         self.version = version
         self._note.write_text(json.dumps({"address": self.address, "version": version}))
+
+    def catch_up(self) -> None:
+        """Bring the sum up to what is there: nothing to do but for bytes that came before this process or a fault."""
+        if self._num_summed > self.size:
+            self._sum, self._num_summed = hashlib.sha256(), 0
+        if self._num_summed == self.size:
+            return
+        with self.path.open("rb") as stream:
+            stream.seek(self._num_summed)
+            while block := stream.read(1 << 20):
+                self._count(block)
+
+    def _count(self, block: bytes) -> None:
+        self._sum.update(block)
+        self._num_summed += len(block)
+
+    def append(self, stream: IO[bytes], block: bytes) -> None:
+        """Write a block behind what is there and sum it on the way, so that a large file is not read twice."""
+        stream.write(block)
+        self._count(block)
 
     def finish(self, file: RemoteFile) -> Path:
         """Check the whole file and give it its name.
@@ -169,13 +191,10 @@ class _Partial:
             _Refused: wrong bytes; they are removed.
         """
         if file.sha256 is not None:
-            digest = hashlib.sha256()
-            with self.path.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
-            if digest.hexdigest() != file.sha256:
+            self.catch_up()
+            if (digest := self._sum.hexdigest()) != file.sha256:
                 self.clear()
-                raise _Refused(f"wrong content, SHA-256 {digest.hexdigest()[:12]} and not {file.sha256[:12]}")
+                raise _Refused(f"wrong content, SHA-256 {digest[:12]} and not {file.sha256[:12]}")
         with self.path.open("rb+") as stream:
             os.fsync(stream.fileno())
         self.path.replace(self.final)
@@ -193,6 +212,8 @@ def _attempt(address: str, file: RemoteFile, partial: _Partial, progress: Progre
 
     headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
     start = partial.size
+    if start and start == file.size:
+        return  # killed between the last byte and the name
     if start:
         headers["Range"] = f"bytes={start}-"
         if partial.version:
@@ -263,11 +284,12 @@ def _retry_after(response: requests.Response) -> float | None:
 
 def _receive(response: requests.Response, partial: _Partial, task: Task) -> None:
     """Write the body to the end of what is there; the first bytes of a file are looked at before they are kept."""
+    partial.catch_up()
     with partial.path.open("ab") as stream:
         for block in response.iter_content(BLOCK_BYTES):
             if stream.tell() == 0 and (instead := _no_file(block, response.headers.get("Content-Type", ""))):
                 raise _Refused(instead)
-            stream.write(block)
+            partial.append(stream, block)
             task.advance(len(block))
 
 

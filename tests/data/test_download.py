@@ -127,6 +127,16 @@ def test_a_kill_in_the_middle_is_resumed_by_the_next_process(server: Server, tmp
     assert (server.script.requests[-1][1] or "").startswith("bytes=")
 
 
+def test_a_kill_before_the_name_fetches_nothing_again(server: Server, tmp_path: Path) -> None:
+    server.script.faults["/a.zip"] = ["break"]
+    with pytest.raises(InputError):
+        fetch(server.file(), tmp_path, Progress(), Patience(attempts=1, stall_s=1))
+    num_requests = len(server.script.requests)
+    (tmp_path / "a.zip.partial").write_bytes(CONTENT)
+    assert _get(server.file(), tmp_path) == CONTENT
+    assert len(server.script.requests) == num_requests
+
+
 def test_two_processes_fetch_a_file_once(server: Server, tmp_path: Path) -> None:
     server.script.faults["/a.zip"] = ["stall"]
     context = multiprocessing.get_context("fork")
