@@ -78,10 +78,8 @@ def locate(manifest: Manifest, folders: Sequence[Path], form: str | None = None)
         InputError: no such form; or none is at hand or could be fetched, and what was looked for, where, and how to
             get it.
     """
-    if form is not None and form not in (names := [one.name for one in manifest.distributions]):
-        raise InputError("no such distribution", where=f"{manifest.name}: {form!r}", hint=nearest(form, names))
-    wanted = [one for one in manifest.distributions if form in (None, one.name)]
-    found = [_look(distribution, folders) for distribution in wanted]
+    wanted = forms_of(manifest, form)
+    found = [look(distribution, folders) for distribution in wanted]
     for located in found:
         if located.paths and not any(not file.optional for file in located.missing):
             return located
@@ -97,7 +95,19 @@ def locate(manifest: Manifest, folders: Sequence[Path], form: str | None = None)
     )
 
 
-def _look(distribution: Distribution, folders: Sequence[Path]) -> Located:
+def forms_of(manifest: Manifest, form: str | None = None) -> list[Distribution]:
+    """The forms of a set to choose from: all of them, or the one that is named.
+
+    Raises:
+        InputError: no such form.
+    """
+    if form is not None and form not in (names := [one.name for one in manifest.distributions]):
+        raise InputError("no such distribution", where=f"{manifest.name}: {form!r}", hint=nearest(form, names))
+    return [one for one in manifest.distributions if form in (None, one.name)]
+
+
+def look(distribution: Distribution, folders: Sequence[Path]) -> Located:
+    """Which files of a form are at hand and which are missing."""
     places = [(file, find_file(file, folders)) for file in distribution.files]
     return Located(
         distribution,

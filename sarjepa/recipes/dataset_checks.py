@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sarjepa.data.leaks import matches, signatures
-from sarjepa.data.locate import Located, locate
+from sarjepa.data.locate import forms_of, locate, look
 from sarjepa.data.manifest import RemoteFile
 from sarjepa.data.manifest_parser import load_manifest
 from sarjepa.data.shards import Shards, open_shards, verify
@@ -38,11 +38,11 @@ def dry_run(folders: dict[str, Path], archives: Sequence[Path], distribution: st
 
 def _needs(name: str, folders: Sequence[Path], distribution: str | None) -> list[tuple[str, ...]]:
     manifest = load_manifest(name)
+    first = forms_of(manifest, distribution)[0]
     try:
         located = locate(manifest, folders, distribution)
-    except InputError:
-        wanted = [found for found in manifest.distributions if distribution in (None, found.name)]
-        located = Located(wanted[0], (), wanted[0].files)
+    except InputError:  # no form can be had whole: that is what is to be shown
+        located = look(first, folders)
     rows = [(name, path.name, "at hand", _size(path.stat().st_size if path.is_file() else None), str(path.parent))
             for path in located.paths]  # fmt: skip
     return rows + [_missing(name, file) for file in located.missing]

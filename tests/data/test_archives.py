@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import io
+import multiprocessing
 import os
 import random
 import shutil
+import signal
 import stat
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -289,6 +292,32 @@ def test_what_a_program_unpacks_is_checked_before_use(tmp_path: Path, monkeypatc
     _stand_in(tools, "unrar", "echo 'wrong password' >&2; exit 3")
     with pytest.raises(InputError, match=r"unrar could not unpack it.*wrong password"):
         containers(path, tmp_path / "third")
+
+
+def test_a_kill_while_unpacking_leaves_nothing_that_looks_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools, cache, path = tmp_path / "bin", tmp_path / "cache", tmp_path / "a.rar"
+    tools.mkdir()
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    path.write_bytes(b"Rar!\x1a\x07\0" + bytes(64))
+    _stand_in(
+        tools,
+        "unrar",
+        f"echo half > half.png; echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid\nexec sleep 60",
+    )
+    process = multiprocessing.get_context("fork").Process(target=containers, args=(path, cache))
+    process.start()
+    deadline = time.monotonic() + 10
+    while not (tmp_path / "pid").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    assert all(item.name.endswith(".partial") for item in cache.iterdir())
+    _stand_in(tools, "unrar", "echo whole > whole.png")
+    assert read_all(path, cache) == {"whole.png": b"whole\n"}
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)  # the program outlived the process that started it
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("7zz", "7z", "bsdtar"))), reason="no program for 7z here")

@@ -283,6 +283,17 @@ def test_dry_run_says_what_is_there_and_what_is_missing(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+def test_dry_run_of_an_incomplete_set_tells_what_is_at_hand(tmp_path: Path) -> None:
+    (tmp_path / "MSTAR-PublicMixedTargets-CD1.zip").write_bytes(b"PK")
+    result = build(tmp_path / "data", "mstar", dry_run=True, distribution="phoenix", archives=(str(tmp_path),))
+    states = {row[1]: row[2] for row in result.tables[0].rows}
+    assert states["MSTAR-PublicMixedTargets-CD1.zip"] == "at hand"
+    assert states["MSTAR-PublicMixedTargets-CD2.zip"] == "missing"
+    assert states["MSTAR-PublicT72Variants-CD1.zip"] == "missing (optional)"
+    with pytest.raises(InputError, match="no such distribution: mstar: 'phenix'"):
+        build(tmp_path / "data", "mstar", dry_run=True, distribution="phenix")
+
+
 def test_verify_passes_what_is_whole_and_names_what_is_not(tmp_path: Path) -> None:
     build(tmp_path, "synthetic", chips_per_class=2)
     assert "every shard as written" in build(tmp_path, "synthetic", verify=True).message
