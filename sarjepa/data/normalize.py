@@ -10,7 +10,7 @@ the chips, so the settings used are stored in index.json. The methods, for magni
     log1p          log(1 + gain x / reference) / log(1 + gain)
     percentile     (x - p_low) / (p_high - p_low), percentiles `low` and `high`
 
-each clipped to [0, 1] (a build refuses floats above 1 that are to stay as stored: most of them would be cut off).
+each clipped to [0, 1] (a build refuses floats that are to stay as stored and reach above 1: they would be cut off).
 `per: chip` takes the reference (the maximum) or the percentiles from each chip: the contrast is always good and the
 absolute level is lost. `per: set` takes them once, over the whole set, and keeps levels comparable.
 
