@@ -114,8 +114,11 @@ def cached(
             for name, feature in features.items():
                 np.save(partial / f"{name}.npy", feature)
             (partial / "parts.json").write_text(json.dumps(dict(parts), indent=1, sort_keys=True))
-            if not place.exists():  # another process may have been first; its numbers are as good
+            try:
                 partial.rename(place)
+            except OSError:
+                if not (place / "parts.json").is_file():
+                    raise  # otherwise another process was first, and its numbers are as good
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return np.load(place / f"{pool}.npy", mmap_mode="r")
