@@ -120,13 +120,14 @@ def _comparison(
 
 
 def csv_text(cells: Sequence[Record]) -> str:
-    """A row a cell, unrounded."""
+    """A row a cell, with all that its number depends on."""
     columns = [*CELL, "num_runs", "mean", "std", "ci95_low", "ci95_high", "ci95_kind", "balanced_accuracy", "macro_f1",
-               "near_copy_percent", *CARRIED]  # fmt: skip
+               "near_copy_percent", "seeds", *CARRIED]  # fmt: skip
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
     for cell in cells:
-        flat = {**cell, "ci95_low": cell["ci95"][0], "ci95_high": cell["ci95"][1]}
+        flat = {**cell, "ci95_low": cell["ci95"][0], "ci95_high": cell["ci95"][1],
+                "seeds": " ".join(map(str, cell["seeds"]))}  # fmt: skip
         writer.writerow(["" if flat[column] is None else flat[column] for column in columns])
     return buffer.getvalue()
