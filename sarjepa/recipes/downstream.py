@@ -19,7 +19,7 @@ from sarjepa.data.shards import Shards
 from sarjepa.errors import InputError, nearest
 from sarjepa.evaluation.features import ImageLoader, Pixels, cached, extract
 from sarjepa.evaluation.fewshot import Candidates
-from sarjepa.models.checkpoints import RUN_FILES, initial_encoder, load_encoder, weights_sha256
+from sarjepa.models.checkpoints import RUN_FILES, describe_line, initial_encoder, load_encoder, weights_sha256
 from sarjepa.progress import Progress
 from sarjepa.recipes.built import open_source
 from sarjepa.recipes.classifier import is_classifier, load_classifier
@@ -152,13 +152,14 @@ def newest_run(folder: str = "runs") -> str:
     return str(max(files, key=lambda file: (file.stat().st_mtime, str(file))).parent)
 
 
-def open_checkpoint(name: str, seed: int, device: torch.device) -> Opened:
+def open_checkpoint(name: str, seed: int, device: torch.device, progress: Progress | None = None) -> Opened:
     """Open `pixels`, `random:RUN`, or a run folder, checkpoint or exported encoder.
 
     Args:
         name: what the user wrote.
         seed: of a random initialisation.
         device: where the encoder goes.
+        progress: is told what was opened: its checksum, and what of the file was left out.
 
     Raises:
         InputError: nothing is there, or it is no checkpoint.
@@ -173,6 +174,7 @@ def open_checkpoint(name: str, seed: int, device: torch.device) -> Opened:
         encoder = initial_encoder(name.removeprefix("random:"), seed, str(device))
     else:
         encoder = load_encoder(name, str(device))
+    (progress or Progress()).note(f"{name}: {describe_line(encoder)}")
     return Opened(name, encoder, encoder.image_size, weights_sha256(encoder), dict(encoder.describe))
 
 
@@ -195,6 +197,9 @@ def open_features(
         folder: of the cache.
         device: where the encoder is.
         progress: where to tell how far it is.
+
+    Raises:
+        InputError: a feature of a chip that counts is not a finite number.
     """
     parts = {
         "weights": opened.weights_sha256,
@@ -204,10 +209,19 @@ def open_features(
     }
     load = benchmark.loader(opened.image_size, device)
     what = f"features of {benchmark.name} by {opened.name}"
-    return cached(
+    features = cached(
         folder,
         parts,
         "cls" if isinstance(opened.encoder, Pixels) else pool,
         lambda: extract(opened.encoder, load, len(benchmark.shards), precision=precision, progress=progress,
                         description=what),
     )  # fmt: skip
+    bad = np.flatnonzero(~np.isfinite(features).all(axis=1) & (benchmark.candidates.labels >= 0))
+    if len(bad):
+        raise InputError(
+            "features that are no finite numbers",
+            where=opened.name,
+            expected="sound weights and chips",
+            got=f"{len(bad)} chips of {benchmark.name}, first {benchmark.shards.paths[bad[0]]}",
+        )
+    return features

@@ -42,15 +42,17 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
     benchmarks = [open_benchmark(config.data_root, name, config.label_set, config.crop) for name in _datasets(config)]
     draws = {(b.name, policy): _draws(config, b, policy) for b in benchmarks for policy in config.split_policy}
     checkpoints = config.checkpoint or (newest_run(),)
+    # Whatever is wrong with the input is said before the folder is made.
+    encoders = [open_checkpoint(name, config.seed, device, progress) for name in checkpoints]
+    rows = [(opened, variants(config, opened)) for opened in encoders]
     folder = Path(config.out or DEFAULT_OUT)
     records: list[dict[str, Any]] = []
     failures: list[str] = []
     with RunStore(folder, {key: value for key, value in asdict(config).items() if key in SHARED}) as store:
         store.write("draws.json", json_bytes(_draws_file(benchmarks, draws)))
-        for name in checkpoints:
-            opened = open_checkpoint(name, config.seed, device)
+        for opened, its_variants in rows:
             for benchmark in benchmarks:
-                for variant in variants(config, opened):
+                for variant in its_variants:
                     grid = Grid(config, store, opened, benchmark, variant, device, progress)
                     records += grid.fill(draws[benchmark.name, variant.split_policy], failures)
         tables = _write(config, store, records, failures)

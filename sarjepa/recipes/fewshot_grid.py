@@ -40,7 +40,13 @@ class Variant:
 
 
 def variants(config: FewshotBenchConfig, opened: Opened) -> list[Variant]:
-    """Every combination that makes sense: pixels have one feature, fine-tuning has no solver."""
+    """Every combination that makes sense: pixels have one feature, fine-tuning has no solver.
+
+    Raises:
+        InputError: fine-tuning is asked for of what has no weights.
+    """
+    if "fine-tune" in config.protocols and not hasattr(opened.encoder, "blocks"):
+        raise InputError("nothing to fine-tune", where=opened.name, hint="use --protocols linear-probe")
     pools = ("pixels",) if isinstance(opened.encoder, Pixels) else config.pool
     return [
         Variant(protocol, pool, solver, policy)
@@ -136,8 +142,6 @@ class Grid:
 
     def _finetune(self, missing: Sequence[Draw], failures: list[str]) -> None:
         """Fine-tuning, run by run; each is kept as soon as it is done."""
-        if missing and not hasattr(self.opened.encoder, "blocks"):
-            raise InputError("nothing to fine-tune", where=self.opened.name, hint="use --protocols linear-probe")
         labels, config = self.benchmark.candidates.labels, self.config
         for drawn in self.progress.track(missing, f"{self.benchmark.name}: fine-tuning {self.opened.name}"):
             try:

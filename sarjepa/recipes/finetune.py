@@ -35,7 +35,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
     """
     device = pick_device(config.device)
     benchmark = open_benchmark(config.data_root, config.dataset, config.label_set, config.crop)
-    opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device)
+    opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress)
     if not hasattr(opened.encoder, "blocks"):
         raise InputError("nothing to fine-tune", where=opened.name, hint="give a run folder or a checkpoint")
     drawn = draw(benchmark.candidates, config.split_policy, config.shots, config.seed)

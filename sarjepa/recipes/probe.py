@@ -36,7 +36,7 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
     if config.checkpoint and is_classifier(config.checkpoint):
         return label_chips(config, device, progress)
     benchmark = open_benchmark(config.data_root, config.dataset, config.label_set, config.crop)
-    opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device)
+    opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress)
     cache = Path(config.data_root) / "features"
     features = open_features(opened, benchmark, config.pool, config.precision, cache, device, progress)
     drawn = draw(benchmark.candidates, config.split_policy, config.shots, config.seed)

@@ -53,7 +53,7 @@ def run(config: VisualizeAttentionConfig, progress: Progress) -> Result:
         InputError: the checkpoint is none, it has no attention, or there are no chips to look at.
     """
     device = pick_device(config.device)
-    opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device)
+    opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress)
     encoder = opened.encoder
     if not hasattr(encoder, "attention"):
         raise InputError("no attention to look at", where=opened.name, hint="give a run folder or a checkpoint")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -162,3 +163,28 @@ def test_fine_tuning_goes_through_the_same_grid(toy_root: Path, toy_run: Path, t
 def test_a_data_set_that_is_not_built_names_its_command(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="sarjepa build-dataset --sources mstar"):
         fewshot_bench.run(bench(toy_root, toy_run, tmp_path, datasets=("mstar",)), Progress())
+
+
+@pytest.mark.parametrize(
+    "changes", [{"checkpoint": ("pixels", "nowhere")}, {"checkpoint": ("pixels",), "protocols": ("fine-tune",)}]
+)
+def test_an_error_of_input_leaves_nothing_behind(toy_root: Path, toy_run: Path, tmp_path: Path, changes: dict) -> None:
+    with pytest.raises(InputError, match=r"no such checkpoint|nothing to fine-tune"):
+        fewshot_bench.run(bench(toy_root, toy_run, tmp_path / "out", **changes), Progress())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_single_run_has_the_interval_over_test_images(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    fewshot_bench.run(bench(toy_root, toy_run, tmp_path, checkpoint=("pixels",), shots=(2,), runs=1), Progress())
+    [cell] = json.loads((tmp_path / "results.json").read_text())["cells"]
+    assert cell["ci95_kind"] == "bootstrap over test images" and cell["std"] is None
+    assert cell["ci95"][0] < cell["mean"] < cell["ci95"][1]
+
+
+def test_every_row_of_the_csv_says_what_it_depends_on(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    fewshot_bench.run(bench(toy_root, toy_run, tmp_path, seed=5), Progress())
+    rows = list(csv.DictReader((tmp_path / "results.csv").open(encoding="utf-8")))
+    assert len(rows) == 4
+    for row in rows:
+        assert row["seeds"] == "5 6 7" and row["selection"] == "last epoch"
+        assert all(row[key] for key in ("label_set", "split_policy", "pool", "solver", "precision"))
