@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from sarjepa.evaluation.metrics import Scores
 from sarjepa.evaluation.statistics import bootstrap_interval
+from sarjepa.models.addresses import is_address
 from sarjepa.recipes.evaluate import percentages, score_record
 from sarjepa.recipes.result import Result
 from sarjepa.recipes.run_store import json_bytes
@@ -22,12 +24,13 @@ def report_folder(out: str | None, checkpoint: str, what: str, shots: int | None
     """Where a report goes: as asked, else inside the run, else (no run folder) under results/."""
     if out:
         return Path(out)
-    run = Path(checkpoint.removeprefix("random:"))
-    run = run if run.is_dir() else run.parent
-    name = what + (f"-{shots}-shot" if shots else "")
-    if checkpoint == "pixels":
-        return Path("results") / f"{name}-pixels"
-    return run / (f"{name}-random" if checkpoint.startswith("random:") else name)
+    name = what + (f"-{shots}-shot" if shots else "") + ("-random" if checkpoint.startswith("random:") else "")
+    place = checkpoint.removeprefix("random:")
+    if place == "pixels" or is_address(place):
+        without_scheme = re.sub(r"^[a-z-]+:/*", "", place)
+        return Path("results") / f"{name}-{re.sub(r'[^A-Za-z0-9._]+', '-', without_scheme).strip('-')}"
+    run = Path(place)
+    return (run if run.is_dir() else run.parent) / name
 
 
 def write_report(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from sarjepa.config import FewshotBenchConfig, ProbeConfig
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
-from sarjepa.recipes import fewshot_bench, probe
+from sarjepa.recipes import downstream, fewshot_bench, probe
+from sarjepa.recipes.downstream import open_checkpoint
+from sarjepa.recipes.report import report_folder
 
 
 def probe_report(toy_root: Path, out: Path, **changes: object) -> dict:
@@ -75,3 +80,39 @@ def test_no_run_at_all_says_what_to_do(toy_root: Path, tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="sarjepa pretrain"):
         probe_report(toy_root, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "folder"),
+    [
+        ("https://host.org/weights/vit.pth", "results/probe-toy-10-shot-host.org-weights-vit.pth"),
+        ("hf-hub:owner/name@main", "results/probe-toy-10-shot-owner-name-main"),
+        ("random:hf-hub:owner/name", "results/probe-toy-10-shot-random-owner-name"),
+        ("pixels", "results/probe-toy-10-shot-pixels"),
+        ("runs/mine/checkpoint-last.pt", "runs/mine/probe-toy-10-shot"),
+        ("random:runs/mine/checkpoint-last.pt", "runs/mine/probe-toy-10-shot-random"),
+    ],
+)
+def test_a_report_has_a_folder_wherever_the_checkpoint_lies(checkpoint: str, folder: str) -> None:
+    assert report_folder(None, checkpoint, "probe-toy", 10).as_posix() == folder
+
+
+def test_what_was_opened_is_told_with_its_checksum(toy_run: Path) -> None:
+    class Listener(Progress):
+        told = ""
+
+        def note(self, message: str) -> None:
+            self.told += message
+
+    listener = Listener()
+    open_checkpoint(str(toy_run), 0, torch.device("cpu"), listener)
+    sha256 = hashlib.sha256((toy_run / "encoder.safetensors").read_bytes()).hexdigest()
+    assert listener.told == f"{toy_run}: sar-jepa; sha256 {sha256}"
+
+
+def test_features_that_are_no_numbers_are_refused(
+    toy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downstream, "cached", lambda *rest: np.full((72, 4), np.nan, np.float32))
+    with pytest.raises(InputError, match=r"no finite numbers.*72 chips of toy"):
+        probe_report(toy_root, tmp_path, checkpoint="pixels", solver="lbfgs")
