@@ -68,8 +68,16 @@ def from_record(candidates: Candidates, record: dict[str, Any], where: str) -> d
         where: the file, for the error.
 
     Raises:
-        InputError: the chips at hand are not those the draws were made from.
+        InputError: the chips at hand are not those the draws were made from, or the record is damaged.
     """
+    try:
+        return _from_record(candidates, record, where)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        hint = "give a draws.json that fewshot-bench wrote"
+        raise InputError("damaged draws", where=where, got=repr(error), hint=hint) from error
+
+
+def _from_record(candidates: Candidates, record: dict[str, Any], where: str) -> dict[tuple[int, int], Draw]:
     if record["fingerprint"] != candidates.fingerprint():
         raise InputError(
             "the draws were made from other chips",

@@ -16,7 +16,7 @@ from sarjepa.progress import Progress
 from sarjepa.recipes.downstream import Benchmark, built_datasets, newest_run, open_benchmark, open_checkpoint
 from sarjepa.recipes.fewshot_cells import comparisons, csv_text, make_cells
 from sarjepa.recipes.fewshot_grid import Grid, variants
-from sarjepa.recipes.fewshot_tables import accuracy_table, comparison_table, detail_table, plot
+from sarjepa.recipes.fewshot_tables import accuracy_table, comparison_table, detail_table, failed_text, plot
 from sarjepa.recipes.result import Result
 from sarjepa.recipes.run_store import RunStore, json_bytes
 from sarjepa.reports.tables import Table
@@ -120,11 +120,12 @@ def _write(
     results = {"settings": asdict(config), "runs": records, "cells": cells, "comparisons": pairs, "failed": failures}
     store.write("results.json", json_bytes(results))
     if not cells:
+        store.write("table.md", failed_text(failures))
         return ()
     main = tuple(accuracy_table(cells, dataset, paper) for dataset in dict.fromkeys(c["dataset"] for c in cells))
     tables = (*main, detail_table(cells), *((comparison_table(pairs),) if pairs else ()))
     store.write("results.csv", csv_text(cells))
-    store.write("table.md", "\n".join(table.markdown() for table in tables))
+    store.write("table.md", "\n".join([*(table.markdown() for table in tables), failed_text(failures)]))
     store.write("table.tex", "\n".join(table.latex() for table in tables))
     store.write("plot.png", plot(cells, paper))
     return main

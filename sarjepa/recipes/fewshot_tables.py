@@ -143,6 +143,12 @@ def comparison_table(pairs: Sequence[Record]) -> Table:
     return Table("Paired comparison", columns, rows, note)
 
 
+def failed_text(failures: Sequence[str]) -> str:
+    """The runs that are missing from the table, for the end of table.md; empty where there are none."""
+    lines = [f"- {failure}" for failure in failures]
+    return "\n".join(["**Failed, to be tried again by the next call**", "", *lines, ""]) if lines else ""
+
+
 def plot(cells: Sequence[Record], paper: bool = False) -> bytes:
     """Accuracy against shots, a panel a data set, a line a row of its table."""
     panels: dict[str, list[Line]] = {}

@@ -59,3 +59,18 @@ def test_an_edited_draw_is_refused() -> None:
 
 def test_equal_test_sets_are_stored_once() -> None:
     assert len(record()["tests"]) == 2, "one a seed, shared by the shot counts"
+
+
+@pytest.mark.parametrize("key", ["fingerprint", "tests", "draws", "policy"])
+def test_a_damaged_record_is_refused_in_one_line(key: str) -> None:
+    damaged = record()
+    del damaged[key]
+    with pytest.raises(InputError, match=f"damaged draws.*{key}"):
+        from_record(candidates(), damaged, "draws.json")
+
+
+def test_a_place_beyond_the_chips_is_refused() -> None:
+    damaged = record()
+    damaged["draws"][0]["train"][0] = 10_000
+    with pytest.raises(InputError, match="damaged draws"):
+        from_record(candidates(), damaged, "draws.json")

@@ -141,9 +141,11 @@ def test_a_failed_run_is_reported_and_tried_again(
         result = fewshot_bench.run(config, Progress())
     results = json.loads((tmp_path / "results.json").read_text())
     assert "1 failed" in result.message and len(results["failed"]) == 1 and len(results["runs"]) == 2
-    assert "(2 runs)" in (tmp_path / "table.md").read_text()
+    table = (tmp_path / "table.md").read_text()
+    assert "(2 runs)" in table and results["failed"][0] in table
     fewshot_bench.run(config, Progress())
     assert len(json.loads((tmp_path / "results.json").read_text())["runs"]) == 3
+    assert "Failed" not in (tmp_path / "table.md").read_text()
 
 
 def test_too_few_chips_are_said_in_the_table(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
