@@ -28,6 +28,8 @@ from sarjepa.errors import InputError, nearest
 from sarjepa.models.blocks import Block, initialise
 from sarjepa.models.relative_position import bucket_ids
 
+POSITIONS = ("relative", "sincos", "learned")
+
 
 @dataclass(frozen=True)
 class EncoderShape:
@@ -42,6 +44,15 @@ class EncoderShape:
     patch_size: int
     image_size: int = 224
     positions: str = "relative"
+
+    def __post_init__(self) -> None:
+        """Refuse what would quietly build an encoder without positions.
+
+        Raises:
+            InputError: no such kind of position.
+        """
+        if self.positions not in POSITIONS:
+            raise InputError("no such kind of position", where=repr(self.positions), expected=" or ".join(POSITIONS))
 
     @property
     def grid_side(self) -> int:

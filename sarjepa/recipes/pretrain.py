@@ -136,7 +136,7 @@ class _Run:
         """Start a new run folder, or pick up the state of one that is there."""
         if self.config.resume:
             state = self.folder.state(self.device, self.progress)
-            self.method.load_state_dict(state["method"])
+            self._take_weights(state["method"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step = state["step"]
             if self.average is not None:
@@ -145,6 +145,17 @@ class _Run:
             self.folder.check_new()
         if self.ranks.is_first:
             self.log = self.folder.start(self.step)
+
+    def _take_weights(self, weights: dict[str, torch.Tensor]) -> None:
+        try:
+            self.method.load_state_dict(weights)
+        except RuntimeError as error:  # torch's word for missing, unexpected and misshapen weights
+            raise InputError(
+                "the checkpoint is of another model than the settings describe",
+                where=self.folder.path,
+                got="; ".join(line.strip() for line in str(error).splitlines()[1:3])[:200],
+                hint="it may come from another version; start another run",
+            ) from error
 
     def _save(self) -> None:
         """Checkpoint of the present step."""

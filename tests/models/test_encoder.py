@@ -84,3 +84,15 @@ def test_sincos_positions_tell_every_patch_apart() -> None:
     table = sincos_positions(5, 7, 32)
     assert table.shape == (35, 32)
     assert torch.cdist(table, table).fill_diagonal_(1).min() > 0.1
+
+
+@pytest.mark.parametrize("positions", [True, "none", ""])
+def test_an_encoder_without_positions_cannot_be_built_by_mistake(positions: object) -> None:
+    with pytest.raises(InputError, match="no such kind of position"):
+        EncoderShape(64, 2, 2, 8, positions=positions)  # type: ignore[arg-type]
+
+
+def test_every_block_of_a_relative_encoder_has_its_table() -> None:
+    encoder = Encoder(encoder_shape("vit-demo", 64))
+    tables = [name for name, _ in encoder.named_parameters() if name.endswith("lookup_table_weight")]
+    assert len(tables) == len(encoder.blocks) > 0

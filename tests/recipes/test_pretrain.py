@@ -148,6 +148,16 @@ def test_resuming_with_other_settings_shows_the_difference(synthetic_root: Path,
         pretrain.run(settings(synthetic_root, run, resume=True, weight_decay=0.1), Progress())
 
 
+def test_resuming_a_checkpoint_of_another_model_is_one_line(synthetic_root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())
+    state = torch.load(run / "checkpoint-last.pt", weights_only=True)
+    state["method"].pop("mask_token")
+    torch.save(state, run / "checkpoint-last.pt")
+    with pytest.raises(InputError, match=r"another model than the settings describe.*mask_token"):
+        pretrain.run(settings(synthetic_root, run, resume=True), Progress())
+
+
 def test_resuming_nothing_is_refused(synthetic_root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no run to resume"):
         pretrain.run(settings(synthetic_root, tmp_path / "nowhere", resume=True), Progress())
