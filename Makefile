@@ -36,7 +36,7 @@ test-gpu: $(VENV)/.installed  ## only the tests that need a CUDA device
 LAPTOP := runs/sar-jepa-vit-laptop-mstar-saracd
 BENCH  := $(BIN)/sarjepa fewshot-bench --preset laptop --data-root $(DATA) --shots 10,20,40 --runs 10
 
-laptop: $(VENV)/.installed  ## the README's results: MSTAR and SAR-ACD, about half an hour; ARCHIVES where at hand
+laptop: $(VENV)/.installed  ## the README's results: MSTAR and SAR-ACD, about a quarter of an hour; ARCHIVES where at hand
 	$(BIN)/sarjepa build-dataset --sources mstar,saracd --data-root $(DATA) $(if $(wildcard $(ARCHIVES)),--archives $(ARCHIVES))
 	$(BIN)/sarjepa pretrain --preset laptop --data-root $(DATA) $(if $(wildcard $(LAPTOP)),--resume)
 	$(BENCH) --datasets mstar,saracd --checkpoint $(LAPTOP) --checkpoint random:$(LAPTOP) --checkpoint pixels \
