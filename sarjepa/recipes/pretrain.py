@@ -141,7 +141,7 @@ class _Run:
             self.step = state["step"]
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
-        else:
+        elif self.ranks.is_first:  # the others might look when rank 0 has begun to write
             self.folder.check_new()
         if self.ranks.is_first:
             self.log = self.folder.start(self.step)
