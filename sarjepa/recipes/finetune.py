@@ -13,10 +13,10 @@ from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.finetune import DivergedError, fit_temperature
 from sarjepa.evaluation.metrics import scores
 from sarjepa.progress import Progress
+from sarjepa.recipes.class_report import report_folder, write_report
 from sarjepa.recipes.classifier import FILE, save_classifier
 from sarjepa.recipes.downstream import Benchmark, newest_run, open_benchmark, open_checkpoint
 from sarjepa.recipes.evaluate import circumstances, classify, draw_facts, finetune_run
-from sarjepa.recipes.report import report_folder, write_report
 from sarjepa.recipes.result import Result
 from sarjepa.training.runtime import pick_device
 

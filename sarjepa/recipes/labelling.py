@@ -15,8 +15,8 @@ from sarjepa.errors import InputError
 from sarjepa.evaluation.metrics import scores
 from sarjepa.progress import Progress
 from sarjepa.recipes.built import open_source
+from sarjepa.recipes.class_report import report_folder, write_report
 from sarjepa.recipes.classifier import SavedClassifier, load_classifier
-from sarjepa.recipes.report import report_folder, write_report
 from sarjepa.recipes.result import Result
 from sarjepa.training.checkpoint import write_atomically
 

@@ -13,11 +13,11 @@ from sarjepa.config import ProbeConfig
 from sarjepa.errors import InputError
 from sarjepa.evaluation.fewshot import draw
 from sarjepa.progress import Progress
+from sarjepa.recipes.class_report import report_folder, write_report
 from sarjepa.recipes.classifier import is_classifier
 from sarjepa.recipes.downstream import newest_run, open_benchmark, open_checkpoint, open_features
 from sarjepa.recipes.evaluate import SELECTION, circumstances, draw_facts, probe_runs
 from sarjepa.recipes.labelling import label_chips
-from sarjepa.recipes.report import report_folder, write_report
 from sarjepa.recipes.result import Result
 from sarjepa.training.runtime import pick_device
 

@@ -18,8 +18,8 @@ from sarjepa.errors import InputError
 from sarjepa.evaluation.attention import mean_distances, rollout, token_maps
 from sarjepa.progress import Progress
 from sarjepa.recipes.built import open_source
+from sarjepa.recipes.class_report import report_folder
 from sarjepa.recipes.downstream import Opened, built_datasets, newest_run, open_checkpoint
-from sarjepa.recipes.report import report_folder
 from sarjepa.recipes.result import Result
 from sarjepa.reports.figures import attention_distance, map_grid
 from sarjepa.reports.tables import Table

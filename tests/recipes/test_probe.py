@@ -14,8 +14,8 @@ from sarjepa.config import FewshotBenchConfig, ProbeConfig
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
 from sarjepa.recipes import downstream, fewshot_bench, probe
+from sarjepa.recipes.class_report import report_folder
 from sarjepa.recipes.downstream import open_checkpoint
-from sarjepa.recipes.report import report_folder
 
 
 def probe_report(toy_root: Path, out: Path, **changes: object) -> dict:
