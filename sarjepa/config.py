@@ -270,6 +270,7 @@ class FinetuneConfig(Evaluation):
     split_policy: Annotated[str, "published, or grouped: no near-duplicate on both sides"] = "published"
     pool: Annotated[str, "feature of a chip: cls, mean, grid2 or grid4 (patch tokens on a coarse grid)"] = "cls"
     layer_decay: Annotated[float, "rate of a block relative to the one above it; 1: none, as published"] = 1.0
+    curve: Annotated[bool, "also test after every epoch, for the curve; the last epoch stays the result"] = False
     out: Annotated[str | None, "folder of the report; default: inside the run"] = None
 
     def __post_init__(self) -> None:

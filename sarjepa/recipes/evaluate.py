@@ -7,7 +7,7 @@ table's cell averages.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -136,8 +136,9 @@ def finetune_run(
     layer_decay: float,
     device: torch.device,
     progress: Progress,
+    watch: Callable[[Classifier], float] | None = None,
 ) -> tuple[Classifier, Curve]:
-    """Fine-tune a copy of the encoder on some chips.
+    """Fine-tune a copy of the encoder on some chips; `watch` is called after each epoch and chooses nothing.
 
     Raises:
         DivergedError: the loss is no longer a number.
@@ -155,6 +156,7 @@ def finetune_run(
         weight_decay=config.weight_decay,
         layer_decay=layer_decay,
         precision=config.precision,
+        watch=watch,
         progress=progress,
     )
     return classifier, curve

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,21 +11,24 @@ import torch
 from sarjepa.config import FinetuneConfig
 from sarjepa.errors import InputError
 from sarjepa.evaluation.fewshot import Draw, draw
-from sarjepa.evaluation.finetune import DivergedError, fit_temperature
-from sarjepa.evaluation.metrics import scores
+from sarjepa.evaluation.finetune import Curve, DivergedError, fit_temperature
+from sarjepa.evaluation.metrics import Scores, scores
+from sarjepa.models.heads import Classifier
 from sarjepa.progress import Progress
 from sarjepa.recipes.class_report import report_folder, write_report
 from sarjepa.recipes.classifier import FILE, save_classifier
 from sarjepa.recipes.downstream import Benchmark, newest_run, open_benchmark, open_checkpoint
 from sarjepa.recipes.evaluate import circumstances, classify, draw_facts, finetune_run
 from sarjepa.recipes.result import Result
+from sarjepa.reports.finetuning import finetuning_curve
+from sarjepa.training.checkpoint import write_atomically
 from sarjepa.training.runtime import pick_device
 
 HELD_SHARE = 0.1  # of the training chips, a class at a time, for the temperature where no chip is spare
 
 
 def run(config: FinetuneConfig, progress: Progress) -> Result:
-    """Fine-tune, test, calibrate, save the classifier, write report.json and confusion.png.
+    """Fine-tune, test, calibrate, save the classifier, write report.json, confusion.png and, if asked, the curve.
 
     Args:
         config: the settings.
@@ -40,15 +44,20 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         raise InputError("nothing to fine-tune", where=opened.name, hint="give a run folder or a checkpoint")
     drawn = draw(benchmark.candidates, config.split_policy, config.shots, config.seed)
     train, held = calibration_chips(drawn, benchmark)
+    labels = benchmark.candidates.labels
+
+    def test(classifier: Classifier) -> Scores:
+        logits = classify(classifier, opened, benchmark, drawn.test, config.precision)
+        return scores(labels[drawn.test], logits.argmax(dim=1).numpy(), len(benchmark.classes))
+
+    watch = (lambda classifier: test(classifier).accuracy) if config.curve else None
     try:
         classifier, curve = finetune_run(
-            opened, benchmark, train, config.seed, config.pool, config, config.layer_decay, device, progress
+            opened, benchmark, train, config.seed, config.pool, config, config.layer_decay, device, progress, watch
         )
     except DivergedError as error:
         raise InputError("the training diverged", where=opened.name, got=error, hint="lower --lr") from error
-    logits = classify(classifier, opened, benchmark, drawn.test, config.precision)
-    labels = benchmark.candidates.labels
-    found = scores(labels[drawn.test], logits.argmax(dim=1).numpy(), len(benchmark.classes))
+    found = test(classifier)
     temperature = 1.0
     if len(held):
         held_logits = classify(classifier, opened, benchmark, held, config.precision)
@@ -80,7 +89,19 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         "encoder": opened.describe,
     }
     save_classifier(folder / FILE, classifier, describe)
+    if config.curve:
+        _write_curve(folder, curve, f"{opened.name} on {benchmark.name}, fine-tune")
     return write_report(folder, benchmark.classes, found, facts, asdict(config))
+
+
+def _write_curve(folder: Path, curve: Curve, title: str) -> None:
+    """curve.csv and curve.png: training loss and test accuracy after each epoch, the first being epoch 1."""
+    rows = [
+        f"{epoch},{loss:.5f},{accuracy:.4f}\n"
+        for epoch, (loss, accuracy) in enumerate(zip(curve.loss, curve.watched, strict=True), start=1)
+    ]
+    write_atomically(folder / "curve.csv", "".join(["epoch,train_loss,test_accuracy\n", *rows]).encode())
+    write_atomically(folder / "curve.png", finetuning_curve(curve.loss, curve.watched, title))
 
 
 def calibration_chips(drawn: Draw, benchmark: Benchmark) -> tuple[np.ndarray, np.ndarray]:

@@ -37,6 +37,22 @@ def test_report_has_the_curve_and_the_temperature(tuned: Path) -> None:
     assert (tuned / "confusion.png").exists()
 
 
+def test_testing_after_every_epoch_changes_no_result(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    reports = []
+    for curve in (False, True):
+        out = tmp_path / str(curve)
+        config = FinetuneConfig(data_root=str(toy_root), dataset="toy", checkpoint=str(toy_run), pool="grid2",
+                                device="cpu", out=str(out), epochs=4, curve=curve)  # fmt: skip
+        finetune.run(config, Progress())
+        reports.append({**json.loads((out / "report.json").read_text()), "settings": None})
+    assert reports[0] == reports[1]
+    assert not (tmp_path / "False" / "curve.csv").exists() and (tmp_path / "True" / "curve.png").stat().st_size > 1000
+    header, *rows = [line.split(",") for line in (tmp_path / "True" / "curve.csv").read_text().splitlines()]
+    assert header == ["epoch", "train_loss", "test_accuracy"] and [row[0] for row in rows] == ["1", "2", "3", "4"]
+    assert [float(row[1]) for row in rows] == reports[1]["train_loss"]
+    assert float(rows[-1][2]) == reports[1]["accuracy"]
+
+
 def test_saved_classifier_repeats_the_reported_accuracy(toy_root: Path, tuned: Path) -> None:
     shards = open_shards(toy_root / "shards" / "toy")
     classifier = load_classifier(tuned)
