@@ -39,6 +39,8 @@ class Attention(nn.Module):
         if self.rpe_k is not None:
             assert buckets_NN is not None, "relative position needs to know which patches these are"
             logits = logits + self.rpe_k(query, buckets_NN)
+        if logits.dtype.itemsize < 4:  # autocast's own softmax of bf16 takes 5 times as long on a CPU
+            logits = logits.float()
         return logits.softmax(dim=-1).to(value.dtype), value
 
     def forward(self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor | None) -> torch.Tensor:
