@@ -29,7 +29,7 @@ def finetuning_curve(loss_E: Sequence[float], accuracy_E: Sequence[float], title
     right.set(ylabel="test accuracy (%)")
     right.set_title(f"after the last epoch: {accuracy_E[-1]:.1f}%", fontsize=8)
     for axes in (left, right):
-        axes.set_xlabel("epochs")
+        axes.set(xlabel="epochs", xlim=(0, 1.03 * len(loss_E)))
         axes.xaxis.get_major_locator().set_params(integer=True)
         style(axes)
     figure.suptitle(title, fontsize=9)
