@@ -126,6 +126,7 @@ class PretrainConfig(Common):
     splits: Annotated[
         tuple[str, ...], "splits to train on, or all; a source without splits gives the chips its benchmark never tests"
     ] = ("train",)
+    fraction: Annotated[float, "share of the chips to train on, drawn by the seed"] = 1.0
     method: Annotated[str, f"one of {', '.join(METHODS)}"] = "sar-jepa"
     target: Annotated[str | None, f"what is predicted: {', '.join(TARGETS)}; default: the method's"] = None
     radii: Annotated[tuple[int, ...], "half-widths (px) of the ratio windows, a scale each"] = (5, 9, 13, 17)
@@ -198,6 +199,8 @@ class PretrainConfig(Common):
         _within(self, "lr", 0)
         _within(self, "weight_decay", 0)
         _within(self, "warmup_epochs", 0, self.epochs)
+        if not 0 < self.fraction <= 1:
+            raise InputError("value out of range", where="fraction", expected="0 < fraction <= 1", got=self.fraction)
         if len(self.crop_scale) != 2 or not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
             raise InputError(
                 "value out of range",

@@ -4,6 +4,9 @@ The order of an epoch is a permutation drawn from (seed, epoch); step s of it ta
 rank k of K every K-th of these. So a batch is a pure function of the step, a resumed run goes on exactly where it was,
 and k ranks see what one rank with the whole batch would see.
 
+For scaling studies a pool can be a share of the chips: the first of a permutation that the seed alone decides, so a
+smaller share is part of every larger one, and two points of a scaling curve differ by added chips only.
+
 Chips are copied out of memory-mapped shards by background threads, a few batches ahead of the training.
 """
 
@@ -31,6 +34,8 @@ class ChipPool:
         sources: built sources with a name each.
         splits: the splits that count, or "all"; see `_in_splits` for a source that has none of its own.
         crops: side (px) of the centre kept of each source's chips, or None.
+        fraction: share of these chips to keep, in (0, 1]; rounded, at least one chip.
+        seed: which chips are kept.
 
     Attributes:
         shapes: (N, 2) heights and widths (px), after the crop.
@@ -41,15 +46,20 @@ class ChipPool:
     """
 
     def __init__(
-        self, sources: Sequence[tuple[str, Shards]], splits: Sequence[str], crops: Sequence[int | None]
+        self,
+        sources: Sequence[tuple[str, Shards]],
+        splits: Sequence[str],
+        crops: Sequence[int | None],
+        fraction: float = 1.0,
+        seed: int = 0,
     ) -> None:
         self._shards = [shards for _, shards in sources]
         self._crops = list(crops)
         self.source_names = tuple(name for name, _ in sources)
         chosen = [_in_splits(shards, splits) for shards in self._shards]
-        self._source_N = np.concatenate([np.full(len(rows), number) for number, rows in enumerate(chosen)])
-        self._row_N = np.concatenate(chosen)
-        if not len(self._row_N):
+        source_N = np.concatenate([np.full(len(rows), number) for number, rows in enumerate(chosen)])
+        row_N = np.concatenate(chosen)
+        if not len(row_N):
             raise InputError(
                 "no chips to train on", where=", ".join(self.source_names), expected=f"splits {list(splits)}"
             )
@@ -57,7 +67,9 @@ class ChipPool:
             shards.shapes[rows] if crop is None else np.minimum(shards.shapes[rows], crop)
             for shards, rows, crop in zip(self._shards, chosen, crops, strict=True)
         ]
-        self.shapes = np.concatenate(shapes).astype(np.int64)
+        kept = _share(len(row_N), fraction, seed)
+        self._source_N, self._row_N = source_N[kept], row_N[kept]
+        self.shapes = np.concatenate(shapes).astype(np.int64)[kept]
 
     def __len__(self) -> int:
         """How many chips."""
@@ -72,6 +84,12 @@ class ChipPool:
             images.append(image if crop is None else centre_crop(image, crop, pad=False))
             scales.append(shards.scale)
         return images, scales
+
+
+def _share(num_chips: int, fraction: float, seed: int) -> np.ndarray:
+    """Which chips a share consists of, in the order of the pool; those of a smaller share are among them."""
+    num_kept = max(1, round(fraction * num_chips))
+    return np.sort(permutation(seed, "fraction", 0, num_chips)[:num_kept])
 
 
 def _in_splits(shards: Shards, splits: Sequence[str]) -> np.ndarray:

@@ -70,7 +70,8 @@ def _open_pool(config: PretrainConfig) -> ChipPool:
     sources = [(name, open_source(config.data_root, name)) for name in config.sources]
     crops = [parse_crop(config.centre_crop, name) for name in config.sources]
     # A chip's centre is the evaluation's business ("published"); pre-training sees whole chips unless told otherwise.
-    return ChipPool(sources, config.splits, [crop if isinstance(crop, int) else None for crop in crops])
+    sides = [crop if isinstance(crop, int) else None for crop in crops]
+    return ChipPool(sources, config.splits, sides, config.fraction, config.seed)
 
 
 def _average_of(encoder: Encoder, rate: float | None) -> AveragedModel | None:
@@ -181,6 +182,7 @@ class _Run:
             "target": self.config.target,
             "sources": list(self.pool.source_names),
             "num_chips": len(self.pool),
+            "fraction": self.config.fraction,
             "steps": self.step,
             "epochs": self.step / self.epoch_steps,
             "seed": self.config.seed,

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import yaml
 
+from sarjepa.config import PretrainConfig, as_dict
 from sarjepa.errors import InputError
 from sarjepa.models.checkpoints import encoder_bytes
 from sarjepa.models.encoder import Encoder
@@ -71,9 +72,10 @@ class RunFolder:
         file = self.path / "settings.yaml"
         if not file.is_file():
             raise InputError("no run to resume", where=self.path, hint="start it without --resume")
-        before = yaml.safe_load(file.read_text(encoding="utf-8"))
+        # A setting that is younger than the run had its default's meaning then.
+        before = as_dict(PretrainConfig()) | yaml.safe_load(file.read_text(encoding="utf-8"))
         for key, value in self._settings.items():
-            if key not in _FREE_ON_RESUME and before.get(key, value) != value:
+            if key not in _FREE_ON_RESUME and before[key] != value:
                 raise InputError(
                     "the run was started with other settings",
                     where=f"{key} in {file}",

@@ -148,6 +148,31 @@ def test_resuming_with_other_settings_shows_the_difference(synthetic_root: Path,
         pretrain.run(settings(synthetic_root, run, resume=True, weight_decay=0.1), Progress())
 
 
+def test_a_setting_younger_than_the_run_had_its_default(synthetic_root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())
+    stored = yaml.safe_load((run / "settings.yaml").read_text())
+    del stored["fraction"]
+    (run / "settings.yaml").write_text(yaml.safe_dump(stored))
+    with pytest.raises(InputError, match=r"fraction.*expected 1\.0.*got 0\.5"):
+        pretrain.run(settings(synthetic_root, run, resume=True, fraction=0.5), Progress())
+    pretrain.run(settings(synthetic_root, run, resume=True, max_steps=2), Progress())
+
+
+def test_the_run_says_how_many_chips_its_share_was(synthetic_root: Path, tmp_path: Path) -> None:
+    for name, fraction in (("whole", 1.0), ("half", 0.5)):
+        pretrain.run(settings(synthetic_root, tmp_path / name, max_steps=1, fraction=fraction), Progress())
+    whole, half = (sarjepa.load_encoder(tmp_path / name).describe for name in ("whole", "half"))
+    assert half["num_chips"] == whole["num_chips"] / 2 and half["fraction"] == 0.5
+    assert losses(tmp_path / "whole") != losses(tmp_path / "half")
+
+
+@pytest.mark.parametrize("fraction", [0.0, -0.1, 1.01])
+def test_a_share_that_is_none_is_refused(fraction: float) -> None:
+    with pytest.raises(InputError, match=r"fraction.*0 < fraction <= 1"):
+        PretrainConfig(fraction=fraction)
+
+
 def test_resuming_a_checkpoint_of_another_model_is_one_line(synthetic_root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())

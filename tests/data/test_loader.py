@@ -1,0 +1,76 @@
+"""The loader: which chips a pool holds, and which of them a step takes."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from sarjepa.data.loader import ChipPool, ahead, batch_indices
+from sarjepa.data.shards import Shards, ShardWriter, open_shards, write_json
+from sarjepa.errors import InputError
+
+NUM = 40
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Shards]]:
+    """Two sources of chips whose every pixel is the chip's own number, 0 to 39 and 40 to 79; all of them train."""
+    found = []
+    for start, name in ((0, "first"), (NUM, "second")):
+        folder = tmp_path_factory.mktemp(name)
+        writer = ShardWriter(folder, name)
+        for number in range(start, start + NUM):
+            writer.add(np.full((6 + number % 3, 8), number, np.uint8), 0, "train", f"{number}.png")
+        shards = writer.finish(np.arange(NUM))
+        write_json(folder / "index.json", {"source": name, "num_chips": NUM, "classes": ["any"], "shards": shards,
+                                           "normalisation": {"scale": 255.0}})  # fmt: skip
+        found.append((name, open_shards(folder)))
+    return found
+
+
+def numbers(pool: ChipPool) -> list[int]:
+    """The own numbers of a pool's chips, whose stored shapes must be those the pool tells."""
+    images, _ = pool.images(np.arange(len(pool)))
+    assert [image.shape for image in images] == [tuple(shape) for shape in pool.shapes]
+    return [int(image[0, 0]) for image in images]
+
+
+def test_the_whole_share_is_the_pool_in_its_order(sources: list[tuple[str, Shards]]) -> None:
+    assert numbers(ChipPool(sources, ["train"], [None, None])) == list(range(2 * NUM))
+
+
+def test_a_smaller_share_is_part_of_a_larger_one(sources: list[tuple[str, Shards]]) -> None:
+    shares = [numbers(ChipPool(sources, ["train"], [None, None], fraction, 3)) for fraction in (0.1, 0.25, 0.5, 1.0)]
+    assert [len(share) for share in shares] == [8, 20, 40, 80]
+    for smaller, larger in itertools.pairwise(shares):
+        assert set(smaller) < set(larger)
+    assert shares[2] != list(range(NUM)) and min(sum(n < NUM for n in shares[2]), sum(n >= NUM for n in shares[2])) > 8
+
+
+def test_the_seed_decides_which_chips_are_kept(sources: list[tuple[str, Shards]]) -> None:
+    first, again, other = (numbers(ChipPool(sources, ["train"], [None, None], 0.5, seed)) for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def test_the_smallest_share_is_one_chip(sources: list[tuple[str, Shards]]) -> None:
+    assert len(ChipPool(sources, ["train"], [4, None], 1e-6)) == 1
+
+
+def test_no_chip_of_a_split_is_refused(sources: list[tuple[str, Shards]]) -> None:
+    with pytest.raises(InputError, match="no chips to train on"):
+        ChipPool(sources, ["test"], [None, None], 0.5)
+
+
+def test_an_epoch_takes_every_chip_once_and_ranks_share_a_batch() -> None:
+    batches = [batch_indices(12, 4, seed=0, step=step) for step in range(3)]
+    assert sorted(np.concatenate([chips for _, chips in batches])) == list(range(12))
+    assert {epoch for epoch, _ in batches} == {0} and batch_indices(12, 4, 0, 3)[0] == 1
+    shares = [batch_indices(12, 4, seed=0, step=1, rank=rank, world_size=2)[1] for rank in (0, 1)]
+    assert sorted(np.concatenate(shares)) == sorted(batches[1][1]) and len(shares[0]) == len(shares[1])
+
+
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_loading_ahead_keeps_the_order(num_threads: int) -> None:
+    assert list(ahead(lambda step: 10 * step, range(9), num_threads)) == [10 * step for step in range(9)]
