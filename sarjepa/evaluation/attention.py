@@ -4,7 +4,8 @@ The attention distance of a head is the mean over query patches of sum_j attenti
 between patch centres in pixels: small for heads that look beside themselves, large for those that look across the chip.
 The class token is left out of both sides. Its column takes a part of each row's weight, so the rest sums to less than
 one: by default it is left so (the definition in the paper's figure 6), a head that attends to the class token alone has
-distance 0; `renormalise=True` divides by what the patches keep and gives a true mean distance.
+distance 0; `renormalise=True` divides by what the patches keep and gives a true mean distance. A head that looks
+everywhere alike has the distance `even_distance`: half of the picture's side, roughly, and no sign of a long sight.
 
 Rollout (Abnar & Zuidema, 2020) multiplies the blocks' attention, averaged over heads and mixed half and half with the
 identity for the residual path: how much of each patch may have reached the class token.
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def patch_distances(rows: int, columns: int, patch_size: int) -> Tensor:
@@ -59,6 +61,28 @@ def mean_distances(
     """
     distance_NN = patch_distances(*grid, patch_size)
     return np.stack([head_distances(block, distance_NN, renormalise).mean(dim=0).cpu().numpy() for block in attentions])
+
+
+def even_distance(grid: tuple[int, int], patch_size: int, renormalise: bool = False) -> float:
+    """The attention distance (px) of a head that gives every token the same."""
+    num_patches = grid[0] * grid[1]
+    kept = 1.0 if renormalise else num_patches / (1 + num_patches)
+    return kept * float(patch_distances(*grid, patch_size).mean())
+
+
+def brightest_patch(image_HW: Tensor, patch_size: int) -> tuple[int, int]:
+    """Row and column, from 0, of the patch with the largest mean amplitude; the first of equals."""
+    mean_RC = functional.avg_pool2d(image_HW[None, None].float(), patch_size)[0, 0]
+    row, column = divmod(int(mean_RC.argmax()), mean_RC.shape[1])
+    return row, column
+
+
+def times_even(maps: Tensor) -> Tensor:
+    """Maps (..., rows, columns) in multiples of an even share: 1 where a patch gets what all get on average.
+
+    Maps of several heads, chips and grids can then share one scale.
+    """
+    return maps / maps.mean(dim=(-2, -1), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
 
 
 def token_maps(attention: Tensor, grid: tuple[int, int], token: int = 0) -> Tensor:

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from sarjepa.evaluation.attention import head_distances, mean_distances, patch_distances, rollout, token_maps
+from sarjepa.evaluation.attention import (
+    brightest_patch,
+    even_distance,
+    head_distances,
+    mean_distances,
+    patch_distances,
+    rollout,
+    times_even,
+    token_maps,
+)
 
 
 def pattern(patches_NN: torch.Tensor, to_class: float = 0.0) -> torch.Tensor:
@@ -52,6 +61,13 @@ def test_what_goes_to_the_class_token_counts_only_when_renormalised() -> None:
     assert float(head_distances(pattern(uniform, to_class=0.25), distance, True)) == pytest.approx(full)
 
 
+@pytest.mark.parametrize("renormalise", [False, True])
+def test_a_head_that_looks_everywhere_alike_has_the_even_distance(renormalise: bool) -> None:
+    everywhere = torch.full((1, 1, 16, 16), 1 / 16)
+    found = head_distances(everywhere, patch_distances(3, 5, 8), renormalise)
+    assert even_distance((3, 5), 8, renormalise) == pytest.approx(float(found), rel=1e-6)
+
+
 def test_where_the_class_token_looks_does_not_count() -> None:
     attention = pattern(torch.eye(9))
     attention[..., 0, :] = 0
@@ -72,6 +88,19 @@ def test_maps_are_laid_out_row_by_row() -> None:
     attention[..., 0, 1:] = torch.arange(6.0)
     assert token_maps(attention, (2, 3))[0, 0].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert token_maps(attention, (2, 3), token=3)[0, 0].tolist() == [[0, 0, 1], [0, 0, 0]]
+
+
+def test_the_brightest_patch_is_the_one_of_the_largest_mean() -> None:
+    image = torch.zeros(4, 6)
+    image[0, 0] = 0.9  # one bright pixel is no bright patch
+    image[2:, 4:] = 0.5
+    assert brightest_patch(image, 2) == (1, 2)
+
+
+def test_even_attention_is_one_everywhere_and_a_weaker_head_is_not_told_by_its_strength() -> None:
+    assert torch.allclose(times_even(torch.full((2, 3, 4), 0.01)), torch.ones(2, 3, 4))
+    maps = torch.rand(2, 3, 4)
+    assert torch.allclose(times_even(maps), times_even(0.1 * maps))
 
 
 def test_rollout_of_two_blocks_by_hand() -> None:
