@@ -3,20 +3,25 @@
 A sum over 2r+1 pixels need not be taken from scratch at every pixel. The textbook answer is an integral image, two
 subtractions a box; but it subtracts large numbers that are nearly equal, so in float32 it loses the digits that matter
 (the box beside a bright target, the lower end of a large scene), and one NaN spoils everything behind it. Here sums
-are only ever added, by doubling, as a power is taken by squaring:
+grow by doubling, as a power is taken by squaring, and longer windows grow from shorter ones:
 
-    w1 = a,   w2n(x) = wn(x) + wn(x+n),   w2n+1(x) = w2n(x) + a(x+2n)
+    w1 = a,   w2n(x) = wn(x) + wn(x+n),   wm+n(x) = wm(x) + wn(x+m)
 
-Every partial sum is a sum of magnitudes inside the window, so the relative error is at most some ten roundings of the
-dtype whatever stands elsewhere in the image, and what is not a number stays where it is. A window of n costs between
-log2(n) and 2 log2(n) additions, and scales share: the window of radius 9 is that of radius 5 and a w4 at either end.
+so that the windows of 6, 10, 14 and 18 pixels (r + 1 for the four radii) take six additions together. All four halves
+of a scale are two overlapping squares of r + 1 pixels a side, less the line through the pixel, which both hold:
 
-M_right(x) is M_left(x + r), so one box sum gives both halves; G_H and G_V are one routine with the axes exchanged;
-means need no division by the weights, as the ratio cancels it. Tiles are held flat, so that a step down is an offset of
-one row length and every pass is one run through contiguous memory: sums that wrap around a row's end are never read.
-Passes are numpy's, outside the interpreter's lock, a group of tiles a thread. Groups are as large as the cache allows:
-threads that ask for the lock every few microseconds would run one after the other. (numpy rather than torch for its
-logarithm: 0.37 ns a value against 1.0 with AVX-512, and the logarithms are a third of the time of this path.)
+    left = square above + square below - row,   up = square left + square right - column
+
+This one subtraction is harmless: the line is no larger than either square, so at least half of what it is taken from
+remains. (Halves without the centre line are two squares of r and the line between them: no subtraction at all.) Every
+partial sum is thus at most twice the sum of magnitudes inside the window; the relative error is at most some twenty
+roundings of the dtype whatever stands elsewhere in the image, and what is not a number stays where it is.
+
+M_right(x) is M_left(x + r), so one sum gives both halves; means need no division by the weights, as the ratio cancels
+it. Tiles are held flat, so that a step down is an offset of one row length and every pass is one run through contiguous
+memory: sums that wrap around a row's end are never read. Passes are numpy's, outside the interpreter's lock, a group of
+tiles a thread. (numpy rather than torch for its logarithm: 0.26 ns a value against 0.81 with AVX-512. Logarithms and
+square roots are a third of the time of this path, the sums two fifths.)
 
 The Gaussian kernel has no running sums; its half-plane means are separable, and that is what is used: taps along one
 axis, then along the other, 8r multiply-adds a pixel in place of 4 (2r+1)^2.
@@ -25,7 +30,7 @@ axis, then along the other, 8r multiply-adds a pixel in place of 4 (2r+1)^2.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -37,9 +42,9 @@ from sarjepa.ops.ratio_conv import half_profile, profile, reflect_pad
 
 _TILE = 256  # px, the longest side of a tile without its halo
 # Handing the interpreter's lock from thread to thread costs about as much as a pass over a tile: below this many pixels
-# two threads were no faster than one (8 x 224 x 224: 9.0 ms with one, 10.9 with two; 4096 x 4096: 564 and 397).
+# two threads were no faster than one.
 _WORTH_A_THREAD = 2**22
-_GROUP = 300_000  # pixels of the tiles that are worked on together: arrays of 1.2 MB in float32
+_GROUP = 70_000  # pixels of the tiles that are worked on together: a dozen arrays of 0.3 MB in float32 are in use
 
 
 class Scratch:
@@ -77,6 +82,27 @@ def window_sum(source_N: np.ndarray, length: int, step: int, scratch: Scratch, n
     return total
 
 
+def growing_sums(
+    source_N: np.ndarray, lengths: Iterable[int], step: int, scratch: Scratch, name: str
+) -> Iterator[np.ndarray]:
+    """Window sums of ever greater length, each grown from the one before, which it overwrites.
+
+    Takes what `window_sum` takes, with `lengths` ascending from 1 up, and yields what it returns.
+    """
+    doubled, total, reach = [source_N], source_N, 0
+    for length in lengths:
+        for power in (k for k in reversed(range(length.bit_length())) if (length - reach) >> k & 1):
+            while len(doubled) <= power:
+                size = source_N.size - ((1 << len(doubled)) - 1) * step
+                out = scratch.take(f"{name} {len(doubled)}", size, source_N.dtype)
+                doubled.append(np.add(doubled[-1][:size], doubled[-1][-size:], out=out))
+            size = source_N.size - (reach + (1 << power) - 1) * step
+            out = scratch.take(name, size, source_N.dtype)
+            total = np.add(total[:size], doubled[power][-size:], out=out) if reach else doubled[power]
+            reach += 1 << power
+        yield total
+
+
 @dataclass(frozen=True)
 class _Setting:
     """What stays the same over the tiles of a call; `margin` (px) is the largest radius, the halo of a tile."""
@@ -94,20 +120,20 @@ class _Setting:
 Halves = Iterator[tuple[int, np.ndarray, np.ndarray]]
 
 
-def _box_halves(tile_N: np.ndarray, across: int, along: int, setting: _Setting, scratch: Scratch) -> Halves:
-    """The half-window sums before and after each pixel, smallest radius first; `across`, `along` are steps."""
-    wide_N, previous, growth = scratch.take("wide", tile_N.size, tile_N.dtype), 0, 0
-    for radius in sorted(setting.radii):
-        if radius - previous != growth:
-            growth = radius - previous
-            edge = window_sum(tile_N, growth, across, scratch, "edge")
-        reach, far = radius * across, (radius + previous + 1) * across
-        inner = slice(reach, tile_N.size - reach)
-        sums = np.add((wide_N if previous else tile_N)[inner], edge[: tile_N.size - 2 * reach], out=wide_N[inner])
-        np.add(sums, edge[far : far + sums.size], out=sums)
-        half = window_sum(sums, radius + setting.centre, along, scratch, "half")
-        yield radius, half, half[(radius + 1 - setting.centre) * along :]
-        previous = radius
+def _box_halves(tile_N: np.ndarray, pitch: int, setting: _Setting, scratch: Scratch) -> Halves:
+    """Radius and half-window sums left and right of each pixel, then above and below it; smallest radius first."""
+    shared, radii = int(setting.centre), sorted(setting.radii)
+    lengths = [radius + shared for radius in radii]
+    rows = growing_sums(tile_N, lengths, 1, scratch, "row")
+    columns = growing_sums(tile_N, lengths, pitch, scratch, "column")
+    for radius, row, column in zip(radii, rows, columns, strict=True):
+        square = window_sum(row, radius + shared, pitch, scratch, "square")
+        for line, across, along in ((row, pitch, 1), (column, 1, pitch)):
+            far = (radius + 1 - shared) * across
+            half = np.add(square[:-far], square[far:], out=scratch.take("half", square.size - far, square.dtype))
+            middle = line[radius * across :][: half.size]  # in both squares, or in neither
+            (np.subtract if shared else np.add)(half, middle, out=half)
+            yield radius, half, half[(radius + 1 - shared) * along :]
 
 
 def _weighted(source_N: np.ndarray, weights: np.ndarray, step: int, scratch: Scratch, name: str) -> np.ndarray:
@@ -121,14 +147,16 @@ def _weighted(source_N: np.ndarray, weights: np.ndarray, step: int, scratch: Scr
     return total
 
 
-def _gaussian_halves(tile_N: np.ndarray, across: int, along: int, setting: _Setting, scratch: Scratch) -> Halves:
+def _gaussian_halves(tile_N: np.ndarray, pitch: int, setting: _Setting, scratch: Scratch) -> Halves:
     """As `_box_halves`, with Gaussian weights across and along."""
     for radius in sorted(setting.radii):
-        wide = _weighted(tile_N, profile(radius, "gaussian").astype(tile_N.dtype), across, scratch, "wide")
+        weights = profile(radius, "gaussian").astype(tile_N.dtype)
         taps = half_profile(radius, "gaussian", setting.centre)[: radius + setting.centre].astype(tile_N.dtype)
-        before = _weighted(wide, taps, along, scratch, "before")
-        after = _weighted(wide, taps[::-1], along, scratch, "after")
-        yield radius, before, after[(radius + 1 - setting.centre) * along :]
+        for across, along in ((pitch, 1), (1, pitch)):
+            wide = _weighted(tile_N, weights, across, scratch, "wide")
+            before = _weighted(wide, taps, along, scratch, "before")
+            after = _weighted(wide, taps[::-1], along, scratch, "after")
+            yield radius, before, after[(radius + 1 - setting.centre) * along :]
 
 
 def _ratio_tiles(tiles_THW: np.ndarray, out_TRHW: np.ndarray, setting: _Setting, scratch: Scratch) -> None:
@@ -142,8 +170,8 @@ def _ratio_tiles(tiles_THW: np.ndarray, out_TRHW: np.ndarray, setting: _Setting,
         tile_N[~np.isfinite(tile_N)] = np.nan
 
     run = (height - 1) * pitch + width  # from a tile's first output pixel to its last
-    logs = scratch.take("logs", num * height * pitch, tile_N.dtype).reshape(num, height * pitch)
-    logs_THW = logs.reshape(num, height, pitch)[:, :, :width]
+    buffer = scratch.take("logs", 2 * num * height * pitch, tile_N.dtype).reshape(2, num, height * pitch)
+    logs, squares_THW = buffer[:, :, :run], buffer[0].reshape(num, height, pitch)[:, :, :width]
 
     def runs(flat: np.ndarray, row: int) -> np.ndarray:
         """Each tile's run (num, run) in a flat array of sums, in which pixel (0, 0) has its sum at (row, row)."""
@@ -151,20 +179,17 @@ def _ratio_tiles(tiles_THW: np.ndarray, out_TRHW: np.ndarray, setting: _Setting,
         return np.ndarray((num, run), flat.dtype, flat, row * (pitch + 1) * flat.itemsize, strides)
 
     halves = _gaussian_halves if setting.kernel == "gaussian" else _box_halves
-    for across, along in ((pitch, 1), (1, pitch)):
-        for radius, before, after in halves(tile_N, across, along, setting, scratch):
-            start = setting.margin - radius
-            log_ratio = np.divide(runs(before, start), runs(after, start), out=logs[:, :run])
-            np.log(log_ratio, out=log_ratio)
-            np.multiply(log_ratio, log_ratio, out=log_ratio)
-            strength_THW = out_TRHW[:, setting.radii.index(radius)]
-            if along == 1:
-                strength_THW[:] = logs_THW
-            else:
-                np.sqrt(np.add(strength_THW, logs_THW, out=logs_THW), out=strength_THW)
+    for turn, (radius, before, after) in enumerate(halves(tile_N, pitch, setting, scratch)):
+        start = setting.margin - radius
+        log_ratio = np.divide(runs(before, start), runs(after, start), out=logs[turn % 2])
+        np.log(log_ratio, out=log_ratio)
+        np.multiply(log_ratio, log_ratio, out=log_ratio)
+        if turn % 2:
+            np.add(logs[0], logs[1], out=logs[0])
+            np.sqrt(squares_THW, out=out_TRHW[:, setting.radii.index(radius)])
     if damaged and not setting.centre:  # the one pixel that neither half sees counts as seen, as it does by convolution
-        logs[:, :run] = runs(tile_N, setting.margin)
-        out_TRHW += 0 * logs_THW[:, None]
+        logs[0] = runs(tile_N, setting.margin)
+        out_TRHW += 0 * squares_THW[:, None]
 
 
 def _spans(size: int, longest: int) -> list[slice]:
