@@ -37,7 +37,7 @@ from sarjepa.training.checkpoint import save_checkpoint
 from sarjepa.training.log import StepLog
 from sarjepa.training.loop import StepRecord, fit, stop_on_signals
 from sarjepa.training.optim import adamw
-from sarjepa.training.runtime import Ranks, autocast, pick_device, process_group
+from sarjepa.training.runtime import Ranks, autocast, check_compiler, pick_device, process_group
 from sarjepa.training.schedule import warmup_cosine
 
 _NUM_PREVIEWS = 4
@@ -114,6 +114,8 @@ class _Run:
         self.log: StepLog | None = None  # of rank 0
 
     def _build_method(self) -> Method:
+        if self.config.compile:
+            check_compiler(self.device)
         method = build_method(self.config.method, _method_settings(self.config))
         if self.config.init:
             start = load_encoder(self.config.init)

@@ -79,6 +79,24 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def check_compiler(device: torch.device) -> None:
+    """Compile something small for a device, so that a machine without a compiler says so before a run begins.
+
+    Raises:
+        InputError: torch.compile does not work here: no C++ compiler, or no Triton for the GPU.
+    """
+    try:
+        torch.compile(lambda x: x.sin() + 1)(torch.ones(8, device=device))
+    except RuntimeError as error:  # what every fault of torch.compile is
+        cause = next(line for line in str(error).splitlines() if line.strip())
+        raise InputError(
+            "torch.compile does not work on this machine",
+            where="compile",
+            got=cause,
+            hint="install a C++ compiler (g++), or leave out --compile",
+        ) from error
+
+
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
     """The number format of matrix products: bf16 by autocast, or fp32 as it is."""
     if precision == "fp32":

@@ -18,6 +18,7 @@ import yaml
 import sarjepa
 from sarjepa.config import PretrainConfig, as_dict
 from sarjepa.errors import InputError
+from sarjepa.models.blocks import Block
 from sarjepa.overlay import overlay, read_preset
 from sarjepa.progress import Progress
 from sarjepa.recipes import pretrain
@@ -233,6 +234,43 @@ def test_recomputing_activations_gives_the_same_weights(synthetic_root: Path, tm
         config = settings(synthetic_root, tmp_path / name, max_steps=3, precision="fp32", recompute=recompute)
         pretrain.run(config, Progress())
     assert_same(weights(tmp_path / "kept"), weights(tmp_path / "recomputed"))
+
+
+def test_compiled_blocks_train_stop_and_export_as_plain_ones(
+    synthetic_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Code generation is torch's and takes a minute; what is ours is that every block can be traced into one graph, and
+    # that nothing else of a run notices. So the graphs are run as they were traced.
+    graphs = []
+
+    def keep(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> torch.fx.GraphModule:
+        graphs.append(graph)
+        return graph
+
+    monkeypatch.setattr(pretrain, "check_compiler", lambda device: None)
+    monkeypatch.setattr(Block, "compile", lambda block: torch.nn.Module.compile(block, backend=keep, fullgraph=True))
+    plain, compiled = tmp_path / "plain", tmp_path / "compiled"
+    changes = {"precision": "fp32", "ema": 0.9, "recompute": True}
+    pretrain.run(settings(synthetic_root, plain, **changes), Progress())
+    assert not graphs
+    for more in ({"compile": True, "max_steps": 2}, {"max_steps": 3}, {"compile": True}):
+        pretrain.run(settings(synthetic_root, compiled, **changes, resume=compiled.exists(), **more), Progress())
+    assert len(graphs) >= 2, "encoder and predictor, at least"
+    assert losses(compiled) == pytest.approx(losses(plain), rel=1e-5)
+    for name in ("encoder.safetensors", "encoder-ema.safetensors"):
+        first, second = (sarjepa.load_encoder(run / name).state_dict() for run in (plain, compiled))
+        torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
+    assert weights(plain).keys() == weights(compiled).keys()
+
+
+def test_without_a_compiler_compile_is_refused_before_the_run_begins(synthetic_root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = [sys.executable, "-m", "sarjepa", "pretrain", "--preset", "demo", "--data-root", str(synthetic_root),
+             "--run-dir", str(run), "--device", "cpu", "--compile"]  # fmt: skip
+    environment = {**os.environ, "CXX": "/no/such/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    result = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 1 and "torch.compile does not work on this machine" in result.stderr
+    assert "Traceback" not in result.stderr and not run.exists()
 
 
 def test_the_averaged_encoder_survives_a_stop(synthetic_root: Path, tmp_path: Path) -> None:
