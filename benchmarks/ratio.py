@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -46,7 +46,7 @@ def published(image_B1HW: torch.Tensor) -> torch.Tensor:
 
 
 def in_turn(
-    paths: dict[str, Callable[[], object]],
+    paths: Mapping[str, Callable[[], object]],
     rounds: int,
     calls: dict[str, int],
     clock: Callable[[], float] = time.perf_counter,
@@ -208,12 +208,13 @@ def heading() -> list[str]:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "numpy"))
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    busy = " Other work had the cores: wall times below say little." if os.getloadavg()[0] > 1 else ""
     return [
         f"# Gradient by ratio, {datetime.date.today()}",
         "",
         f"{_processor()}, {os.cpu_count()} cores (AVX: {torch.backends.cpu.get_cpu_capability()}), GPU: {gpu}; "
         f"Python {platform.python_version()}, {versions}.",
-        f"Load average when it began (1, 5, 15 minutes): {load}. By `python benchmarks/ratio.py`, paths in turn.",
+        f"Load average when it began (1, 5, 15 minutes): {load}. By `python benchmarks/ratio.py`, paths in turn.{busy}",
         "",
     ]
 
