@@ -348,6 +348,24 @@ class VisualizeAttentionConfig(Common):
         _within(self, "num_images", 1)
 
 
+@dataclass(frozen=True)
+class ReportConfig(Common):
+    """One run as one self-contained HTML file, readable offline."""
+
+    command: ClassVar[str] = "report"
+
+    run: Annotated[str | None, "run folder; default: the newest run"] = None
+    results: Annotated[
+        tuple[str, ...],
+        "folder of fewshot-bench results to show beside those in the run and those of its weights under results/",
+        REPEAT,
+    ] = ()
+    chips: Annotated[
+        bool, "show pictures with chips of the data; --no-chips where their terms forbid passing them on"
+    ] = True
+    out: Annotated[str | None, "file to write; default: report.html in the run folder"] = None
+
+
 COMMANDS: dict[str, type[Common]] = {
     config.command: config
     for config in (
@@ -357,6 +375,7 @@ COMMANDS: dict[str, type[Common]] = {
         FinetuneConfig,
         FewshotBenchConfig,
         VisualizeAttentionConfig,
+        ReportConfig,
     )
 }
 

@@ -19,6 +19,11 @@ from sarjepa.reports.figures import confusion
 from sarjepa.reports.tables import Table
 from sarjepa.training.checkpoint import write_atomically
 
+# What `class_table` reads of a report.json.
+KEYS = ("per_class", "accuracy", "balanced_accuracy", "macro_f1", "accuracy_ci95", "checkpoint", "dataset", "protocol",
+        "shots", "label_set", "split_policy", "pool", "selection", "num_train", "short",
+        "near_copy_percent")  # fmt: skip
+
 
 def report_folder(out: str | None, checkpoint: str, what: str, shots: int | None) -> Path:
     """Where a report goes: as asked, else inside the run, else (no run folder) under results/."""
@@ -68,32 +73,40 @@ def write_report(
     return Result(
         f"accuracy {found.accuracy:.1f}% (95% interval {low:.1f} to {high:.1f}); {folder / 'report.json'}",
         folder,
-        (_table(found, classes, facts),),
+        (class_table(content),),
     )
 
 
-def _table(found: Scores, classes: Sequence[str], facts: Mapping[str, Any]) -> Table:
-    counts = found.confusion.sum(axis=1)
+def class_table(content: Mapping[str, Any]) -> Table:
+    """The classes of a report.json, with what the numbers depend on below them.
+
+    Args:
+        content: of the file, with all of `KEYS`.
+    """
     rows = [
         (
             name,
-            str(count),
-            "-" if np.isnan(recall) else f"{recall:.1f}",
-            "-" if np.isnan(precision) else f"{precision:.1f}",
+            str(one["num_test"]),
+            *("-" if one[key] is None else f"{one[key]:.1f}" for key in ("recall", "precision")),
         )
-        for name, count, recall, precision in zip(classes, counts, found.recall, found.precision, strict=True)
+        for name, one in content["per_class"].items()
     ]
-    rows.append(("all", str(counts.sum()), f"{found.balanced_accuracy:.1f} (balanced)", ""))
-    shots = f"{facts['shots']} shots a class" if facts["shots"] else "the whole training split"
-    trained = f"{facts['num_train']} training chips ({shots}), " if facts["num_train"] else ""
+    total = sum(one["num_test"] for one in content["per_class"].values())
+    rows.append(("all", str(total), f"{content['balanced_accuracy']:.1f} (balanced)", ""))
+    title = f"{content['checkpoint']} on {content['dataset']}, {content['protocol']}"
+    return Table(title, ("class", "test chips", "recall (%)", "precision (%)"), tuple(rows), _note(content))
+
+
+def _note(content: Mapping[str, Any]) -> str:
+    shots = f"{content['shots']} shots a class" if content["shots"] else "the whole training split"
+    trained = f"{content['num_train']} training chips ({shots}), " if content["num_train"] else ""
     note = (
-        f"{trained}{facts['label_set']}, {facts['split_policy']} split, feature "
-        f"{facts['pool']}, {facts['selection']}. Accuracy {found.accuracy:.1f}%, macro-F1 {found.macro_f1:.1f}%."
+        f"{trained}{content['label_set']}, {content['split_policy']} split, feature {content['pool']}, "
+        f"{content['selection']}. Accuracy {content['accuracy']:.1f}%, macro-F1 {content['macro_f1']:.1f}%."
     )
-    if facts["short"]:
-        had = ", ".join(f"{name} has {number}" for name, number in facts["short"].items())
+    if content["short"]:
+        had = ", ".join(f"{name} has {number}" for name, number in content["short"].items())
         note += f" Fewer chips than shots: {had}."
-    if facts["near_copy_percent"] >= 0.05:
-        note += f" {facts['near_copy_percent']:.1f}% of the test chips have a near-copy among the training chips."
-    title = f"{facts['checkpoint']} on {facts['dataset']}, {facts['protocol']}"
-    return Table(title, ("class", "test chips", "recall (%)", "precision (%)"), tuple(rows), note)
+    if content["near_copy_percent"] >= 0.05:
+        note += f" {content['near_copy_percent']:.1f}% of the test chips have a near-copy among the training chips."
+    return note

@@ -1,4 +1,4 @@
-"""One table, four dresses: plain text for a terminal, Markdown for a README, CSV for a spreadsheet, LaTeX for a paper.
+"""One table, five dresses: text for a terminal, Markdown for a README, CSV, LaTeX for a paper, HTML for a page.
 
 A table is text by the time it comes here: whoever made the numbers decides how many digits are honest. The LaTeX is
 booktabs (three rules, no vertical lines), the note below the table carries what a reader needs to trust it.
@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+from sarjepa.reports.elements import element, scroll_box, to_html
 
 _LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -24,6 +28,8 @@ _LATEX_ESCAPES = {
     "±": r"$\pm$",
     "°": r"$^\circ$",
 }
+# How a cell begins that is a number: 62.1 ± 1.3 and 1e-4 are, the class 2S1 and a checksum are not.
+_NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?(?![\w.])")
 
 
 def escape_latex(text: str) -> str:
@@ -54,7 +60,7 @@ class Table:
     def _is_number(self, column: int) -> bool:
         """Whether a column holds numbers, which stand to the right."""
         cells = [row[column].strip() for row in self.rows if row[column].strip() not in ("", "-")]
-        return bool(cells) and all(cell[0].isdigit() or cell[0] in "+-." for cell in cells)
+        return bool(cells) and all(_NUMBER.match(cell) for cell in cells)
 
     def _widths(self, columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> list[int]:
         return [max(len(cell) for cell in cells) for cells in zip(columns, *rows, strict=True)]
@@ -119,3 +125,27 @@ class Table:
             )
             + "\n"
         )
+
+    def tree(self) -> Element:
+        """The table as an element: it scrolls inside its box, its title stands above and its note below."""
+        numeric = [self._is_number(column) for column in range(len(self.columns))]
+        head = element(
+            "tr", *(_cell("th", name, right, scope="col") for name, right in zip(self.columns, numeric, strict=True))
+        )
+        body = [
+            element("tr", _cell("th", row[0], numeric[0], scope="row"),
+                    *(_cell("td", cell, right) for cell, right in zip(row[1:], numeric[1:], strict=True)))
+            for row in self.rows
+        ]  # fmt: skip
+        table = element("table", element("thead", head), element("tbody", *body))
+        above = [element("figcaption", self.title)] if self.title else []
+        below = [element("p", self.note, class_="note")] if self.note else []
+        return element("figure", *above, scroll_box(table, f"table: {self.title or self.columns[0]}"), *below)
+
+    def html(self) -> str:
+        """A `<figure>` around the table, escaped, with numbers to the right."""
+        return to_html(self.tree())
+
+
+def _cell(tag: str, text: str, is_number: bool, **attributes: object) -> Element:
+    return element(tag, text, **({"class_": "number"} if is_number else {}), **attributes)

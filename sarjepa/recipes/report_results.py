@@ -1,0 +1,207 @@
+"""What was measured of a run: few-shot tables, reports a class, attention. Read from the files that the commands left.
+
+A table is shown where it lies inside the run or was named; one under results/ is recognised by the hash of the weights
+that its rows carry, so a table of another state of the run is never taken for this one's.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from sarjepa.errors import InputError
+from sarjepa.recipes.class_report import KEYS, class_table
+from sarjepa.recipes.fewshot_cells import CARRIED, CELL
+from sarjepa.recipes.fewshot_tables import accuracy_table, comparison_table, detail_table
+from sarjepa.recipes.report_run import RunContent, root_option
+from sarjepa.reports.elements import bullets, element, notice, picture_or_notice
+from sarjepa.reports.page import Gap, Section
+
+USUAL_PLACE = Path("results")  # where fewshot-bench writes when it is not told
+# What the tables read of a cell.
+CELL_KEYS = (*CELL, *CARRIED, "num_runs", "mean", "std", "ci95", "ci95_kind", "seeds", "num_test", "short",
+             "incomplete", "balanced_accuracy", "macro_f1", "near_copy_percent")  # fmt: skip
+# Pictures by the name of their file: what they show (alternative text), what is said below.
+PICTURES = {
+    "confusion": ("confusion matrix", "Rows: true class; columns: predicted; in percent of the true class."),
+    "curve": ("training loss and test accuracy over epochs", "After each epoch; nothing was chosen by it."),
+    "plot": ("accuracy against shots", "Accuracy against shots, with 95% intervals."),
+    "attention-distance": ("attention distance per head and block", "How far each head looks, block by block (px)."),
+    "maps": ("attention of the class token, a column a head", "Where the class token looks in the last block."),
+    "rollout": ("attention rollout after some blocks", "Attention multiplied through the blocks."),
+}
+_WITHOUT_CHIPS = ("confusion", "curve", "plot", "attention-distance")  # starts of names of pictures that hold no chip
+
+
+@dataclass(frozen=True)
+class Found:
+    """A JSON file of results: where it is and what is in it."""
+
+    path: Path
+    content: dict[str, Any]
+
+
+def find_results(name: str, keys: Sequence[str], folders: Sequence[Path]) -> tuple[list[Found], list[Gap]]:
+    """The JSON files of a name below some folders, each once, and those that are not what they are called.
+
+    Args:
+        name: of the files.
+        keys: that such a file holds.
+        folders: searched through, in order.
+    """
+    found: dict[Path, Found] = {}
+    gaps = []
+    for path in (path for folder in folders for path in sorted(folder.rglob(name))):
+        if path.resolve() in found:
+            continue
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:  # no JSON, or no UTF-8
+            gaps.append(Gap(f"{path} cannot be read: {error}"))
+            continue
+        if lacking := _lacking(content, keys):
+            gaps.append(Gap(f"{path} is of another kind or version: it lacks {', '.join(lacking)}"))
+        else:
+            found[path.resolve()] = Found(path, content)
+    return list(found.values()), gaps
+
+
+def _lacking(content: Any, keys: Sequence[str]) -> list[str]:
+    """The keys that a file lacks, or a cell of it."""
+    if not isinstance(content, dict):
+        return list(keys)
+    lacking = [key for key in keys if key not in content]
+    cells = content["cells"] if "cells" in keys and not lacking else []
+    return lacking + [f"{key} in a cell" for key in CELL_KEYS if any(key not in cell for cell in cells)]
+
+
+def find_reports(run: RunContent) -> tuple[list[Found], list[Gap]]:
+    """What probe and finetune left inside the run."""
+    return find_results("report.json", KEYS, [run.folder])
+
+
+def find_tables(run: RunContent, named: Sequence[str]) -> tuple[list[Found], list[Gap]]:
+    """The few-shot tables inside the run and in the named folders, and those of the usual place with its weights.
+
+    Raises:
+        InputError: a named folder is not there, or holds none.
+    """
+    keys = ("runs", "cells", "settings")
+    for folder in map(Path, named):
+        if not any(folder.rglob("results.json")):
+            hint = "give --results the --out of sarjepa fewshot-bench"
+            raise InputError("no results in the folder", where=folder, expected="results.json", hint=hint)
+    shown, gaps = find_results("results.json", keys, [run.folder, *map(Path, named)])
+    usual, _ = find_results("results.json", keys, [USUAL_PLACE])
+    there = {one.path.resolve() for one in shown}
+    shown += [one for one in usual if one.path.resolve() not in there and _is_of(run, one)]
+    return shown, gaps
+
+
+def _is_of(run: RunContent, found: Found) -> bool:
+    return bool(run.weights_sha256) and run.weights_sha256 in {
+        row.get("weights_sha256") for row in found.content["runs"]
+    }
+
+
+def fewshot_section(run: RunContent, tables: Sequence[Found], unread: Sequence[Gap], root: str) -> Section:
+    """Every few-shot table with its notes, intervals and comparisons."""
+    content: list[Element] = []
+    for found in tables:
+        content += [element("h3", str(found.path.parent)), *_table_elements(run, found)]
+    inside = shlex.quote(str(run.folder / "fewshot"))
+    line = f"sarjepa fewshot-bench --checkpoint {run.typed} --out {inside}{root_option(root)}"
+    gaps = unread if tables else [*unread, Gap("no few-shot table", line)]
+    return Section("few-shot", "Few-shot tables", content, tuple(gaps))
+
+
+def _table_elements(run: RunContent, found: Found) -> Iterator[Element]:
+    cells, failed = found.content["cells"], found.content.get("failed") or []
+    if not _is_of(run, found):
+        yield notice("No row of these tables was measured with the weights that the run holds now.")
+    if failed:
+        yield notice("Runs that failed and are not in the tables: ", bullets(failed))
+    paper = found.content["settings"].get("compare") == "paper"
+    for dataset in dict.fromkeys(cell["dataset"] for cell in cells):
+        yield accuracy_table(cells, dataset, paper).tree()
+    if (plot := found.path.with_name("plot.png")).is_file():
+        yield shown_picture(plot)
+    if pairs := found.content.get("comparisons"):
+        yield comparison_table(pairs).tree()
+    if cells:
+        yield detail_table(cells).tree()
+
+
+def shown_picture(path: Path) -> Element:
+    """A PNG with its words."""
+    alt, caption = PICTURES.get(path.stem, (path.stem.replace("-", " ").replace("_", " "), path.name))
+    return picture_or_notice(path, alt, caption)
+
+
+def class_section(run: RunContent, reports: Sequence[Found], unread: Sequence[Gap], root: str, chips: bool) -> Section:
+    """What probe and finetune found, a class at a time, with their pictures."""
+    content: list[Element] = []
+    for found in reports:
+        content += [
+            element("h3", f"{found.content['protocol']} on {found.content['dataset']}"),
+            class_table(found.content).tree(),
+            *_pictures(found.path.parent.glob("*.png"), chips),
+        ]
+    protocols = {found.content["protocol"] for found in reports}
+    dataset = run.sources[0] if run.sources else "mstar"
+    gaps = [
+        Gap(
+            f"no report of {command}",
+            f"sarjepa {command} --checkpoint {run.typed} --dataset {shlex.quote(dataset)}{root_option(root)}",
+        )
+        for protocol, command in (("linear-probe", "probe"), ("fine-tune", "finetune"))
+        if protocol not in protocols
+    ]
+    return Section("classes", "Class by class", content, (*unread, *gaps))
+
+
+def _pictures(paths: Iterable[Path], chips: bool) -> list[Element]:
+    """The pictures, the confusion matrix first; a word where those with chips are left out."""
+    found = sorted(paths, key=lambda path: (path.stem != "confusion", str(path)))
+    shown = [path for path in found if chips or path.name.startswith(_WITHOUT_CHIPS)]
+    left_out = element("p", "Pictures that show chips of the data are left out, as asked.")
+    return [*map(shown_picture, shown), *([left_out] if len(shown) < len(found) else [])]
+
+
+def report_line(found: Found) -> str:
+    """A report's accuracy in one line."""
+    one = found.content
+    shots = f"{one['shots']} shots a class" if one["shots"] else "the whole training split"
+    low, high = one["accuracy_ci95"]
+    return (
+        f"{one['protocol']} on {one['dataset']}, {shots}: {one['accuracy']:.1f}% "
+        f"(95% interval {low:.1f} to {high:.1f}), macro-F1 {one['macro_f1']:.1f}%"
+    )
+
+
+def fewshot_lines(run: RunContent, tables: Sequence[Found]) -> list[str]:
+    """The few-shot accuracies of this run's weights, a line a data set and variant."""
+    entries: dict[str, list[str]] = {}
+    for found in tables:
+        own = {row["checkpoint"] for row in found.content["runs"] if row.get("weights_sha256") == run.weights_sha256}
+        for cell in found.content["cells"]:
+            if run.weights_sha256 and cell["checkpoint"] in own:
+                variant = ", ".join(str(cell[key]) for key in ("protocol", "pool", "solver"))
+                spread = "" if cell["std"] is None else f" ± {cell['std']:.1f}"
+                name = f"{cell['dataset']}, {variant}, {cell['split_policy']} split"
+                entries.setdefault(name, []).append(f"{cell['mean']:.1f}{spread} ({cell['shots']} shots)")
+    return [f"{name}: {', '.join(numbers)} %" for name, numbers in entries.items()]
+
+
+def attention_section(run: RunContent, root: str, chips: bool) -> Section:
+    """The pictures of visualize-attention."""
+    found = list(run.folder.glob("attention*/*.png"))
+    line = f"sarjepa visualize-attention --checkpoint {run.typed}{root_option(root)}"
+    return Section(
+        "attention", "Attention", _pictures(found, chips), () if found else (Gap("no attention pictures", line),)
+    )

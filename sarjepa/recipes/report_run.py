@@ -1,0 +1,218 @@
+"""What a run folder says of its pre-training, read once, and the headline facts.
+
+Everything is read from the folder. What a run does not store (the versions it ran with, the day) is not made up; what
+is derived from the log (time, speed) says so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import yaml
+
+from sarjepa.data.loader import steps_per_epoch
+from sarjepa.errors import InputError
+from sarjepa.models.checkpoints import RUN_FILES, load_encoder, weights_sha256
+from sarjepa.pretext.methods import METHODS
+from sarjepa.recipes.command_lines import by_name
+
+SETTINGS, LOG = "settings.yaml", "log.jsonl"
+_RECENT = 50  # steps whose mean loss is given beside the last step's
+
+
+@dataclass(frozen=True)
+class RunContent:
+    """A run folder, read.
+
+    Attributes:
+        folder: where it is.
+        settings: as stored, by their names on the command line; empty where there are none.
+        records: the lines of the log.
+        describe: what the encoder's file says of itself.
+        num_parameters: of the encoder; 0 where there is none.
+        weights_sha256: what identifies the encoder's weights in results; empty where there is none.
+        num_cut_lines: lines of the log that cannot be read.
+        encoder_fault: why the encoder cannot be read; empty where it can, or is not there.
+    """
+
+    folder: Path
+    settings: dict[str, Any]
+    records: list[dict[str, float]]
+    describe: dict[str, Any]
+    num_parameters: int
+    weights_sha256: str
+    num_cut_lines: int
+    encoder_fault: str
+
+    def known(self, key: str) -> Any:
+        """A fact as the encoder's file tells it, else as it was set."""
+        return self.describe.get(key) or self.settings.get(key)
+
+    @property
+    def sources(self) -> list[str]:
+        """The sources it was trained on."""
+        return [str(name) for name in self.known("sources") or ()]
+
+    @property
+    def typed(self) -> str:
+        """The folder as it is typed in a command."""
+        return shlex.quote(str(self.folder))
+
+    @property
+    def resume(self) -> str:
+        """The command that goes on with it."""
+        stored = shlex.quote(str(self.folder / SETTINGS))
+        return f"sarjepa pretrain --config {stored} --run-dir {self.typed} --resume"
+
+
+def read_run(folder: Path) -> RunContent:
+    """Read a run folder.
+
+    Raises:
+        InputError: there is none, or it holds nothing of a run.
+    """
+    if not folder.is_dir():
+        raise InputError("no such run folder", where=folder, hint="give --run a folder that sarjepa pretrain made")
+    names = (SETTINGS, LOG, *RUN_FILES)
+    if not any((folder / name).is_file() for name in names):
+        hint = "give --run a folder that sarjepa pretrain made"
+        raise InputError("not a run folder", where=folder, expected=f"one of {', '.join(names)}", hint=hint)
+    settings = _read_settings(folder / SETTINGS)
+    records, num_cut_lines = _read_log(folder / LOG)
+    describe, num_parameters, sha256, fault = _read_encoder(folder)
+    return RunContent(folder, settings, records, describe, num_parameters, sha256, num_cut_lines, fault)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError("not readable as YAML", where=path, got=error) from error
+    if not isinstance(content, dict):
+        raise InputError("not a mapping of settings", where=path, got=type(content).__name__)
+    return by_name({str(key): value for key, value in content.items()})
+
+
+def _read_log(path: Path) -> tuple[list[dict[str, float]], int]:
+    """The lines of the log, and how many cannot be read: a crash may have cut the last one off."""
+    records, num_bad = [], 0
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            record = None
+        if isinstance(record, dict) and isinstance(record.get("step"), int):
+            records.append(record)
+        else:
+            num_bad += 1
+    return records, num_bad
+
+
+def _read_encoder(folder: Path) -> tuple[dict[str, Any], int, str, str]:
+    """Description, number of parameters and weights' hash of the run's encoder, and why it cannot be read."""
+    if not any((folder / name).is_file() for name in RUN_FILES):
+        return {}, 0, "", ""
+    try:
+        encoder = load_encoder(folder)
+    except InputError as error:
+        return {}, 0, "", str(error)
+    num_parameters = sum(weight.numel() for weight in encoder.parameters())
+    return dict(encoder.describe), num_parameters, weights_sha256(encoder), ""
+
+
+def root_option(root: str) -> str:
+    """What a command needs to find the data; nothing where they are in the usual place."""
+    return "" if root == "data" else f" --data-root {shlex.quote(root)}"
+
+
+def overview_facts(run: RunContent) -> dict[str, str]:
+    """The headline: what was trained on what, how far, how well, how fast."""
+    shape = run.describe.get("shape") or {}
+    form = "{width} wide, {depth} blocks, {num_heads} heads, patch {patch_size} px"
+    described = {
+        "method": run.known("method"),
+        "target": _target(run),
+        "encoder": run.known("model"),
+        "shape": form.format(**shape) if shape else "",
+        "encoder parameters": f"{run.num_parameters:,}" if run.num_parameters else "",
+        "sources": ", ".join(run.sources),
+        "chips": f"{run.describe['num_chips']:,}" if "num_chips" in run.describe else "",
+        "steps": _steps(run),
+        **_log_facts(run),
+        "seed": str(run.settings.get("seed", run.describe.get("seed", ""))),
+        "started from": run.settings.get("init"),
+        "versions": ", ".join(f"{key} {value}" for key, value in (run.describe.get("versions") or {}).items()),
+    }
+    return {name: str(value) if value else "not stored in the run" for name, value in described.items()
+            if value or name in ("method", "chips", "versions")}  # fmt: skip
+
+
+def _target(run: RunContent) -> str | None:
+    """The target as set; the method's own is read off the table of methods."""
+    chosen = run.known("target")
+    if chosen or not run.known("method"):
+        return chosen
+    parts = getattr(METHODS.get(str(run.known("method"))), "keywords", {})
+    own = parts.get("default_target") or parts.get("default_domain")
+    return f"{own} (the method's own)" if own else None
+
+
+def batch_and_epoch(run: RunContent) -> tuple[int, int] | None:
+    """Images a step and steps an epoch, as the run took them; None where the number of chips is not known."""
+    chips, wanted = run.describe.get("num_chips"), run.settings.get("batch-size")
+    if not chips or not wanted:
+        return None
+    batch = min(int(wanted), int(chips))
+    return batch, steps_per_epoch(int(chips), batch)
+
+
+def _steps(run: RunContent) -> str:
+    taken = int(run.records[-1]["step"]) if run.records else run.describe.get("steps")
+    found, epochs = batch_and_epoch(run), run.settings.get("epochs")
+    if taken is None or found is None or epochs is None:
+        return f"{taken:,}" if taken is not None else ""
+    _, epoch_steps = found
+    return f"{taken:,} of {epochs * epoch_steps:,}: {taken / epoch_steps:.4g} of {epochs} epochs"
+
+
+def _log_facts(run: RunContent) -> dict[str, str]:
+    """Loss, time and speed from the log."""
+    loss, speed = values(run.records, "loss")[1], values(run.records, "images/s")[1]
+    found = {}
+    if len(loss):
+        recent = loss[-_RECENT:]
+        found["loss"] = f"{loss[-1]:.4g} at the last step, {recent.mean():.4g} over the last {len(recent)}"
+    if len(speed):
+        found["speed"] = f"{median(speed):.4g} images/s (median)"
+    batch = batch_and_epoch(run)
+    if batch and len(speed) and speed.min() > 0:
+        seconds, wait = float((batch[0] / speed).sum()), values(run.records, "wait")[1].sum()
+        found["time in steps"] = f"{_duration(seconds)}, {100 * wait / seconds:.1f}% of it waiting for data"
+    return found
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def values(records: Iterable[dict[str, float]], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) steps and (N,) values of a key, where it is a finite number."""
+    pairs = [
+        (record["step"], record[key])
+        for record in records
+        if isinstance(record.get(key), int | float) and math.isfinite(record[key])
+    ]
+    step, value = np.array(pairs, dtype=float).reshape(-1, 2).T
+    return step, value

@@ -1,0 +1,110 @@
+"""The sections of a report that show the training itself: settings, curves, targets, files.
+
+The curves are drawn anew from the log, so that they take the page's colours and stay sharp.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from sarjepa.config import PretrainConfig
+from sarjepa.models.addresses import file_sha256
+from sarjepa.models.checkpoints import RUN_FILES
+from sarjepa.recipes.command_lines import known_settings, shown
+from sarjepa.recipes.report_run import LOG, SETTINGS, RunContent, values
+from sarjepa.reports.charts import line_chart
+from sarjepa.reports.elements import element, picture_or_notice
+from sarjepa.reports.page import Gap, Section
+from sarjepa.reports.tables import Table
+
+CURVES = {
+    "loss": "loss",
+    "lr": "learning rate",
+    "images/s": "images a second, waiting included",
+    "knn": "online kNN probe, accuracy (%)",
+    "rank": "effective rank of the class tokens",
+    "patch_deviation": "deviation of a chip's patches",
+}
+_NOT_CURVES = {"step", "epoch", "wait"}
+
+
+def settings_section(run: RunContent) -> Section:
+    """Every setting; those that differ from the defaults first."""
+    if not run.settings:
+        return Section("settings", "Settings", gaps=(Gap(f"{SETTINGS} is not in the run folder; a new run stores it"),))
+    known = {one.name: one for one in known_settings(PretrainConfig)}
+    changed, same = [], []
+    for name, value in run.settings.items():
+        if name not in known:
+            changed.append((name, shown(value), "-", "not a setting of this version"))
+        elif value != known[name].default:
+            changed.append((name, shown(value), shown(known[name].default), known[name].help))
+        else:
+            same.append((name, shown(value), known[name].help))
+    absent = [name for name in known if name not in run.settings]
+    note = f"Not stored, as the run is of another version: {', '.join(absent)}." if absent else ""
+    return Section(
+        "settings",
+        "Settings",
+        [
+            Table("Different from the defaults", ("setting", "value", "default", "what it is"), tuple(changed)).tree(),
+            Table("As the defaults", ("setting", "value", "what it is"), tuple(same), note).tree(),
+        ],
+    )
+
+
+def curves_section(run: RunContent) -> Section:
+    """A chart for every number of the log."""
+    keys = list(dict.fromkeys([*CURVES, *(key for record in run.records for key in record)]))
+    charts = []
+    for key in keys:
+        step, value = values(run.records, key)
+        if key not in _NOT_CURVES and len(step):
+            charts.append(line_chart(CURVES.get(key, key), step, value, from_zero=key == "images/s"))
+    if not charts:
+        drawn = run.folder / "curves.png"
+        alt = "loss, learning rate and images a second against steps"
+        content = [picture_or_notice(drawn, alt, "As drawn while it ran.")] if drawn.is_file() else []
+        return Section("curves", "Curves", content, (Gap(f"{LOG} holds no step", run.resume),))
+    note = "Line: mean of neighbouring steps. Band: their smallest to largest value."
+    if not len(values(run.records, "knn")[0]):
+        note += " No online probe was asked for (pretrain --probe-every N)."
+    cut = (Gap(f"lines of {LOG} that cannot be read: {run.num_cut_lines}"),) if run.num_cut_lines else ()
+    content = [element("div", *charts, class_="charts"), element("p", note, class_="note")]
+    return Section("curves", "Curves", content, cut)
+
+
+def targets_section(run: RunContent, chips: bool) -> Section:
+    """What the run predicts, beside what it was to predict."""
+    path = run.folder / "targets.png"
+    if not chips:
+        return Section("targets", "Targets", [element("p", "Left out, as asked: the picture shows chips of the data.")])
+    if not path.is_file():
+        what = "targets.png is not there; methods that predict embeddings draw none"
+        return Section("targets", "Targets", gaps=(Gap(what, run.resume),))
+    caption = (
+        "Input, what is masked, then each channel of the target with the prediction of its masked patches beside it."
+    )
+    alt = f"chips, masked patches, {run.known('target') or 'the'} targets and predictions"
+    return Section("targets", "Targets", [picture_or_notice(path, alt, caption)])
+
+
+def files_section(run: RunContent, out: Path) -> Section:
+    """The files of the run folder, and checksums of what is passed on."""
+    found = sorted(path for path in run.folder.iterdir() if path.is_file() and path.suffix not in (".html", ".partial"))
+    exports = sorted(path for path in run.folder.rglob("*.safetensors") if path.is_file())
+    sizes = tuple((path.name, f"{path.stat().st_size:,}") for path in found if path.resolve() != out.resolve())
+    sums = tuple((path.relative_to(run.folder).as_posix(), file_sha256(path)) for path in exports)
+    if run.weights_sha256:
+        sums += (("the encoder's weights alone, as results carry them", run.weights_sha256),)
+    content: list[Element] = []
+    if sums:
+        content.append(Table("Checksums of what is passed on", ("file", "sha256"), sums).tree())
+    content.append(Table("In the run folder", ("file", "bytes"), sizes).tree())
+    gaps = []
+    if not (run.folder / RUN_FILES[0]).is_file():
+        gaps.append(Gap(f"{RUN_FILES[0]} is not there: the run did not end", run.resume))
+    if run.encoder_fault:
+        gaps.append(Gap(f"the encoder cannot be read: {run.encoder_fault}"))
+    return Section("files", "Files and checksums", content, tuple(gaps))

@@ -1,0 +1,109 @@
+"""HTML as a tree of elements: text stays text until the library writes it out, and is escaped there, once.
+
+Strings glued together forget which of them are markup already: a class called `<b>` breaks the page, an `&amp;` is
+escaped twice. ElementTree of the standard library keeps elements apart from their text and knows HTML's rules (void
+elements, what is escaped where). What it does not know is which tags exist; the tests read the page back with another
+parser. Everything a page shows is inside it: pictures are `data:` addresses, and nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+from PIL import Image
+
+from sarjepa.errors import InputError
+
+CSS_DPI = 96  # of a CSS pixel; a picture that states its own resolution is shown at its size on paper
+WIDE = 1.6  # width over height from which a picture scrolls on a narrow screen instead of shrinking to nothing
+
+
+def element(tag: str, *content: Element | str, **attributes: object) -> Element:
+    """An element with its content and attributes.
+
+    Args:
+        tag: its name.
+        content: elements and text, in order.
+        attributes: by name; `class_` is `class`, `aria_label` is `aria-label`.
+    """
+    made = Element(tag, {key.rstrip("_").replace("_", "-"): str(value) for key, value in attributes.items()})
+    last: Element | None = None
+    for part in content:
+        if isinstance(part, Element):
+            made.append(part)
+            last = part
+        elif last is None:
+            made.text = (made.text or "") + part
+        else:  # ElementTree keeps the text behind an element with that element
+            last.tail = (last.tail or "") + part
+    return made
+
+
+def to_html(content: Element) -> str:
+    """An element as HTML text, escaped."""
+    return ElementTree.tostring(content, encoding="unicode", method="html")
+
+
+def scroll_box(content: Element, label: str) -> Element:
+    """What may be wider than the page: it scrolls inside its box, with the keyboard too."""
+    return element("div", content, class_="scroll", tabindex=0, role="region", aria_label=label)
+
+
+def facts(pairs: Mapping[str, str]) -> Element:
+    """Names and their values, as a description list."""
+    entries = [element("div", element("dt", name), element("dd", value)) for name, value in pairs.items()]
+    return element("dl", *entries, class_="facts")
+
+
+def bullets(items: Iterable[Element | str]) -> Element:
+    """An unordered list."""
+    return element("ul", *(element("li", item) for item in items))
+
+
+def code_block(text: str) -> Element:
+    """Commands, to be copied."""
+    return element("pre", element("code", text))
+
+
+def notice(*content: Element | str) -> Element:
+    """A paragraph that stands out: something is missing or is not what it seems."""
+    return element("p", *content, class_="notice")
+
+
+def picture(content: bytes, alt: str, caption: str, name: str = "") -> Element:
+    """A PNG inside the page.
+
+    Args:
+        content: of the file.
+        alt: what it shows, for who cannot see it.
+        caption: below it.
+        name: of the file, for the error.
+
+    Raises:
+        InputError: it is no whole PNG.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+            image.load()
+            (width_px, height_px), dpi = image.size, image.info.get("dpi", (CSS_DPI, CSS_DPI))[0]
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow's words for what is no picture, or half of one
+        raise InputError("not a readable PNG", where=name, got=error) from error
+    scale = CSS_DPI / dpi if dpi > CSS_DPI else 1.0
+    shape = "wide" if width_px > WIDE * height_px else "plain"
+    address = "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+    size = {"width": round(width_px * scale), "height": round(height_px * scale)}
+    shown = element("img", src=address, alt=alt, class_=shape, **size)
+    return element("figure", scroll_box(shown, f"picture: {alt}"), element("figcaption", caption))
+
+
+def picture_or_notice(path: Path, alt: str, caption: str) -> Element:
+    """The picture of a file, or a notice in its place that says why it cannot be shown."""
+    try:
+        return picture(path.read_bytes(), alt, caption, str(path))
+    except (OSError, InputError) as error:
+        return notice(f"The picture {path.name} cannot be shown: {error}.")

@@ -1,0 +1,98 @@
+"""One HTML file that needs nothing but itself: the frame around sections, with a table of contents.
+
+The frame and its style are page.html and page.css beside this file. The page carries a content security policy that
+allows data addresses and its own style and nothing else: a browser refuses whatever a later change might want to fetch,
+so "readable offline" is held by the reader's machine and not only by our tests. There is no script and no date, so the
+same content gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import html
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from xml.etree.ElementTree import Element
+
+from sarjepa.reports.elements import bullets, element, notice, to_html
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Something that a reader would look for and that is not there.
+
+    Attributes:
+        what: is missing, and why where that is known.
+        command: makes it; empty where no command does.
+    """
+
+    what: str
+    command: str = ""
+
+    def tree(self) -> Element:
+        """The paragraph that says so where the thing would stand."""
+        return notice(f"{self.what}: ", element("code", self.command)) if self.command else notice(f"{self.what}.")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        name: of its anchor.
+        title: its heading.
+        content: what is in it.
+        gaps: what is not.
+    """
+
+    name: str
+    title: str
+    content: Sequence[Element] = ()
+    gaps: tuple[Gap, ...] = field(default=())
+
+    def tree(self) -> Element:
+        """The section with its heading; gaps come first, lest they be overlooked."""
+        heading = element("h2", self.title)
+        return element("section", heading, *(gap.tree() for gap in self.gaps), *self.content, id=self.name)
+
+
+def html_page(title: str, lead: str, sections: Sequence[Section], closing: str) -> str:
+    """The whole page.
+
+    Args:
+        title: of the page and its first heading.
+        lead: one sentence below it.
+        sections: in order; their names are distinct.
+        closing: the last line.
+    """
+    folder = resources.files("sarjepa.reports")
+    frame = string.Template((folder / "page.html").read_text(encoding="utf-8"))
+    head = element("header", element("h1", title), element("p", lead, class_="lead"))
+    body = [head, *(section.tree() for section in sections), element("footer", element("p", closing))]
+    return frame.substitute(
+        title=html.escape(title),
+        style=(folder / "page.css").read_text(encoding="utf-8"),
+        contents=to_html(_contents(sections)),
+        body="\n".join(to_html(part) for part in body),
+    )
+
+
+def _contents(sections: Sequence[Section]) -> Element:
+    """Links to the sections; one that misses something says so."""
+    entries = [
+        element("span", element("a", section.title, href=f"#{section.name}"), " (incomplete)" if section.gaps else "")
+        for section in sections
+    ]
+    return element("nav", element("p", "Contents"), bullets(entries), aria_label="contents")
+
+
+def gap_list(sections: Sequence[Section]) -> list[Element]:
+    """All gaps of the sections in one place, each with a link to where it is told."""
+    entries = [
+        element("span", f"{gap.what} (", element("a", section.title, href=f"#{section.name}"), ")",
+                *((": ", element("code", gap.command)) if gap.command else ()))
+        for section in sections
+        for gap in section.gaps
+    ]  # fmt: skip
+    return [bullets(entries)] if entries else []

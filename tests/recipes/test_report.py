@@ -1,0 +1,306 @@
+"""One run as one page: complete, self-contained, honest about what is missing, the same bytes again."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+from sarjepa.cli.app import main
+
+from sarjepa.config import (
+    FewshotBenchConfig,
+    FinetuneConfig,
+    PretrainConfig,
+    ProbeConfig,
+    ReportConfig,
+    VisualizeAttentionConfig,
+    as_dict,
+)
+from sarjepa.errors import InputError
+from sarjepa.overlay import overlay, read_preset
+from sarjepa.progress import Progress
+from sarjepa.recipes import fewshot_bench, finetune, pretrain, probe, report, visualize_attention
+
+SECTIONS = [
+    "overview",
+    "settings",
+    "curves",
+    "targets",
+    "few-shot",
+    "classes",
+    "attention",
+    "data",
+    "files",
+    "commands",
+]
+VOID = {"img", "meta", "link", "br"}
+
+
+class PageReader(HTMLParser):
+    """What a browser would find: sections, links, pictures, text; stumbles over tags that do not match."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.text = ""
+        self.feed(page)
+        self.close()
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        self.ids += [attributes["id"]] if attributes.get("id") else []  # type: ignore[list-item]
+        for key in ("src", "href", "srcset", "data", "action", "poster", "xlink:href"):
+            self.links += [attributes[key]] if attributes.get(key) else []  # type: ignore[list-item]
+        if tag == "img":
+            self.images.append(attributes)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def full_run(synthetic_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with all that the commands leave in it."""
+    run = tmp_path_factory.mktemp("runs") / "full"
+    common = {"data_root": str(synthetic_root), "device": "cpu"}
+    tiny = {"run_dir": str(run), "epochs": 2, "warmup_epochs": 1, "batch_size": 30, "image_size": 32, "window_size": 3,
+            "probe_every": 1, "max_steps": 3}  # fmt: skip
+    pretrain.run(
+        overlay(PretrainConfig, [("preset", read_preset("demo", "pretrain")), ("test", {**common, **tiny})]), Progress()
+    )
+    one = {**common, "checkpoint": str(run), "dataset": "synthetic"}
+    probe.run(ProbeConfig(**one, epochs=2), Progress())  # type: ignore[arg-type]
+    finetune.run(FinetuneConfig(**one, shots=2, epochs=1, batch_size=5), Progress())  # type: ignore[arg-type]
+    fewshot_bench.run(
+        FewshotBenchConfig(**common, checkpoint=(str(run), "pixels"), datasets=("synthetic",), shots=(2, 4), runs=2,  # type: ignore[arg-type]
+                           epochs=2, out=str(run / "fewshot")), Progress()
+    )  # fmt: skip
+    looked = {**common, "checkpoint": str(run), "dataset": "synthetic", "num_images": 4}
+    visualize_attention.run(overlay(VisualizeAttentionConfig, [("test", looked)]), Progress())
+    return run
+
+
+def write_report(run: Path, root: Path | str = "nowhere", out: Path | None = None, **changes: object) -> str:
+    out = out or run.parent / "page.html"
+    report.run(ReportConfig(run=str(run), data_root=str(root), out=str(out), **changes), Progress())  # type: ignore[arg-type]
+    return out.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def full_page(full_run: Path, synthetic_root: Path) -> str:
+    return write_report(full_run, synthetic_root)
+
+
+@pytest.fixture
+def bare_run(tmp_path: Path) -> Path:
+    """A run that was interrupted early: settings and a log of three steps, the last line cut off."""
+    run = tmp_path / 'a<b>&"c'
+    run.mkdir()
+    settings = as_dict(PretrainConfig(data_root="nowhere", sources=("mstar", "har<b>our"), lr=2e-3))
+    (run / "settings.yaml").write_text(yaml.safe_dump({**settings, "of-another-version": 7}))
+    lines = [json.dumps({"step": step, "epoch": 0, "loss": 1 / step, "lr": 0.1, "images/s": 9.5}) for step in (1, 2, 3)]
+    (run / "log.jsonl").write_text("\n".join([*lines, '{"step": 4, "lo']))
+    return run
+
+
+def test_a_complete_run_has_every_section_and_misses_nothing(full_page: str) -> None:
+    read = PageReader(full_page)
+    assert [name for name in read.ids if name in SECTIONS] == SECTIONS and len(set(read.ids)) == len(read.ids)
+    assert "Not in this report" not in read.text and "(incomplete)" not in read.text
+
+
+def test_nothing_is_referred_to_outside_of_the_page(full_page: str) -> None:
+    read = PageReader(full_page)
+    anchors = [link for link in read.links if link.startswith("#")]
+    assert {anchor[1:] for anchor in anchors} <= set(read.ids) and len(anchors) >= len(SECTIONS)
+    assert all(link.startswith("data:") for link in read.links if link not in anchors)
+    assert "url(" not in full_page and "@import" not in full_page and "<script" not in full_page
+
+
+def test_every_picture_is_inside_and_described(full_page: str) -> None:
+    images = PageReader(full_page).images
+    assert len(images) >= 8, "targets, plot, two confusions, three of attention, contact sheet"
+    for image in images:
+        kind, _, data = str(image["src"]).partition(",")
+        assert kind == "data:image/png;base64" and base64.b64decode(data)[:4] == b"\x89PNG" and image["alt"]
+
+
+def test_facts_settings_tables_and_checksums_are_those_of_the_files(full_run: Path, full_page: str) -> None:
+    read = PageReader(full_page)
+    settings = yaml.safe_load((full_run / "settings.yaml").read_text())
+    assert all(name in read.text for name in settings)
+    cells = json.loads((full_run / "fewshot" / "results.json").read_text())["cells"]
+    assert all(f"{cell['mean']:.1f} ± {cell['std']:.1f}" in read.text for cell in cells)
+    found = json.loads((full_run / "probe-synthetic" / "report.json").read_text())
+    assert f"linear-probe on synthetic, the whole training split: {found['accuracy']:.1f}%" in read.text
+    from sarjepa.models.addresses import file_sha256
+
+    assert file_sha256(full_run / "encoder.safetensors") in read.text
+    assert "3 of 4: 1.5 of 2 epochs" in read.text and "Simulated vehicles" in read.text
+    assert full_page.count("<svg") == 6, "loss, rate, speed and what the online probe sees"
+
+
+def test_the_commands_are_those_that_made_it(full_run: Path, full_page: str) -> None:
+    text = PageReader(full_page).text.replace("\\\n", "")
+    for command in ("build-dataset --sources synthetic", "pretrain --sources synthetic", "probe --epochs 2",
+                    "finetune --epochs 1", "fewshot-bench --epochs 2", "visualize-attention",
+                    "report --run"):  # fmt: skip
+        assert f"sarjepa {command}" in text
+    assert text.count(f"--checkpoint {full_run}") >= 3
+
+
+def test_the_same_run_gives_the_same_bytes(full_run: Path, synthetic_root: Path, tmp_path: Path) -> None:
+    inside = ReportConfig(run=str(full_run), data_root=str(synthetic_root))
+    report.run(inside, Progress())
+    first = (full_run / "report.html").read_bytes()
+    report.run(inside, Progress())
+    assert (full_run / "report.html").read_bytes() == first
+
+
+def test_what_is_missing_is_named_with_its_command(bare_run: Path) -> None:
+    text = PageReader(write_report(bare_run)).text
+    quoted = shlex.quote(str(bare_run))
+    for gap, command in {
+        "no few-shot table": f"fewshot-bench --checkpoint {quoted}",
+        "no report of probe": f"probe --checkpoint {quoted}",
+        "no report of finetune": "finetune",
+        "no attention pictures": "visualize-attention",
+        "targets.png is not there": "--resume",
+        "encoder.safetensors is not there": "--resume",
+        "no data card of mstar": "build-dataset --sources mstar --data-root nowhere",
+        "no data card of har<b>our": "folder:PATH/har<b>our",
+        "lines of log.jsonl that cannot be read: 1": "",
+    }.items():
+        assert text.count(gap) == 2, "in its section and in the overview"
+        assert command in text
+
+
+def test_names_with_special_characters_are_shown_as_they_are(bare_run: Path) -> None:
+    names = ["<script>alert(1)</script>", 'a "b" & c', "</table>"]
+    one = {"recall": 50.0, "precision": None, "num_test": 2}
+    content = {
+        "per_class": dict.fromkeys(names, one), "accuracy": 50.0, "balanced_accuracy": 50.0, "macro_f1": 40.0,
+        "accuracy_ci95": [1.0, 99.0], "checkpoint": "<run>", "dataset": "<set>", "protocol": "linear-probe",
+        "shots": None, "label_set": "<all>", "split_policy": "published", "pool": "cls", "selection": "last",
+        "num_train": 3, "short": {"<few>": 1}, "near_copy_percent": 0.0, "settings": {},
+    }  # fmt: skip
+    (bare_run / "probe-<x>").mkdir()
+    (bare_run / "probe-<x>" / "report.json").write_text(json.dumps(content))
+    page = write_report(bare_run)
+    read = PageReader(page)
+    for name in (*names, "<run>", "<set>", "<few> has 1", bare_run.name, "har<b>our", "probe-<x>"):
+        assert name in read.text
+    assert "<script" not in page and "of-another-version" in read.text
+
+
+def test_damaged_and_foreign_files_are_named(full_run: Path, synthetic_root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(full_run, run, ignore=shutil.ignore_patterns("*.html"))
+    (run / "targets.png").write_bytes((run / "targets.png").read_bytes()[:100])
+    (run / "probe-synthetic" / "report.json").write_text("{")
+    (run / "fewshot" / "results.json").write_text('{"cells": [{"mean": 1}], "runs": [], "settings": {}}')
+    (run / "encoder.safetensors").write_bytes(b"no weights")
+    text = PageReader(write_report(run, synthetic_root)).text
+    for words in ("targets.png cannot be shown", "report.json cannot be read", "results.json is of another",
+                  "std in a cell", "the encoder cannot be read", "no report of probe"):  # fmt: skip
+        assert words in text
+
+
+def test_tables_elsewhere_are_shown_when_named_or_when_the_weights_are_the_run_s(
+    full_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, results = tmp_path / "run", tmp_path / "results" / "mine"
+    shutil.copytree(full_run, run, ignore=shutil.ignore_patterns("fewshot", "*.html"))
+    shutil.copytree(full_run / "fewshot", results)
+    monkeypatch.chdir(tmp_path)
+    assert "results/mine" in PageReader(write_report(run)).text
+    strange = json.loads((results / "results.json").read_text())
+    for row in strange["runs"]:
+        row["weights_sha256"] = "of another run"
+    (results / "results.json").write_text(json.dumps(strange))
+    assert "no few-shot table" in PageReader(write_report(run)).text
+    named = PageReader(write_report(run, results=("results/mine",))).text
+    assert "synthetic: accuracy (%)" in named and "No row of these tables was measured with the weights" in named
+    with pytest.raises(InputError, match=r"no results in the folder.*nowhere"):
+        write_report(run, results=("nowhere",))
+
+
+def test_a_report_to_pass_on_holds_no_chip(full_run: Path, synthetic_root: Path) -> None:
+    read = PageReader(write_report(full_run, synthetic_root, chips=False))
+    assert sorted(str(image["alt"])[:9] for image in read.images) == [
+        "accuracy ",
+        "attention",
+        "confusion",
+        "confusion",
+    ]
+    assert "as asked" in read.text and "Not in this report" not in read.text
+
+
+def test_the_newest_run_is_reported_where_none_is_named(
+    full_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"no run to report on.*give --run"):
+        report.run(ReportConfig(), Progress())
+    shutil.copytree(full_run, tmp_path / "runs" / "newest", ignore=shutil.ignore_patterns("*.html"))
+    report.run(ReportConfig(), Progress())
+    assert "<title>newest: sar-jepa</title>" in (tmp_path / "runs" / "newest" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        ("nowhere", "no such run folder"),
+        ("empty", "not a run folder"),
+        ("file", "no such run folder"),
+        ("damaged", "not readable as YAML"),
+        ("list", "not a mapping"),
+    ],
+)
+def test_a_bad_run_is_one_line_and_leaves_nothing(tmp_path: Path, run: str, words: str) -> None:
+    for name, text in {"damaged": "a: [", "list": "[1]"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "settings.yaml").write_text(text)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=words) as caught:
+        report.run(ReportConfig(run=str(tmp_path / run)), Progress())
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.rglob("report.html*"))
+
+
+def test_the_command_ends_with_exit_code_1_and_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["sarjepa", "report", "--run", "nowhere"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr()
+    assert ended.value.code == 1 and not told.out
+    assert len(told.err.strip().splitlines()) == 1 and told.err.startswith("error: no such run folder: nowhere")
+
+
+def test_an_export_alone_is_enough(toy_run: Path, tmp_path: Path) -> None:
+    text = PageReader(write_report(toy_run, out=tmp_path / "deep" / "er" / "page.html")).text
+    assert "settings.yaml is not in the run folder" in text and "16 wide, 2 blocks" in text
+
+
+def test_a_folder_where_the_page_would_go_is_refused(bare_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a folder stands where the page would go"):
+        report.run(ReportConfig(run=str(bare_run), out=str(tmp_path)), Progress())
