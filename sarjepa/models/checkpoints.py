@@ -13,11 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from sarjepa.errors import InputError
 from sarjepa.models.addresses import KNOWN_FILES, fetch, file_sha256, is_address
+from sarjepa.models.described import described_bytes, read_described
 from sarjepa.models.encoder import Encoder, EncoderShape, sincos_positions
 from sarjepa.models.released import Weights, is_released, read_pickle, sort_released
 
@@ -118,12 +117,7 @@ def _read_torch(file: Path) -> tuple[EncoderShape, Weights, dict]:
 
 
 def _read_safetensors(file: Path) -> tuple[EncoderShape, Weights, dict]:
-    try:
-        with safe_open(file, framework="pt") as opened:
-            describe = json.loads((opened.metadata() or {}).get(_KIND, "null"))
-            weights = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as error:
-        raise InputError("not a readable safetensors file", where=file, got=error) from error
+    weights, describe = read_described(file, _KIND)
     if describe is None:
         return _read_released(weights, file)
     return EncoderShape(**describe["shape"]), weights, describe
@@ -143,9 +137,7 @@ def encoder_bytes(encoder: Encoder, describe: dict[str, object]) -> bytes:
         encoder: whose weights.
         describe: what they are, JSON-ready (model, method, sources, normalisation).
     """
-    text = json.dumps({**describe, "shape": asdict(encoder.shape)}, sort_keys=True)
-    weights = {key: value.detach().cpu().contiguous() for key, value in encoder.state_dict().items()}
-    return save(weights, metadata={_KIND: text})
+    return described_bytes(encoder, _KIND, {**describe, "shape": asdict(encoder.shape)})
 
 
 def timm_state_dict(encoder: Encoder) -> Weights:

@@ -10,7 +10,6 @@ floats are magnitude in [0, 1] already.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,12 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from sarjepa.data.augment import centre_crop_and_resize
 from sarjepa.errors import InputError
 from sarjepa.evaluation.finetune import predict
+from sarjepa.models.described import described_bytes, read_described
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import POOLS, Classifier, ProbeHead
 from sarjepa.training.checkpoint import write_atomically
@@ -94,9 +92,8 @@ def save_classifier(path: Path, classifier: Classifier, describe: dict[str, Any]
         describe: JSON-ready; "classes", "temperature" and "crop" are needed to use it.
     """
     shape = asdict(classifier.encoder.shape)  # type: ignore[call-overload]
-    text = json.dumps({**describe, "pool": classifier.pool, "shape": shape}, sort_keys=True)
-    weights = {key: value.detach().cpu().contiguous() for key, value in classifier.state_dict().items()}
-    write_atomically(path, save(weights, metadata={_KIND: text}))
+    content = described_bytes(classifier, _KIND, {**describe, "pool": classifier.pool, "shape": shape})
+    write_atomically(path, content)
 
 
 def is_classifier(path: str | Path) -> bool:
@@ -118,12 +115,7 @@ def load_classifier(path: str | Path, device: str = "cpu") -> SavedClassifier:
     file = file / FILE if file.is_dir() else file
     if not file.is_file():
         raise InputError("no classifier here", where=file, hint="run sarjepa finetune, which saves one")
-    try:
-        with safe_open(file, framework="pt") as opened:
-            describe = json.loads((opened.metadata() or {}).get(_KIND, "null"))
-            weights = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as error:
-        raise InputError("not a readable safetensors file", where=file, got=error) from error
+    weights, describe = read_described(file, _KIND)
     if describe is None:
         raise InputError("not a classifier", where=file, expected=f"metadata {_KIND!r}")
     encoder = Encoder(EncoderShape(**describe["shape"]))
