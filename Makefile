@@ -6,8 +6,17 @@ DATA   ?= data
 # Where archives obtained by hand lie; only the benchmarks and the job on real chips need them.
 ARCHIVES ?= archives
 DEMO   := runs/demo
+comma  := ,
 
-.PHONY: help demo test test-gpu smoke laptop lint format bench bench-ratio edge-maps clean
+# The paper's tables and figures, and the size of their runs: demo, laptop or paper.
+TABLES := table1 table3 table4 table5 table6 figure4 figure5 figure6 figure7
+SCALE  ?= laptop
+# Sets to pre-train on (comma-separated), commands at a time, and what starts pre-training on several GPUs.
+SOURCES ?=
+JOBS   ?= $(if $(filter paper,$(SCALE)),1,2)
+LAUNCH ?=
+
+.PHONY: help demo test test-gpu smoke laptop tables $(TABLES) lint format bench bench-ratio edge-maps clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +54,15 @@ laptop: $(VENV)/.installed  ## the README's results: MSTAR and SAR-ACD, about a 
 	  --solver adamw,lbfgs --out results/laptop/features
 	$(BENCH) --datasets saracd --checkpoint $(LAPTOP) --checkpoint pixels --split-policy published,grouped \
 	  --out results/laptop/saracd-splits
+
+BUILT := $(if $(filter paper,$(SCALE)),,$(or $(SOURCES),$(if $(filter demo,$(SCALE)),synthetic,mstar$(comma)saracd)))
+REPRODUCE := $(BIN)/sarjepa reproduce --scale $(SCALE) --data-root $(DATA) --jobs $(JOBS) \
+  $(if $(SOURCES),--sources $(SOURCES)) $(if $(LAUNCH),--launch "$(LAUNCH)")
+
+tables: $(TABLES)  ## the paper's tables: table1, table3-6, figure4-7, each by its own name too; SCALE=laptop|paper|demo
+$(TABLES): $(VENV)/.installed
+	$(if $(BUILT),$(BIN)/sarjepa build-dataset --sources $(BUILT) --data-root $(DATA) $(if $(wildcard $(ARCHIVES)),--archives $(ARCHIVES)))
+	$(REPRODUCE) --experiment $@
 
 smoke: $(VENV)/.installed  ## the main job on real chips at a size that ends in 3 minutes; ARCHIVES names their folder
 	$(BIN)/python tests/smoke_real_chips.py --archives $(ARCHIVES)

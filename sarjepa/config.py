@@ -366,6 +366,30 @@ class ReportConfig(Common):
     out: Annotated[str | None, "file to write; default: report.html in the run folder"] = None
 
 
+@dataclass(frozen=True)
+class ReproduceConfig(Common):
+    """One of the paper's tables or figures, with every run that it needs."""
+
+    command: ClassVar[str] = "reproduce"
+
+    experiment: Annotated[str, "table1, table3 to table6, figure4 to figure7"] = "table4"
+    scale: Annotated[str, "size of the runs: demo, laptop or paper"] = "laptop"
+    sources: Annotated[tuple[str, ...], "built sets to pre-train on; default: the scale's"] = ()
+    datasets: Annotated[tuple[str, ...], "built sets to measure on; default: those of --sources, else the scale's"] = ()
+    seeds: Annotated[int | None, "pre-trainings a row, seeds SEED ..; default: the scale's"] = None
+    jobs: Annotated[int, "commands at a time"] = 1
+    launch: Annotated[str | None, "what starts pre-training, such as 'torchrun --nproc-per-node 4 -m'"] = None
+    imagenet: Annotated[str | None, "ViT weights of the imagenet row: file, https address or hf-hub:OWNER/NAME"] = None
+    run_root: Annotated[str, "folder of the runs, which tables share"] = "runs"
+    out: Annotated[str | None, "folder of the table; default: results/EXPERIMENT"] = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges; every error names its key."""
+        super().__post_init__()
+        _within(self, "seeds", 1)
+        _within(self, "jobs", 1)
+
+
 COMMANDS: dict[str, type[Common]] = {
     config.command: config
     for config in (
@@ -375,6 +399,7 @@ COMMANDS: dict[str, type[Common]] = {
         FinetuneConfig,
         FewshotBenchConfig,
         VisualizeAttentionConfig,
+        ReproduceConfig,
         ReportConfig,
     )
 }

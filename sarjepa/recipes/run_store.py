@@ -41,7 +41,7 @@ class RunStore:
         self._lock: IO[str] | None = None
 
     def __enter__(self) -> RunStore:
-        (self.folder / "runs").mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = (self.folder / ".lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,6 +95,7 @@ class RunStore:
 
     def put(self, key: Mapping[str, Any], record: Mapping[str, Any]) -> None:
         """Keep the record of a finished run."""
+        (self.folder / "runs").mkdir(exist_ok=True)
         write_atomically(self._path(key), json_bytes(record))
 
     def write(self, name: str, content: bytes | str) -> None:

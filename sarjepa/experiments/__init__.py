@@ -1,0 +1,15 @@
+"""The paper's tables and figures as data: which runs belong to each, and how large they are on which machine.
+
+`scales.yaml` says how large a run is; every other file is one table or figure:
+
+    title, about    what it shows, in a line and in a sentence
+    measure         counts, few-shot, curve (fine-tuning) or attention
+    published       the table of `reports/paper_results.yaml` that stands beside it, if any
+    reference       the row that the others are compared with
+    rows            name: {pretrain: {settings of `sarjepa pretrain`}, paper: name there, group: ..., at: ...}
+    SCALE           a section named after a scale lies on top of the above; only that scale reads it
+
+A row with `baseline: untrained` looks at the reference's encoder before training, `baseline: pixels` at 16 x 16 pixels,
+`baseline: imagenet` at weights that the user gives. Rows of the same settings are the same run, whatever table they
+stand in, and are trained once. `group` and `at` place a row in a scaling figure: which axis, and where on it.
+"""

@@ -1,0 +1,58 @@
+"""Counts of the public sets: as its manifest expects, as the paper's authors state, and as built here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sarjepa.data.manifest import Manifest
+from sarjepa.data.manifest_parser import load_manifest
+from sarjepa.data.summary import differences
+from sarjepa.recipes.built import open_source
+from sarjepa.recipes.downstream import built_datasets
+from sarjepa.reports.paper import published_counts
+from sarjepa.reports.tables import Table
+
+PUBLIC = ("msar", "sarship", "sarsim", "sample", "mstar", "fusarship", "saracd")
+NOTE = (
+    "expected: chips of the first distribution, after its manifest (a range over distributions where they differ; - "
+    "where no count is known); stated: the SAR-JEPA authors' own list, which does not match the primary sources for "
+    "msar, mstar, fusarship and saracd. A set that is not built is built by sarjepa build-dataset --sources NAME."
+)
+
+
+def counts_table(title: str, data_root: str, sources: Sequence[str]) -> Table:
+    """A row a public set.
+
+    Args:
+        title: of the table.
+        data_root: holds shards/NAME of what is built.
+        sources: the sets; empty: all seven.
+
+    Raises:
+        InputError: no such set.
+    """
+    there = built_datasets(data_root)
+    rows = tuple(_row(load_manifest(name), data_root, name in there) for name in sources or PUBLIC)
+    columns = ("data set", "classes", "expected", "stated", "built here", "of them train", "test", "differs")
+    return Table(title, columns, rows, NOTE)
+
+
+def _expected(manifest: Manifest) -> str:
+    totals = [
+        sum(number for split in distribution.expected.values() for number in split.values())
+        for distribution in manifest.distributions
+        if distribution.expected
+    ]
+    low, high = min(totals, default=0), max(totals, default=0)
+    return "-" if not totals else str(low) if low == high else f"{low} to {high}"
+
+
+def _row(manifest: Manifest, data_root: str, is_built: bool) -> tuple[str, ...]:
+    stated = published_counts().get(manifest.name)
+    facts = (manifest.name, str(len(manifest.classes)), _expected(manifest), str(stated) if stated else "-")
+    if not is_built:
+        return (*facts, "not built", "-", "-", "-")
+    index = open_source(data_root, manifest.name).index
+    totals = {split: str(sum(counted.values())) for split, counted in index["counts"].items()}
+    differs = "; ".join(differences(index["expected"], index["counts"])) or "no"
+    return (*facts, str(index["num_chips"]), totals.get("train", "-"), totals.get("test", "-"), differs)

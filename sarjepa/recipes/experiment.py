@@ -1,0 +1,110 @@
+"""The paper's tables and figures, read from `sarjepa.experiments`: what to run, at which scale.
+
+Reading ends here: everything after works on the dataclasses, and a slip in a YAML file is found before anything runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from sarjepa.errors import InputError, nearest
+
+MEASURES = ("counts", "few-shot", "curve", "attention")
+BASELINES = ("untrained", "pixels", "imagenet")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table, or one panel or line of a figure.
+
+    Attributes:
+        name: as it is shown.
+        pretrain: settings of the run, on top of the scale's; keys as on the command line.
+        baseline: what stands in place of a run: untrained, pixels or imagenet.
+        paper: the row's name among the published numbers.
+        group, at: the axis of a scaling figure, and the row's place on it.
+    """
+
+    name: str
+    pretrain: Mapping[str, Any] = field(default_factory=dict)
+    baseline: str | None = None
+    paper: str | None = None
+    group: str | None = None
+    at: float | None = None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table or figure; the attributes are the keys of its file."""
+
+    name: str
+    title: str
+    about: str
+    measure: str
+    rows: tuple[Row, ...] = ()
+    reference: str | None = None
+    published: str | None = None
+
+    def row(self, name: str) -> Row:
+        """The row of a name."""
+        return next(row for row in self.rows if row.name == name)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the runs are; `settings` holds what each command gets on top of the preset."""
+
+    name: str
+    preset: str
+    seeds: int
+    sources: tuple[str, ...]
+    datasets: tuple[str, ...]
+    settings: Mapping[str, Mapping[str, Any]]
+
+
+def _files() -> dict[str, str]:
+    folder = resources.files("sarjepa.experiments")
+    return {
+        path.name[:-5]: path.read_text(encoding="utf-8") for path in folder.iterdir() if path.name.endswith(".yaml")
+    }
+
+
+def experiment_names() -> list[str]:
+    """Every table and figure."""
+    return sorted(set(_files()) - {"scales"})
+
+
+def read_experiment(name: str, scale_name: str) -> tuple[Experiment, Scale]:
+    """A table or figure at a scale.
+
+    Args:
+        name: "table4", "figure6", ...
+        scale_name: "demo", "laptop" or "paper".
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    files = _files()
+    if name not in experiment_names():
+        raise InputError("no such experiment", where=repr(name), hint=nearest(name, experiment_names()))
+    scales = yaml.safe_load(files["scales"])
+    if scale_name not in scales:
+        raise InputError("no such scale", where=repr(scale_name), hint=nearest(scale_name, scales))
+    content = yaml.safe_load(files[name])
+    on_top = {scale: content.pop(scale, {}) for scale in scales}[scale_name]
+    rows = on_top.get("rows") or content.pop("rows", {})
+    content.pop("rows", None)
+    scale = scales[scale_name] | {key: value for key, value in on_top.items() if key != "rows"}
+    experiment = Experiment(name, rows=tuple(Row(row, **(facts or {})) for row, facts in rows.items()), **content)
+    return experiment, _scale(scale_name, scale)
+
+
+def _scale(name: str, content: dict[str, Any]) -> Scale:
+    own = {key: content.pop(key) for key in ("preset", "seeds")}
+    sources, datasets = tuple(content.pop("sources")), tuple(content.pop("datasets"))
+    return Scale(name, sources=sources, datasets=datasets, settings=content, **own)

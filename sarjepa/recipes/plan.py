@@ -1,0 +1,150 @@
+"""From a table at a scale to the commands that make it.
+
+Every number of a table comes from a command that a person could have typed: `sarjepa pretrain` for a run, and
+`fewshot-bench`, `finetune` or `visualize-attention` to look at it. A plan is the list of them. Rows that share their
+settings share the run: its folder is named after what it differs in, so that table 4 and figure 4 train the multi-scale
+ratio once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sarjepa.config import COMMANDS, Common
+from sarjepa.overlay import overlay, read_preset
+from sarjepa.recipes.experiment import Experiment, Row, Scale
+
+# The command that takes each measure, and what its folder inside the run is called.
+MEASURED_BY = {"few-shot": "fewshot-bench", "curve": "finetune", "attention": "visualize-attention"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command.
+
+    Attributes:
+        command: of sarjepa.
+        arguments: as on the command line, without what only this machine needs.
+        config: the settings they resolve to.
+        folder: where its files go.
+    """
+
+    command: str
+    arguments: tuple[str, ...]
+    config: Common
+    folder: Path
+
+    def text(self) -> str:
+        """The line to type."""
+        return " ".join(["sarjepa", self.command, *self.arguments])
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A row with one pre-training seed: the run, if it has one, and what measures it (one step a data set or all)."""
+
+    row: Row
+    seed: int
+    train: Step | None
+    measure: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What all steps of a plan share.
+
+    Attributes:
+        scale: how large the runs are.
+        sources, datasets: built sets to train on and to measure on.
+        seeds: of the pre-trainings.
+        common: settings of every command (data root, device).
+        root: the folder of the runs.
+        imagenet: weights of the ImageNet row, if given.
+    """
+
+    scale: Scale
+    sources: tuple[str, ...]
+    datasets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    common: Mapping[str, Any]
+    root: Path
+    imagenet: str | None = None
+
+    def step(self, command: str, folder: Path, *layers: Mapping[str, Any]) -> Step:
+        """A command with its settings: preset < scale < layers."""
+        given = dict(self.scale.settings.get(command, {}))
+        for layer in layers:
+            given |= layer
+        preset = read_preset(self.scale.preset, command)
+        own = {key: value for key, value in self.common.items() if value is not None}
+        config = overlay(COMMANDS[command], [("the preset", preset), ("the experiment", {**given, **own})])
+        return Step(command, ("--preset", self.scale.preset, *_flags({**given, **own})), config, folder)
+
+
+def _flags(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    flags = []
+    for key, value in settings.items():
+        if value is True:
+            flags.append(f"--{key}")
+        else:
+            text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            flags += [f"--{key}", text]
+    return tuple(flags)
+
+
+def run_name(settings: Mapping[str, Any], seed: int) -> str:
+    """A run's folder: its method, what else it differs in, its seed."""
+    others = [f"{key}-{value}" for key, value in sorted(settings.items()) if key != "method"]
+    text = "-".join([settings.get("method", "sar-jepa"), *others, f"seed{seed}"])
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text)
+
+
+def plan(experiment: Experiment, circumstances: Circumstances) -> list[Planned]:
+    """Every row with every seed, seeds outermost, so that a plan that is cut short has whole tables of fewer seeds."""
+    return [
+        planned
+        for seed in circumstances.seeds
+        for row in experiment.rows
+        if (planned := _planned(experiment, row, seed, circumstances)) is not None
+    ]
+
+
+def _planned(experiment: Experiment, row: Row, seed: int, circumstances: Circumstances) -> Planned | None:
+    """A row with a seed; None for a baseline that has no seed of its own (past the first) or is not at hand."""
+    if row.baseline in ("pixels", "imagenet"):
+        checkpoint = "pixels" if row.baseline == "pixels" else circumstances.imagenet
+        if checkpoint is None or seed != circumstances.seeds[0]:
+            return None
+        run, train = circumstances.root / row.baseline, None
+    else:
+        settings = (experiment.row(experiment.reference or "") if row.baseline else row).pretrain
+        run = circumstances.root / run_name(settings, seed)
+        given = {"sources": circumstances.sources, **settings, "seed": seed, "run-dir": str(run)}
+        train = circumstances.step("pretrain", run, given)
+        checkpoint = f"random:{run}" if row.baseline else str(run)
+    suffix = "-untrained" if row.baseline == "untrained" else ""
+    return Planned(row, seed, train, _measures(experiment.measure, checkpoint, run, suffix, circumstances))
+
+
+def _measures(measure: str, checkpoint: str, run: Path, suffix: str, circumstances: Circumstances) -> tuple[Step, ...]:
+    """The commands that look at a checkpoint; their folders stand inside the run's."""
+    command = MEASURED_BY[measure]
+
+    def step(name: str, **given: Any) -> Step:
+        folder = run / f"{name}{suffix}"
+        return circumstances.step(command, folder, {"checkpoint": checkpoint, **given, "out": str(folder)})
+
+    if measure == "few-shot":
+        return (step("few-shot", datasets=circumstances.datasets),)
+    if measure == "curve":
+        return tuple(step(f"curve-{name}", dataset=name, curve=True) for name in circumstances.datasets)
+    return (step("attention", dataset=circumstances.datasets[0]),)
+
+
+def unique(steps: Sequence[Step | None]) -> list[Step]:
+    """The steps in order, each folder once."""
+    return list({str(step.folder): step for step in steps if step is not None}.values())

@@ -1,0 +1,51 @@
+"""Where a number comes from: the commit, the machine, the versions."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sarjepa.version import __version__
+
+
+def commit() -> str:
+    """The commit of the source tree, marked where files differ from it; the version of an installed package."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        found = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+        return found.stdout.strip() if found.returncode == 0 else ""
+
+    try:
+        number = git("rev-parse", "--short=12", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", str(folder.parent))
+    except FileNotFoundError:  # no git on this machine
+        number = changed = ""
+    return (number + (", changed" if changed else "")) if number else f"sarjepa {__version__}"
+
+
+def processor() -> str:
+    """The processor's name, as Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def machine() -> dict[str, Any]:
+    """What a result should be read with, JSON-ready."""
+    return {
+        "commit": commit(),
+        "date": datetime.date.today().isoformat(),
+        "processor": f"{processor()}, {len(os.sched_getaffinity(0))} cores",
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "versions": f"Python {platform.python_version()}, torch {version('torch')}, numpy {version('numpy')}",
+    }

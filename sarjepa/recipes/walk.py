@@ -1,0 +1,156 @@
+"""Walking a plan: each command in a process of its own, several at once, and nothing done twice.
+
+A finished step leaves `made-by.json` in its folder: the command, its resolved settings, the commit, the machine and the
+seconds. A step whose file says the same is not repeated; one that says something else is refused with the difference,
+since its numbers belong to other settings. A run that was stopped goes on from its checkpoint.
+
+Processes, and not calls: a command that runs out of memory takes only itself along, one-thread processes side by side
+use two cores better than two threads do, and torchrun can start the same line on several GPUs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict
+from typing import Any
+
+from sarjepa.errors import InputError
+from sarjepa.progress import Progress
+from sarjepa.recipes.plan import Step
+from sarjepa.recipes.provenance import machine
+from sarjepa.recipes.run_store import json_bytes
+from sarjepa.training.checkpoint import LAST, write_atomically
+from sarjepa.training.loop import stop_on_signals
+
+MADE_BY = "made-by.json"
+# What changes where or how fast a command runs, not what comes out.
+_FREE = ("data_root", "device", "workers", "resume", "out", "run_dir")
+_POLL_S = 0.3
+
+
+def settings_of_step(step: Step) -> dict[str, Any]:
+    """What decides the step's numbers, as JSON holds it."""
+    return json.loads(json.dumps({key: value for key, value in asdict(step.config).items() if key not in _FREE}))
+
+
+def record_of(step: Step) -> dict[str, Any] | None:
+    """What the finished step left, or None where it has yet to be done.
+
+    Raises:
+        InputError: the folder was made with other settings.
+    """
+    path = step.folder / MADE_BY
+    if not path.is_file():
+        return None
+    record = json.loads(path.read_text(encoding="utf-8"))
+    there, wanted = record["settings"], settings_of_step(step)
+    keys = [key for key in wanted if there.get(key, wanted[key]) != wanted[key]]
+    if keys:
+        raise InputError(
+            f"the folder holds what {record['command'].split()[1]} made with other settings",
+            where=step.folder,
+            expected=", ".join(f"{key} {wanted[key]!r}" for key in keys),
+            got=", ".join(f"{key} {there[key]!r}" for key in keys),
+            hint="move the folder away, or give another --run-root",
+        )
+    return record
+
+
+class Walker:
+    """Runs steps.
+
+    Args:
+        jobs: how many processes at a time.
+        launch: what starts pre-training in place of this Python (`torchrun --nproc-per-node 4 -m`).
+    """
+
+    def __init__(self, jobs: int, launch: str | None) -> None:
+        self.jobs, self.launch = jobs, launch
+        self._live: set[subprocess.Popen[bytes]] = set()
+        self._stopping = False
+
+    def walk(self, steps: Sequence[Step], description: str, progress: Progress) -> None:
+        """Do what is not yet done.
+
+        Raises:
+            InputError: a step failed, with the last line it said; the others that were under way are finished first.
+            KeyboardInterrupt: a signal came; runs have saved and go on with the next call.
+        """
+        to_do = [step for step in steps if record_of(step) is None]
+        with (
+            stop_on_signals() as stop,
+            progress.task(description, len(steps), "runs") as bar,
+            ThreadPoolExecutor(self.jobs) as pool,
+        ):
+            bar.advance(len(steps) - len(to_do))
+            waiting: set[Future[str]] = {pool.submit(self._run, step) for step in to_do}
+            try:
+                while waiting:
+                    done, waiting = wait(waiting, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        bar.advance(1, future.result())
+                    if stop.reason:
+                        raise KeyboardInterrupt
+            except KeyboardInterrupt:
+                self._stop()
+                raise
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _stop(self) -> None:
+        self._stopping = True
+        for process in list(self._live):
+            process.terminate()
+
+    def _run(self, step: Step) -> str:
+        """Run one step to its end; what it is called."""
+        if self._stopping:
+            return ""
+        began = time.time()
+        log = step.folder.with_name(step.folder.name + ".log")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                self._line(step), stdout=output, stderr=subprocess.STDOUT, env=self._environment()
+            )
+            self._live.add(process)
+            code = process.wait()
+            self._live.discard(process)
+        if code and not self._stopping:
+            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise InputError(f"{step.command} failed", where=step.text(), got=said[-1] if said else f"code {code}",
+                             hint=f"read {log}; what is finished is kept")  # fmt: skip
+        if not self._stopping:
+            record = {"command": step.text(), "settings": settings_of_step(step), "seconds": round(time.time() - began)}
+            write_atomically(step.folder / MADE_BY, json_bytes(record | machine()))
+            log.unlink()
+        return step.folder.name
+
+    def _line(self, step: Step) -> list[str]:
+        start = [sys.executable, "-m"]
+        extra: list[str] = []
+        if step.command == "pretrain":
+            start = shlex.split(self.launch) if self.launch else start
+            if (step.folder / LAST).is_file():
+                extra = ["--resume"]
+            elif step.folder.is_dir():  # stopped before its first checkpoint: nothing to keep
+                shutil.rmtree(step.folder)
+        return [*start, "sarjepa", step.command, *step.arguments, *extra]
+
+    def _environment(self) -> dict[str, str]:
+        share = max(1, len(os.sched_getaffinity(0)) // self.jobs)
+        return {"OMP_NUM_THREADS": str(share), **os.environ} if self.jobs > 1 else dict(os.environ)
+
+
+def seconds_of(steps: Sequence[Step]) -> float:
+    """How long the finished steps took, added up."""
+    return float(sum((record_of(step) or {"seconds": 0})["seconds"] for step in steps))

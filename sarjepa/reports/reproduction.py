@@ -1,0 +1,120 @@
+"""Figures of the reproduced tables: what matters is the spread over pre-trainings, so every one of them is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from sarjepa.reports.figures import MARKERS, SERIES_COLORS, new_figure, png_bytes, style
+
+Values = Mapping[int, Sequence[float]]  # shots: one accuracy (%) a pre-training
+Row = tuple[str, Values]
+
+
+def accuracy_of_rows(panels: Mapping[str, Sequence[Row]], title: str) -> bytes:
+    """A panel a data set and feature; a row of the table upwards, a colour a number of shots, a dot a pre-training.
+
+    Args:
+        panels: {title: rows}, each with its accuracies by shots.
+        title: above everything.
+    """
+    num_rows = max(len(rows) for rows in panels.values())
+    columns = min(2, len(panels))
+    lines = -(-len(panels) // columns)
+    figure = new_figure(3.6 * columns + 0.8, lines * (0.34 * num_rows + 0.95) + 0.5)
+    grid = figure.subplots(lines, columns, squeeze=False, sharey=len({len(rows) for rows in panels.values()}) == 1)
+    axes_P = grid.ravel()
+    for axes, (name, rows) in zip(axes_P, panels.items(), strict=False):
+        _dots(axes, rows)
+        axes.set_title(name, fontsize=9)
+        axes.set_xlabel("accuracy (%)", fontsize=8)
+        style(axes)
+    for axes in axes_P[len(panels) :]:
+        axes.set_visible(False)
+    handles, labels = axes_P[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
+    figure.suptitle(title, fontsize=10)
+    return png_bytes(figure)
+
+
+def _dots(axes: Axes, rows: Sequence[Row]) -> None:
+    shots = sorted({num for _, values in rows for num in values})
+    for number, num in enumerate(shots):
+        color, marker = SERIES_COLORS[number % len(SERIES_COLORS)], MARKERS[number % len(MARKERS)]
+        for place, (_, values) in enumerate(rows):
+            found = np.array(values.get(num, ()))
+            axes.plot(found, np.full(len(found), place), marker, color=color, alpha=0.45, markersize=4,
+                      markeredgewidth=0)  # fmt: skip
+            if len(found):
+                axes.plot([found.mean()] * 2, [place - 0.28, place + 0.28], "-", color=color, linewidth=1.8)
+        axes.plot([], [], marker, color=color, markersize=4, label=f"{num} shots (bar: mean of the pre-trainings)"
+                  if number == 0 else f"{num} shots")  # fmt: skip
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=8)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+
+
+Point = tuple[float, Values]
+
+
+def accuracy_against(axes_of_groups: Mapping[str, Mapping[str, Sequence[Point]]], title: str) -> bytes:
+    """Scaling: a column a quantity (log axis), a row a data set; mean line, a dot a pre-training.
+
+    Args:
+        axes_of_groups: {data set: {quantity: points}}, a point being (quantity, accuracies by shots).
+        title: above everything.
+    """
+    datasets = list(axes_of_groups)
+    groups = list(dict.fromkeys(group for own in axes_of_groups.values() for group in own))
+    figure = new_figure(2.7 * len(groups) + 0.8, 2.5 * len(datasets) + 0.8)
+    grid = figure.subplots(len(datasets), len(groups), squeeze=False, sharey="row")
+    for line, dataset in zip(grid, datasets, strict=True):
+        for axes, group in zip(line, groups, strict=True):
+            _scaling(axes, sorted(axes_of_groups[dataset].get(group, ()), key=lambda point: point[0]))
+            axes.set_xlabel(group, fontsize=8)
+            style(axes)
+        line[0].set_ylabel(f"{dataset}: accuracy (%)", fontsize=8)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
+    figure.suptitle(title, fontsize=10)
+    return png_bytes(figure)
+
+
+def _scaling(axes: Axes, points: Sequence[Point]) -> None:
+    at = [place for place, _ in points]
+    for number, num in enumerate(sorted({num for _, values in points for num in values})):
+        color, marker = SERIES_COLORS[number % len(SERIES_COLORS)], MARKERS[number % len(MARKERS)]
+        axes.plot(at, [float(np.mean(values[num])) for _, values in points], "-", color=color, linewidth=1.3,
+                  marker=marker, markersize=5, label=f"{num} shots")  # fmt: skip
+        for place, values in points:
+            axes.plot([place] * len(values[num]), values[num], marker, color=color, alpha=0.4, markersize=3)
+    axes.set_xscale("log")
+    axes.set_xticks(at, [f"{place:g}" for place in at])
+    axes.minorticks_off()
+
+
+def finetuning_curves(curves: Mapping[str, Mapping[str, np.ndarray]], title: str) -> bytes:
+    """Training loss and test accuracy against epochs, a line a row: the mean of its pre-trainings, their range shaded.
+
+    Args:
+        curves: {data set: {row: (seeds, epochs, 2) loss and accuracy (%)}}.
+        title: above everything.
+    """
+    figure = new_figure(7.4, 2.7 * len(curves) + 0.7)
+    grid = figure.subplots(len(curves), 2, squeeze=False)
+    for (left, right), (dataset, rows) in zip(grid, curves.items(), strict=True):
+        for number, (name, curve_SE2) in enumerate(rows.items()):
+            for axes, of_SE in zip((left, right), np.moveaxis(curve_SE2, 2, 0), strict=True):
+                epoch, color = np.arange(1, of_SE.shape[1] + 1), SERIES_COLORS[number % len(SERIES_COLORS)]
+                axes.plot(epoch, of_SE.mean(axis=0), color=color, linewidth=1.4, label=name)
+                axes.fill_between(epoch, of_SE.min(axis=0), of_SE.max(axis=0), color=color, alpha=0.18, linewidth=0)
+        left.set_ylabel(f"{dataset}: training loss", fontsize=8)
+        right.set_ylabel(f"{dataset}: test accuracy (%)", fontsize=8)
+        for axes in (left, right):
+            axes.set_xlabel("epoch", fontsize=8)
+            style(axes)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
+    figure.suptitle(title, fontsize=10)
+    return png_bytes(figure)

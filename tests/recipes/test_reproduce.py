@@ -1,0 +1,151 @@
+"""The paper's tables: what is planned, what is done once, what is refused, and what is said of the outcome."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sarjepa.config import ReproduceConfig
+from sarjepa.errors import InputError
+from sarjepa.progress import Progress
+from sarjepa.recipes import reproduce, walk
+from sarjepa.recipes.experiment import BASELINES, MEASURES, Experiment, Row, Scale, experiment_names, read_experiment
+from sarjepa.recipes.plan import Circumstances, plan, run_name, unique
+from sarjepa.recipes.reproduced import Value, accuracy_tables, difference_table
+from sarjepa.reports.paper import published
+
+SCALES = ("demo", "laptop", "paper")
+
+
+def circumstances(scale: Scale, seeds: tuple[int, ...] = (0, 1)) -> Circumstances:
+    return Circumstances(scale, scale.sources, scale.datasets, seeds, {}, Path("runs") / scale.name)
+
+
+@pytest.mark.parametrize("scale_name", SCALES)
+@pytest.mark.parametrize("name", [name for name in experiment_names() if name != "table1"])
+def test_every_experiment_plans_commands_with_valid_settings(name: str, scale_name: str) -> None:
+    experiment, scale = read_experiment(name, scale_name)
+    assert experiment.measure in MEASURES and experiment.reference in [row.name for row in experiment.rows]
+    assert all(row.baseline in (None, *BASELINES) for row in experiment.rows)
+    planned = plan(experiment, circumstances(scale))  # resolving refuses unknown settings and values out of range
+    assert {row.row.name for row in planned} >= {row.name for row in experiment.rows if row.baseline != "imagenet"}
+    assert all(step.text().startswith("sarjepa ") for row in planned for step in row.measure)
+
+
+@pytest.mark.parametrize("name", ["table3", "table4", "table5", "table6"])
+def test_every_row_of_a_table_has_its_published_numbers(name: str) -> None:
+    experiment, _ = read_experiment(name, "paper")
+    numbers = published(experiment.published or "", "linear-probe")
+    assert {row.paper for row in experiment.rows if row.paper} == set(numbers)
+
+
+def test_tables_share_the_runs_of_equal_settings() -> None:
+    trained = {}
+    for name in ("table4", "figure4", "table5"):
+        experiment, scale = read_experiment(name, "laptop")
+        trained[name] = {str(step.folder) for step in unique([p.train for p in plan(experiment, circumstances(scale))])}
+    assert "runs/laptop/sar-jepa-seed0" in trained["table4"] & trained["figure4"] & trained["table5"]
+    assert "runs/laptop/lomar-sar-seed1" in trained["table4"] & trained["table5"]
+    assert len(trained["table4"]) == 6 * 2  # untrained and pixels need no run of their own
+
+
+def test_a_run_is_named_after_what_it_differs_in() -> None:
+    assert run_name({}, 0) == "sar-jepa-seed0"
+    assert run_name({"method": "mae"}, 2) == "mae-seed2"
+    assert run_name({"radii": [5, 9], "target": "hog"}, 1) == "sar-jepa-radii-5-9-target-hog-seed1"
+
+
+def test_a_scale_lays_its_own_rows_over_a_figures() -> None:
+    assert [row.name for row in read_experiment("figure4", "paper")[0].rows][0] == "r = 5"
+    assert [row.name for row in read_experiment("figure4", "laptop")[0].rows][0] == "r = 2"
+    assert read_experiment("figure6", "laptop")[1].seeds == 1
+
+
+@pytest.mark.parametrize(("key", "value", "hint"), [("experiment", "tabel4", "table4"), ("scale", "labtop", "laptop")])
+def test_a_slip_of_the_pen_names_the_nearest(key: str, value: str, hint: str) -> None:
+    with pytest.raises(InputError, match=hint):
+        reproduce.run(replace(ReproduceConfig(), **{key: value}), Progress())  # type: ignore[arg-type]
+
+
+def test_a_missing_data_set_names_the_command_that_builds_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="sarjepa build-dataset --sources mstar"):
+        reproduce.run(ReproduceConfig(data_root=str(tmp_path)), Progress())
+    with pytest.raises(InputError, match="sarjepa build-dataset --sources saracd"):
+        reproduce.run(ReproduceConfig(data_root=str(tmp_path), sources=("saracd",)), Progress())
+
+
+def values(**rows: tuple[float, ...]) -> list[Value]:
+    return [
+        Value(row, seed, "mstar", "linear-probe", "cls", 10, mean, 1.0, 10)
+        for row, means in rows.items()
+        for seed, mean in enumerate(means)
+    ]
+
+
+TWO = Experiment("table4", "T", "", "few-shot", (Row("pixel", paper="pixel"), Row("ratio", paper="gr-linear")), "ratio",
+                 "table4")  # fmt: skip
+
+
+def test_a_table_states_the_spread_over_pretrainings_and_the_published_numbers() -> None:
+    (table,) = accuracy_tables(TWO, values(pixel=(50.0, 52.0, 54.0), ratio=(60.0, 60.0, 60.0)), "")
+    assert table.rows == (("pixel", "52.0 ± 2.0", "57.7"), ("ratio", "60.0 ± 0.0", "67.7"))
+    assert "3 pre-trainings" in table.note
+
+
+def test_one_pretraining_has_no_spread_and_says_so() -> None:
+    (table,) = accuracy_tables(TWO, values(pixel=(50.0,), ratio=(60.0,)), "")
+    assert table.rows[0][1] == "50.0" and "not known" in table.note
+    assert difference_table(TWO, values(pixel=(50.0,), ratio=(60.0,))).rows[0][-1] == "one seed"
+
+
+def test_a_difference_is_clear_only_beyond_the_spread_over_seeds() -> None:
+    def verdict(**rows: tuple[float, ...]) -> str:
+        return difference_table(TWO, values(**rows)).rows[0][-1]
+
+    assert verdict(pixel=(50.0, 51.0, 50.0), ratio=(60.0, 61.0, 59.0)) == "above"
+    assert verdict(pixel=(50.0, 60.0, 55.0), ratio=(60.0, 59.0, 57.0)) == "not clear"
+    assert verdict(pixel=(60.0, 61.0, 59.0), ratio=(50.0, 51.0, 50.0)) == "below"
+
+
+TINY = Scale("tiny", "demo", 1, ("synthetic",), ("synthetic",), {
+    "pretrain": {"max-steps": 3, "batch-size": 8, "lr": 0.3, "warmup-epochs": 0}, "fewshot-bench": {"shots": [2], "runs": 2},
+})  # fmt: skip
+SMALL = Experiment("table4", "T", "", "few-shot", (Row("ratio"), Row("untrained", baseline="untrained")), "ratio")
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, synthetic_root: Path, tmp_path: Path) -> ReproduceConfig:
+    monkeypatch.setattr(reproduce, "read_experiment", lambda name, scale: (SMALL, TINY))
+    return ReproduceConfig(data_root=str(synthetic_root), device="cpu", jobs=2, run_root=str(tmp_path / "runs"),
+                           out=str(tmp_path / "out"))  # fmt: skip
+
+
+def test_a_table_is_walked_once_resumed_and_refused_with_the_difference(
+    small: ReproduceConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = reproduce.run(small, Progress())
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"table.md", "table.csv", "table.tex", "figure.png", "commands.txt", "settings.json"} <= names
+    run = tmp_path / "runs" / "tiny-synthetic" / "sar-jepa-seed0"
+    record = json.loads((run / walk.MADE_BY).read_text())
+    assert record["command"] in (tmp_path / "out" / "commands.txt").read_text() and record["seconds"] >= 1
+    assert [row[0] for row in result.tables[0].rows] == ["ratio", "untrained"]
+    assert result.tables[0].rows[0][1] != result.tables[0].rows[1][1]
+
+    monkeypatch.setattr(walk.Walker, "_run", lambda *_: pytest.fail("a finished step was repeated"))
+    assert reproduce.run(small, Progress()).tables == result.tables
+
+    more = replace(TINY, settings={**TINY.settings, "pretrain": {**TINY.settings["pretrain"], "lr": 0.5}})
+    monkeypatch.setattr(reproduce, "read_experiment", lambda name, scale: (SMALL, more))
+    with pytest.raises(InputError, match=r"pretrain made with other settings.*lr 0\.5.*lr 0\.3"):
+        reproduce.run(small, Progress())
+    with pytest.raises(InputError, match="results of other settings"):
+        reproduce.run(replace(small, run_root=str(tmp_path / "other")), Progress())
+
+
+def test_a_command_that_fails_is_named_with_its_last_line(small: ReproduceConfig, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="pretrain failed.*sarjepa pretrain.*nobody"):
+        reproduce.run(replace(small, launch="python -c 'import sys; sys.exit(\"nobody\")'"), Progress())
