@@ -49,8 +49,15 @@ def load_encoder(path: str | Path, device: str = "cpu") -> Encoder:
 
 
 def initial_encoder(path: str | Path, seed: int, device: str = "cpu") -> Encoder:
-    """The encoder of the same shape as the one at `path`, at random initialisation from `seed`."""
+    """The encoder of the same shape as the one at `path`, at random initialisation.
+
+    Args:
+        path: as in `load_encoder`.
+        seed: where the file does not say from which seed its own weights started.
+        device: where it goes.
+    """
     shape, _, describe = _read(path)
+    seed = int(describe.get("seed", seed))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = Encoder(shape)

@@ -152,6 +152,16 @@ def test_a_safetensors_file_of_something_else_is_an_input_error(tmp_path: Path) 
         load_encoder(tmp_path / "other.safetensors")
 
 
+def test_the_initial_encoder_starts_from_the_seed_of_the_run(encoder: Encoder, tmp_path: Path) -> None:
+    file = tmp_path / "encoder.safetensors"
+    file.write_bytes(encoder_bytes(encoder, {"seed": 7}))
+    torch.manual_seed(7)
+    expected = Encoder(encoder.shape).state_dict()
+    found = initial_encoder(file, seed=0)
+    assert found.describe["seed"] == 7
+    assert all(torch.equal(expected[key], tensor) for key, tensor in found.state_dict().items())
+
+
 def test_the_initial_encoder_has_the_shape_but_not_the_weights(encoder: Encoder, tmp_path: Path) -> None:
     file = tmp_path / "encoder.safetensors"
     file.write_bytes(encoder_bytes(encoder, {"method": "sar-jepa"}))
