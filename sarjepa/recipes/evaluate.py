@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sarjepa.config import Evaluation
+from sarjepa.config import Evaluation, FinetuneConfig, ProbeConfig
 from sarjepa.evaluation.fewshot import Draw, near_copy_share
 from sarjepa.evaluation.finetune import Curve, finetune, predict
 from sarjepa.evaluation.knn import fit_centroids, fit_neighbours
@@ -206,4 +206,21 @@ def draw_facts(draw: Draw, benchmark: Benchmark) -> dict[str, Any]:
         "num_test": len(draw.test),
         "short": draw.short,
         "near_copy_percent": round(100 * near_copy_share(benchmark.candidates, draw), 2),
+    }
+
+
+def run_facts(
+    config: ProbeConfig | FinetuneConfig, opened: Opened, benchmark: Benchmark, draw: Draw, protocol: str, solver: str
+) -> dict[str, Any]:
+    """What stands in the report of a single run beside its scores."""
+    return {
+        "checkpoint": opened.name,
+        "dataset": benchmark.name,
+        "protocol": protocol,
+        "solver": solver,
+        "selection": SELECTION[solver],
+        "shots": config.shots,
+        "seed": config.seed,
+        **circumstances(benchmark, config.split_policy, config.pool, config.precision),
+        **draw_facts(draw, benchmark),
     }

@@ -18,7 +18,7 @@ from sarjepa.progress import Progress
 from sarjepa.recipes.class_report import report_folder, write_report
 from sarjepa.recipes.classifier import FILE, save_classifier
 from sarjepa.recipes.downstream import Benchmark, newest_run, open_benchmark, open_checkpoint
-from sarjepa.recipes.evaluate import circumstances, classify, draw_facts, finetune_run
+from sarjepa.recipes.evaluate import classify, finetune_run, run_facts
 from sarjepa.recipes.result import Result
 from sarjepa.reports.finetuning import finetuning_curve
 from sarjepa.training.checkpoint import write_atomically
@@ -63,15 +63,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         held_logits = classify(classifier, opened, benchmark, held, config.precision)
         temperature = fit_temperature(held_logits, torch.from_numpy(labels[held]))
     facts = {
-        "checkpoint": opened.name,
-        "dataset": benchmark.name,
-        "protocol": "fine-tune",
-        "solver": "fine-tune",
-        "selection": "last epoch",
-        "shots": config.shots,
-        "seed": config.seed,
-        **circumstances(benchmark, config.split_policy, config.pool, config.precision),
-        **draw_facts(drawn, benchmark),
+        **run_facts(config, opened, benchmark, drawn, "fine-tune", "fine-tune"),
         "num_train": len(train),
         "num_held_for_temperature": len(held),
         "temperature": round(temperature, 4),

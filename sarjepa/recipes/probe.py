@@ -16,7 +16,7 @@ from sarjepa.progress import Progress
 from sarjepa.recipes.class_report import report_folder, write_report
 from sarjepa.recipes.classifier import is_classifier
 from sarjepa.recipes.downstream import newest_run, open_benchmark, open_checkpoint, open_features
-from sarjepa.recipes.evaluate import SELECTION, circumstances, draw_facts, probe_runs
+from sarjepa.recipes.evaluate import probe_runs, run_facts
 from sarjepa.recipes.labelling import label_chips
 from sarjepa.recipes.result import Result
 from sarjepa.training.runtime import pick_device
@@ -43,16 +43,6 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
     [(probed, _, _)] = probe_runs(features, benchmark, [drawn], config.solver, config, device)
     if probed.scores is None:
         raise InputError("the training diverged", where=opened.name, hint="lower --lr")
-    facts = {
-        "checkpoint": opened.name,
-        "dataset": benchmark.name,
-        "protocol": "linear-probe",
-        "solver": config.solver,
-        "selection": SELECTION[config.solver],
-        "shots": config.shots,
-        "seed": config.seed,
-        **circumstances(benchmark, config.split_policy, config.pool, config.precision),
-        **draw_facts(drawn, benchmark),
-    }
+    facts = run_facts(config, opened, benchmark, drawn, "linear-probe", config.solver)
     folder = report_folder(config.out, opened.name, f"probe-{benchmark.name}", config.shots)
     return write_report(folder, benchmark.classes, probed.scores, facts, asdict(config))
