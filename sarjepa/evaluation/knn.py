@@ -63,10 +63,13 @@ class Centroids:
         return functional.normalize(feature_TD - self.mean_RD[run], dim=1) @ self.centroid_RCD[run].T
 
 
-def _centred(feature_ND: Tensor, train_RS: np.ndarray) -> tuple[Tensor, Tensor]:
-    feature_RSD = feature_ND[torch.as_tensor(train_RS, device=feature_ND.device)]
+def _training(feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    """Each run's training features (R, S, D), centred and of unit length, their classes (R, S) and centre (R, D)."""
+    index_RS = torch.as_tensor(train_RS, device=feature_ND.device)
+    feature_RSD = feature_ND[index_RS]
     mean_RD = feature_RSD.mean(dim=1)
-    return functional.normalize(feature_RSD - mean_RD[:, None], dim=2), mean_RD
+    feature_RSD = functional.normalize(feature_RSD - mean_RD[:, None], dim=2)
+    return feature_RSD, label_N.to(feature_ND.device)[index_RS], mean_RD
 
 
 def fit_neighbours(feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int) -> Neighbours:
@@ -78,14 +81,11 @@ def fit_neighbours(feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, nu
         train_RS: (R, S) indices of the training images.
         num_classes: C.
     """
-    feature_RSD, mean_RD = _centred(feature_ND, train_RS)
-    label_RS = label_N.to(feature_ND.device)[torch.as_tensor(train_RS, device=feature_ND.device)]
-    return Neighbours(feature_RSD, label_RS, mean_RD, num_classes)
+    return Neighbours(*_training(feature_ND, label_N, train_RS), num_classes)
 
 
 def fit_centroids(feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int) -> Centroids:
     """Average each run's training images by class; arguments as of `fit_neighbours`."""
-    feature_RSD, mean_RD = _centred(feature_ND, train_RS)
-    label_RS = label_N.to(feature_ND.device)[torch.as_tensor(train_RS, device=feature_ND.device)]
+    feature_RSD, label_RS, mean_RD = _training(feature_ND, label_N, train_RS)
     is_class_RCS = functional.one_hot(label_RS, num_classes).transpose(1, 2).to(feature_RSD.dtype)
     return Centroids(functional.normalize(is_class_RCS @ feature_RSD, dim=2), mean_RD)
