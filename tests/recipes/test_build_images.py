@@ -1,0 +1,79 @@
+"""build-dataset on images of every kind: scenes are cut into tiles, and no precision is lost unasked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sarjepa.config import BuildDatasetConfig
+from sarjepa.data.shards import open_shards
+from sarjepa.errors import InputError
+from sarjepa.progress import Progress
+from sarjepa.recipes import build_dataset
+
+
+def build(root: Path, *sources: str, **settings: object) -> None:
+    options = {"workers": 1, **settings}
+    config = BuildDatasetConfig(data_root=str(root), sources=sources, **options)  # type: ignore[arg-type]
+    build_dataset.run(config, Progress())
+
+
+def test_large_scenes_become_tiles_with_their_places(tmp_path: Path) -> None:
+    scene = np.random.default_rng(0).gamma(1, 30, (100, 150)).clip(0, 255).astype(np.uint8)
+    scene[:, 100:] = 0  # no data
+    (tmp_path / "scenes").mkdir()
+    Image.fromarray(scene).save(tmp_path / "scenes" / "s.png")
+    build(tmp_path / "data", f"folder:{tmp_path / 'scenes'}", chip_size=50)
+    shards = open_shards(tmp_path / "data" / "shards" / "scenes")
+    assert shards.paths == [f"s.png@{row},{column}" for row in (0, 50) for column in (0, 50)]
+    assert shards.meta("row") == ["0", "0", "50", "50"]
+    assert shards.index["num_empty_tiles"] == 2
+    for chip in shards:
+        row, column = map(int, chip.path.split("@")[1].split(","))
+        assert np.array_equal(chip.image, scene[row : row + 50, column : column + 50])
+
+
+def test_the_one_tile_left_of_a_scene_keeps_its_place(tmp_path: Path) -> None:
+    scene = np.zeros((100, 100), np.uint8)
+    scene[50:, :50] = np.random.default_rng(0).integers(1, 255, (50, 50))
+    (tmp_path / "scenes").mkdir()
+    Image.fromarray(scene).save(tmp_path / "scenes" / "s.png")
+    build(tmp_path / "data", f"folder:{tmp_path / 'scenes'}", chip_size=50)
+    shards = open_shards(tmp_path / "data" / "shards" / "scenes")
+    assert shards.paths == ["s.png@50,0"]
+    assert (shards.meta("row"), shards.meta("column")) == (["50"], ["0"])
+
+
+def test_floats_beyond_one_are_not_cut_off_unasked(tmp_path: Path) -> None:
+    (tmp_path / "slc").mkdir()
+    field = np.random.default_rng(0).normal(0, 500, (2, 20, 20))
+    np.save(tmp_path / "slc" / "a.npy", (field[0] + 1j * field[1]).astype(np.complex64))
+    with pytest.raises(InputError, match=r"a\.npy: values reach .*, above 1; choose a --normalisation"):
+        build(tmp_path / "data", f"folder:{tmp_path / 'slc'}")
+    build(tmp_path / "data", f"folder:{tmp_path / 'slc'}", normalisation="percentile")
+    image = open_shards(tmp_path / "data" / "shards" / "slc")[0].image
+    assert 0.2 < image.mean() < 0.8
+
+
+def test_precision_is_kept_and_the_mapping_recorded(tmp_path: Path) -> None:
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    deep = np.random.default_rng(0).integers(0, 4000, (4, 20, 20)).astype(np.uint16)
+    for i, image in enumerate(deep):
+        np.save(folder / f"{i}.npy", image)
+    build(tmp_path / "data", f"folder:{folder}")
+    shards = open_shards(tmp_path / "data" / "shards" / "deep")
+    assert shards[2].image.dtype == np.uint16
+    assert np.array_equal(shards[2].image, deep[2])
+    assert shards.scale == 65535
+    build(tmp_path / "data", f"folder:{folder}", normalisation="quarter-power", force=True)
+    again = open_shards(tmp_path / "data" / "shards" / "deep")
+    assert again.index["normalisation"]["method"] == "quarter-power"
+    assert again[2].image.max() == 65535
+    build(tmp_path / "data", f"folder:{folder}", normalisation="linear", normalise_per="set", force=True)
+    whole = open_shards(tmp_path / "data" / "shards" / "deep").index["normalisation"]
+    assert whole["per"] == "set"
+    assert whole["reference"] == pytest.approx(np.percentile(deep, 99.9), rel=0.02)
