@@ -14,9 +14,9 @@ from sarjepa.config import ReportConfig
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
 from sarjepa.recipes.downstream import newest_run
+from sarjepa.recipes.report_pictures import attention_section
 from sarjepa.recipes.report_results import (
     Found,
-    attention_section,
     class_section,
     fewshot_lines,
     fewshot_section,

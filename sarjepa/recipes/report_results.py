@@ -1,4 +1,4 @@
-"""What was measured of a run: few-shot tables, reports a class, attention. Read from the files that the commands left.
+"""What was measured of a run: few-shot tables and reports a class. Read from the files that the commands left.
 
 A table is shown where it lies inside the run or was named; one under results/ is recognised by the hash of the weights
 that its rows carry, so a table of another state of the run is never taken for this one's.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,24 +18,15 @@ from sarjepa.errors import InputError
 from sarjepa.recipes.class_report import KEYS, class_table
 from sarjepa.recipes.fewshot_cells import CARRIED, CELL
 from sarjepa.recipes.fewshot_tables import accuracy_table, comparison_table, detail_table
+from sarjepa.recipes.report_pictures import pictures, shown_picture
 from sarjepa.recipes.report_run import RunContent, root_option
-from sarjepa.reports.elements import bullets, element, notice, picture_or_notice
+from sarjepa.reports.elements import bullets, element, notice
 from sarjepa.reports.page import Gap, Section
 
 USUAL_PLACE = Path("results")  # where fewshot-bench writes when it is not told
 # What the tables read of a cell.
 CELL_KEYS = (*CELL, *CARRIED, "num_runs", "mean", "std", "ci95", "ci95_kind", "seeds", "num_test", "short",
              "incomplete", "balanced_accuracy", "macro_f1", "near_copy_percent")  # fmt: skip
-# Pictures by the name of their file: what they show (alternative text), what is said below.
-PICTURES = {
-    "confusion": ("confusion matrix", "Rows: true class; columns: predicted; in percent of the true class."),
-    "curve": ("training loss and test accuracy over epochs", "After each epoch; nothing was chosen by it."),
-    "plot": ("accuracy against shots", "Accuracy against shots, with 95% intervals."),
-    "attention-distance": ("attention distance per head and block", "How far each head looks, block by block (px)."),
-    "maps": ("attention of the class token, a column a head", "Where the class token looks in the last block."),
-    "rollout": ("attention rollout after some blocks", "Attention multiplied through the blocks."),
-}
-_WITHOUT_CHIPS = ("confusion", "curve", "plot", "attention-distance")  # starts of names of pictures that hold no chip
 
 
 @dataclass(frozen=True)
@@ -137,12 +128,6 @@ def _table_elements(run: RunContent, found: Found) -> Iterator[Element]:
         yield detail_table(cells).tree()
 
 
-def shown_picture(path: Path) -> Element:
-    """A PNG with its words."""
-    alt, caption = PICTURES.get(path.stem, (path.stem.replace("-", " ").replace("_", " "), path.name))
-    return picture_or_notice(path, alt, caption)
-
-
 def class_section(run: RunContent, reports: Sequence[Found], unread: Sequence[Gap], root: str, chips: bool) -> Section:
     """What probe and finetune found, a class at a time, with their pictures."""
     content: list[Element] = []
@@ -150,7 +135,7 @@ def class_section(run: RunContent, reports: Sequence[Found], unread: Sequence[Ga
         content += [
             element("h3", f"{found.content['protocol']} on {found.content['dataset']}"),
             class_table(found.content).tree(),
-            *_pictures(found.path.parent.glob("*.png"), chips),
+            *pictures(found.path.parent, chips),
         ]
     protocols = {found.content["protocol"] for found in reports}
     dataset = run.sources[0] if run.sources else "mstar"
@@ -163,14 +148,6 @@ def class_section(run: RunContent, reports: Sequence[Found], unread: Sequence[Ga
         if protocol not in protocols
     ]
     return Section("classes", "Class by class", content, (*unread, *gaps))
-
-
-def _pictures(paths: Iterable[Path], chips: bool) -> list[Element]:
-    """The pictures, the confusion matrix first; a word where those with chips are left out."""
-    found = sorted(paths, key=lambda path: (path.stem != "confusion", str(path)))
-    shown = [path for path in found if chips or path.name.startswith(_WITHOUT_CHIPS)]
-    left_out = element("p", "Pictures that show chips of the data are left out, as asked.")
-    return [*map(shown_picture, shown), *([left_out] if len(shown) < len(found) else [])]
 
 
 def report_line(found: Found) -> str:
@@ -196,12 +173,3 @@ def fewshot_lines(run: RunContent, tables: Sequence[Found]) -> list[str]:
                 name = f"{cell['dataset']}, {variant}, {cell['split_policy']} split"
                 entries.setdefault(name, []).append(f"{cell['mean']:.1f}{spread} ({cell['shots']} shots)")
     return [f"{name}: {', '.join(numbers)} %" for name, numbers in entries.items()]
-
-
-def attention_section(run: RunContent, root: str, chips: bool) -> Section:
-    """The pictures of visualize-attention."""
-    found = list(run.folder.glob("attention*/*.png"))
-    line = f"sarjepa visualize-attention --checkpoint {run.typed}{root_option(root)}"
-    return Section(
-        "attention", "Attention", _pictures(found, chips), () if found else (Gap("no attention pictures", line),)
-    )

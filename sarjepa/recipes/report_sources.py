@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
+import yaml
+
 from sarjepa.config import (
     BuildDatasetConfig,
     FewshotBenchConfig,
@@ -16,11 +18,13 @@ from sarjepa.config import (
     PretrainConfig,
     ProbeConfig,
     ReportConfig,
+    VisualizeAttentionConfig,
 )
 from sarjepa.data.manifest_parser import source_names
 from sarjepa.errors import InputError
 from sarjepa.recipes.built import shards_folder
 from sarjepa.recipes.command_lines import command_line
+from sarjepa.recipes.report_pictures import attention_folders
 from sarjepa.recipes.report_results import Found
 from sarjepa.recipes.report_run import RunContent, root_option
 from sarjepa.reports.elements import code_block, element, notice, picture_or_notice
@@ -109,9 +113,7 @@ def commands_section(
         )
     steps += [(str(one.path.parent), _evaluated_with(one.content)) for one in reports]
     steps += [(str(one.path.parent), command_line(FewshotBenchConfig, one.content["settings"])) for one in tables]
-    if any(run.folder.glob("attention/*.png")):
-        line = f"sarjepa visualize-attention --checkpoint {run.typed}{root_option(root)}"
-        steps.append(("attention (it keeps no settings; these are the defaults)", line))
+    steps += [_looked_with(run, folder, root) for folder in attention_folders(run)]
     steps.append(("this page", command_line(ReportConfig, vars(page) | {"run": str(run.folder)})))
     content = [element("p", said, class_="note")]
     for name, line in steps:
@@ -124,6 +126,17 @@ def _built_with(source: str, root: str) -> str:
     named = source if source in source_names() else f"folder:PATH/{source}"
     settings = {**kept, "sources": [named], "data_root": root}
     return command_line(BuildDatasetConfig, settings, always=("sources",))
+
+
+def _looked_with(run: RunContent, folder: Path, root: str) -> tuple[str, str]:
+    """The command of a folder of attention pictures; the settings of several checkpoints stand above their folders."""
+    for place in (folder, folder.parent):
+        path = place / "settings.yaml"
+        if place.name.startswith("attention") and path.is_file():
+            settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+            return str(folder), command_line(VisualizeAttentionConfig, settings, always=("checkpoint",))
+    named = f"sarjepa visualize-attention --checkpoint {run.typed}{root_option(root)}"
+    return f"{folder} (no settings were kept; these are the defaults)", named
 
 
 def _evaluated_with(content: dict[str, Any]) -> str:

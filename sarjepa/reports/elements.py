@@ -76,7 +76,7 @@ def notice(*content: Element | str) -> Element:
 
 
 def picture(content: bytes, alt: str, caption: str, name: str = "") -> Element:
-    """A PNG inside the page.
+    """A PNG or SVG inside the page; as an image an SVG can neither run a script nor fetch anything.
 
     Args:
         content: of the file.
@@ -85,20 +85,32 @@ def picture(content: bytes, alt: str, caption: str, name: str = "") -> Element:
         name: of the file, for the error.
 
     Raises:
-        InputError: it is no whole PNG.
+        InputError: it is no whole PNG or SVG.
     """
     try:
-        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
-            image.load()
-            (width_px, height_px), dpi = image.size, image.info.get("dpi", (CSS_DPI, CSS_DPI))[0]
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's words for what is no picture, or half of one
-        raise InputError("not a readable PNG", where=name, got=error) from error
-    scale = CSS_DPI / dpi if dpi > CSS_DPI else 1.0
-    shape = "wide" if width_px > WIDE * height_px else "plain"
-    address = "data:image/png;base64," + base64.b64encode(content).decode("ascii")
-    size = {"width": round(width_px * scale), "height": round(height_px * scale)}
-    shown = element("img", src=address, alt=alt, class_=shape, **size)
+        kind, width, height = _svg(content) if content.lstrip()[:1] == b"<" else _png(content)
+    except (OSError, SyntaxError, KeyError, ValueError) as error:  # the libraries' words for no picture, or half of one
+        raise InputError("not a readable PNG or SVG", where=name, got=error) from error
+    shape = "wide" if width > WIDE * height else "plain"
+    address = f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii")
+    shown = element("img", src=address, alt=alt, class_=shape, width=round(width), height=round(height))
     return element("figure", scroll_box(shown, f"picture: {alt}"), element("figcaption", caption))
+
+
+def _png(content: bytes) -> tuple[str, float, float]:
+    """Kind, width and height (CSS px) of a PNG; one that states its resolution gets its size on paper."""
+    with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+        image.load()
+        (width_px, height_px), dpi = image.size, image.info.get("dpi", (CSS_DPI, CSS_DPI))[0]
+    scale = CSS_DPI / dpi if dpi > CSS_DPI else 1.0
+    return "png", width_px * scale, height_px * scale
+
+
+def _svg(content: bytes) -> tuple[str, float, float]:
+    """Kind, width and height (CSS px) of an SVG, which has its size in points."""
+    root = ElementTree.fromstring(content)
+    width, height = (float(root.attrib[side].removesuffix("pt")) * CSS_DPI / 72 for side in ("width", "height"))
+    return "svg+xml", width, height
 
 
 def picture_or_notice(path: Path, alt: str, caption: str) -> Element:

@@ -240,14 +240,28 @@ def test_tables_elsewhere_are_shown_when_named_or_when_the_weights_are_the_run_s
         write_report(run, results=("nowhere",))
 
 
+def test_attention_of_several_checkpoints_is_shown_a_folder_each_with_its_command(
+    full_run: Path, synthetic_root: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(full_run, run, ignore=shutil.ignore_patterns("attention", "*.html"))
+    both = run / "attention-of-two"
+    for name in ("one", "<two>"):
+        (both / name).mkdir(parents=True)
+        shutil.copy(run / "targets.png", both / name / "maps.png")
+    (both / "settings.yaml").write_text(yaml.safe_dump({"num-images": 9}))
+    (both / "rollout.pdf").write_bytes(b"%PDF")
+    text = PageReader(write_report(run, synthetic_root)).text
+    for words in ("attention-of-two/one", "attention-of-two/<two>", "visualize-attention --checkpoint",
+                  "--num-images 9", "cannot show the PDF pictures", "--format png"):  # fmt: skip
+        assert words in text
+
+
 def test_a_report_to_pass_on_holds_no_chip(full_run: Path, synthetic_root: Path) -> None:
     read = PageReader(write_report(full_run, synthetic_root, chips=False))
-    assert sorted(str(image["alt"])[:9] for image in read.images) == [
-        "accuracy ",
-        "attention",
-        "confusion",
-        "confusion",
-    ]
+    shown = {str(image["alt"]) for image in read.images}
+    assert {"accuracy against shots", "attention distance per head and block", "confusion matrix"} <= shown
+    assert not [alt for alt in shown if alt.startswith(("contact", "chips,", "attention of", "nearest"))]
     assert "as asked" in read.text and "Not in this report" not in read.text
 
 

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from sarjepa.errors import InputError
@@ -62,9 +63,17 @@ def test_a_picture_of_print_resolution_is_shown_at_its_size_on_paper() -> None:
     assert 'width="160"' in text and 'class="wide"' in text
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", png()[:-20], png(64, 64)[:60]])
+def test_an_svg_is_shown_at_its_size_in_points() -> None:
+    figure = Figure(figsize=(3, 2))
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg")
+    text = to_html(picture(buffer.getvalue(), "a", "c"))
+    assert 'src="data:image/svg+xml;base64,' in text and 'width="288" height="192"' in text
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", png()[:-20], png(64, 64)[:60], b"<svg width='1pt'", b"<p/>"])
 def test_half_a_picture_is_no_picture(content: bytes, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not a readable PNG"):
+    with pytest.raises(InputError, match="not a readable PNG or SVG"):
         picture(content, "a", "c", "x.png")
     (tmp_path / "x.png").write_bytes(content)
     shown = to_html(picture_or_notice(tmp_path / "x.png", "a", "c"))
