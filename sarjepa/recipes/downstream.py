@@ -6,6 +6,7 @@ input. All of it stands in the source's index.json, so an evaluation needs the b
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -187,11 +188,11 @@ def open_features(
     device: torch.device,
     progress: Progress,
 ) -> np.ndarray:
-    """(N, width) features of every chip of the source, from disk where they are there.
+    """(N, width) features of the chips that count, from disk where they are there; NaN for the other chips.
 
     Args:
         opened: the encoder.
-        benchmark: the chips and their crop.
+        benchmark: the chips, those that count, and their crop.
         pool: how tokens become a feature; `pixels` has one feature only.
         precision: fp32 or bf16.
         folder: of the cache.
@@ -207,16 +208,19 @@ def open_features(
         "transform": {"crop": benchmark.crop, "size": opened.image_size, "resample": "bicubic"},
         "precision": precision,
     }
+    num, counted = len(benchmark.shards), np.flatnonzero(benchmark.candidates.labels >= 0)
+    if len(counted) < num:
+        parts["chips"] = hashlib.sha256(counted.astype("<i8").tobytes()).hexdigest()
     load = benchmark.loader(opened.image_size, device)
     what = f"features of {benchmark.name} by {opened.name}"
-    features = cached(
+    feature_MD = cached(
         folder,
         parts,
         "cls" if isinstance(opened.encoder, Pixels) else pool,
-        lambda: extract(opened.encoder, load, len(benchmark.shards), precision=precision, progress=progress,
-                        description=what),
+        lambda: extract(opened.encoder, lambda rows: load(counted[rows]), len(counted), precision=precision,
+                        progress=progress, description=what),
     )  # fmt: skip
-    bad = np.flatnonzero(~np.isfinite(features).all(axis=1) & (benchmark.candidates.labels >= 0))
+    bad = counted[~np.isfinite(feature_MD).all(axis=1)]
     if len(bad):
         raise InputError(
             "features that are no finite numbers",
@@ -224,4 +228,8 @@ def open_features(
             expected="sound weights and chips",
             got=f"{len(bad)} chips of {benchmark.name}, first {benchmark.shards.paths[bad[0]]}",
         )
-    return features
+    if len(counted) == num:
+        return feature_MD
+    feature_ND = np.full((num, feature_MD.shape[1]), np.nan, np.float32)
+    feature_ND[counted] = feature_MD
+    return feature_ND

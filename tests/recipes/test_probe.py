@@ -58,6 +58,22 @@ def test_a_label_set_restricts_classes_and_chips(toy_root: Path, tmp_path: Path)
     assert report["classes"] == ["along", "across"] and report["num_test"] == 24
 
 
+def test_only_the_chips_of_the_label_set_go_through_the_encoder(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    device = torch.device("cpu")
+    opened = open_checkpoint(str(toy_run), 0, device)
+    seen: list[int] = []
+    forward = opened.encoder.forward_features
+    opened.encoder.forward_features = lambda image: seen.append(len(image)) or forward(image)  # type: ignore
+    found = {}
+    for label_set in ("all-three", "bars", "bars"):
+        benchmark = downstream.open_benchmark(str(toy_root), "toy", label_set)
+        found[label_set] = downstream.open_features(opened, benchmark, "cls", "fp32", tmp_path, device, Progress())
+        counts = benchmark.candidates.labels >= 0
+    assert seen == [64, 8, 48], "all 72 chips, then the two classes of three, then nothing again"
+    assert np.isnan(found["bars"][~counts]).all()
+    np.testing.assert_allclose(found["bars"][counts], found["all-three"][counts], atol=1e-5)
+
+
 def test_random_initialisation_can_be_probed(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
     report = probe_report(toy_root, tmp_path, checkpoint=f"random:{toy_run}")
     assert report["checkpoint"].startswith("random:")
