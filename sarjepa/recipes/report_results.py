@@ -171,5 +171,5 @@ def fewshot_lines(run: RunContent, tables: Sequence[Found]) -> list[str]:
                 variant = ", ".join(str(cell[key]) for key in ("protocol", "pool", "solver"))
                 spread = "" if cell["std"] is None else f" ± {cell['std']:.1f}"
                 name = f"{cell['dataset']}, {variant}, {cell['split_policy']} split"
-                entries.setdefault(name, []).append(f"{cell['mean']:.1f}{spread} ({cell['shots']} shots)")
-    return [f"{name}: {', '.join(numbers)} %" for name, numbers in entries.items()]
+                entries.setdefault(name, []).append(f"{cell['mean']:.1f}{spread}% ({cell['shots']} shots)")
+    return [f"{name}: {', '.join(numbers)}" for name, numbers in entries.items()]

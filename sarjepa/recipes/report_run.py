@@ -68,7 +68,9 @@ class RunContent:
 
     @property
     def resume(self) -> str:
-        """The command that goes on with it."""
+        """The command that goes on with it; empty where its settings are not known."""
+        if not self.settings:
+            return ""
         stored = shlex.quote(str(self.folder / SETTINGS))
         return f"sarjepa pretrain --config {stored} --run-dir {self.typed} --resume"
 

@@ -69,7 +69,7 @@ def curves_section(run: RunContent) -> Section:
         return Section("curves", "Curves", content, (Gap(f"{LOG} holds no step", run.resume),))
     note = "Line: mean of neighbouring steps. Band: their smallest to largest value."
     if not len(values(run.records, "knn")[0]):
-        note += " No online probe was asked for (pretrain --probe-every N)."
+        note += " No online probe is in the log (pretrain --probe-every N)."
     cut = (Gap(f"lines of {LOG} that cannot be read: {run.num_cut_lines}"),) if run.num_cut_lines else ()
     content = [element("div", *charts, class_="charts"), element("p", note, class_="note")]
     return Section("curves", "Curves", content, cut)
