@@ -26,14 +26,16 @@ from sarjepa.models.checkpoints import describe_line, load_encoder
 from sarjepa.models.encoder import Encoder
 from sarjepa.pretext.masking import ImageKeys
 from sarjepa.pretext.method import Method
-from sarjepa.pretext.methods import MethodSettings, build_method
+from sarjepa.pretext.methods import build_method
 from sarjepa.progress import Progress
 from sarjepa.recipes.built import open_source
 from sarjepa.recipes.result import Result
 from sarjepa.recipes.run_folder import RunFolder
+from sarjepa.recipes.run_method import method_settings, take_weights, target_rows
 from sarjepa.recipes.watch import Watch
-from sarjepa.reports.pretraining import draw_curves, draw_targets
-from sarjepa.training.checkpoint import save_checkpoint
+from sarjepa.reports.formats import figure_bytes
+from sarjepa.reports.pretraining import draw_curves, targets_figure
+from sarjepa.training.checkpoint import save_checkpoint, write_atomically
 from sarjepa.training.log import StepLog
 from sarjepa.training.loop import StepRecord, fit, stop_on_signals
 from sarjepa.training.optim import adamw
@@ -48,22 +50,6 @@ def run(config: PretrainConfig, progress: Progress) -> Result:
     device = pick_device(config.device)
     with process_group(device) as ranks:
         return _Run(config, device, ranks, progress).train()
-
-
-def _method_settings(config: PretrainConfig) -> MethodSettings:
-    return MethodSettings(
-        model=config.model,
-        image_size=config.image_size,
-        patch_size=config.patch_size,
-        target=config.target,
-        radii=config.radii,
-        mask_ratio=config.mask_ratio,
-        num_windows=config.num_windows,
-        window_size=config.window_size,
-        predictor_width=config.predictor_width,
-        predictor_depth=config.predictor_depth,
-        predictor_heads=config.predictor_heads,
-    )
 
 
 def _open_pool(config: PretrainConfig) -> ChipPool:
@@ -116,7 +102,7 @@ class _Run:
     def _build_method(self) -> Method:
         if self.config.compile:
             check_compiler(self.device)
-        method = build_method(self.config.method, _method_settings(self.config))
+        method = build_method(self.config.method, method_settings(as_dict(self.config)))
         if self.config.init:
             start = load_encoder(self.config.init)
             if asdict(start.shape) != asdict(method.encoder.shape):
@@ -139,7 +125,7 @@ class _Run:
         """Start a new run folder, or pick up the state of one that is there."""
         if self.config.resume:
             state = self.folder.state(self.device, self.progress)
-            self._take_weights(state["method"])
+            take_weights(self.method, state["method"], self.folder.path)
             self.optimizer.load_state_dict(state["optimizer"])
             self.step = state["step"]
             if self.average is not None:
@@ -148,17 +134,6 @@ class _Run:
             self.folder.check_new()
         if self.ranks.is_first:
             self.log = self.folder.start(self.step)
-
-    def _take_weights(self, weights: dict[str, torch.Tensor]) -> None:
-        try:
-            self.method.load_state_dict(weights)
-        except RuntimeError as error:  # torch's word for missing, unexpected and misshapen weights
-            raise InputError(
-                "the checkpoint is of another model than the settings describe",
-                where=self.folder.path,
-                got="; ".join(line.strip() for line in str(error).splitlines()[1:3])[:200],
-                hint="it may come from another version; start another run",
-            ) from error
 
     def _save(self) -> None:
         """Checkpoint of the present step."""
@@ -303,17 +278,9 @@ class _Run:
         chosen = np.linspace(0, len(self.pool) - 1, min(_NUM_PREVIEWS, len(self.pool))).astype(np.int64)
         image, keys = self._augmented(0, chosen)
         with autocast(self.config.precision, self.device):
-            preview = self.method.preview(image, keys)
-        if preview is not None:
-            rows, columns = self.method.encoder.grid(image)
-            draw_targets(
-                preview.image.numpy(),
-                preview.state_BN.reshape(-1, rows, columns).numpy(),
-                preview.target.numpy(),
-                preview.prediction.numpy(),
-                preview.channel_names,
-                self.folder.path / "targets.png",
-            )
+            shown = target_rows(self.method, image, keys)
+        if shown is not None:
+            write_atomically(self.folder.path / "targets.png", figure_bytes(targets_figure(*shown), "png"))
 
     def _message(self) -> str:
         seconds = time.monotonic() - self.began

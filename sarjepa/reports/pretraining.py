@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from sarjepa.reports.chips import TINY, ShownChip, bare, grey_of, show_chip, tight_grid
 
 _UNSEEN, _MASKED = 0, 2
 _METADATA = {"Software": None}  # leave the library's version out, so that the same run gives the same file
@@ -55,55 +58,67 @@ def draw_curves(records: Sequence[Mapping[str, float]], path: Path) -> None:
     save_figure(figure, path)
 
 
-def draw_targets(
-    image: np.ndarray,
-    state: np.ndarray,
-    target: np.ndarray,
-    prediction: np.ndarray,
-    channel_names: Sequence[str],
-    path: Path,
-) -> None:
+@dataclass(frozen=True)
+class TargetRow:
+    """One chip of the picture of targets.
+
+    Attributes:
+        chip: the input.
+        state_RC: of its patches: 0 not looked at, 1 visible, 2 masked.
+        target_Chw: what is to be predicted.
+        prediction_Chw: what was predicted, NaN where nothing was.
+    """
+
+    chip: ShownChip
+    state_RC: np.ndarray
+    target_Chw: np.ndarray
+    prediction_Chw: np.ndarray
+
+
+def targets_figure(rows: Sequence[TargetRow], channel_names: Sequence[str], heading: str = "") -> Figure:
     """A row a chip: the input, what is masked, then each target channel with the prediction beside it.
 
+    Target and prediction of a channel share one scale, from zero to the 99.5% quantile of the chip's target.
+
     Args:
-        image: (B, 1, H, W) in [0, 1].
-        state: (B, rows, columns) of patches: 0 not looked at, 1 visible, 2 masked.
-        target: (B, C, h, w).
-        prediction: (B, C, h, w), NaN where nothing is predicted.
+        rows: the chips, of any sizes.
         channel_names: (C,) names.
-        path: the PNG.
+        heading: above everything.
     """
     shown = list(range(len(channel_names)))[:4]  # histograms have dozens of channels; four tell the story
     num_columns = 2 + 2 * len(shown)
-    figure = Figure(figsize=(1.45 * num_columns, 1.5 * len(image) + 0.3), layout="constrained")
-    grid = figure.subplots(len(image), num_columns, squeeze=False)
-    for row, axes_row in enumerate(grid):
-        _show(axes_row[0], image[row, 0], "gray", 0, max(1e-3, float(np.quantile(image[row, 0], 0.995))))
-        _show_masked(axes_row[1], image[row, 0], state[row])
-        for position, channel in enumerate(shown):
-            top = max(1e-6, float(np.quantile(target[row, channel], 0.995)))
-            low = min(0.0, float(target[row, channel].min()))
-            _show(axes_row[2 + 2 * position], target[row, channel], "magma", low, top)
-            _show(axes_row[3 + 2 * position], prediction[row, channel], "magma", low, top)
+    figure, axes_RC, _ = tight_grid([row.chip.size_px for row in rows], num_columns, 0.5 if heading else 0.25)
+    for axes_C, row in zip(axes_RC, rows, strict=True):
+        show_chip(axes_C[0], row.chip)
+        axes_C[0].set_ylabel(row.chip.title, fontsize=TINY)
+        _show_masked(axes_C[1], row)
+        for channel, axes in zip(shown, axes_C[2:].reshape(-1, 2), strict=True):
+            _show_pair(axes, row, channel)
     titles = ["input", "masked"] + [title for c in shown for title in (channel_names[c], "predicted")]
-    for axes, title in zip(grid[0], titles, strict=True):
-        axes.set_title(title, fontsize=9)
-    save_figure(figure, path)
+    for axes, title in zip(axes_RC[0], titles, strict=True):
+        axes.set_title(title, fontsize=TINY, pad=2)
+    figure.suptitle(heading, fontsize=8)
+    return figure
 
 
-def _show(axes: Axes, values: np.ndarray, colormap: str, low: float, high: float) -> None:
-    colors = colormaps[colormap].with_extremes(bad="#d9d9d9")
-    axes.imshow(np.ma.masked_invalid(values), cmap=colors, vmin=low, vmax=high, interpolation="nearest")
-    axes.set_axis_off()
+def _show_pair(axes_2: np.ndarray, row: TargetRow, channel: int) -> None:
+    """A channel's target and its prediction, on the target's scale; grey where nothing was predicted."""
+    target = row.target_Chw[channel]
+    top, low = max(1e-6, float(np.quantile(target, 0.995))), min(0.0, float(target.min()))
+    colors = colormaps["magma"].with_extremes(bad="#d9d9d9")
+    for axes, values in zip(axes_2, (target, row.prediction_Chw[channel]), strict=True):
+        axes.imshow(np.ma.masked_invalid(values), cmap=colors, vmin=low, vmax=top, extent=row.chip.extent,
+                    interpolation="nearest")  # fmt: skip
+        bare(axes)
 
 
-def _show_masked(axes: Axes, image: np.ndarray, state: np.ndarray) -> None:
+def _show_masked(axes: Axes, row: TargetRow) -> None:
     """The input dimmed where no window looks and covered where a patch is masked."""
-    top = max(1e-3, float(np.quantile(image, 0.995)))
-    shown = np.repeat(np.clip(image / top, 0, 1)[:, :, None], 3, axis=2)
-    patch = image.shape[0] // state.shape[0], image.shape[1] // state.shape[1]
-    state_HW = np.kron(state, np.ones(patch, dtype=state.dtype))
-    shown[state_HW == _UNSEEN] = 0.25 * shown[state_HW == _UNSEEN]
+    image_HW, state_RC = row.chip.image_HW, row.state_RC
+    shown = np.repeat(grey_of(image_HW)[:, :, None], 3, axis=2)
+    patch = image_HW.shape[0] // state_RC.shape[0], image_HW.shape[1] // state_RC.shape[1]
+    state_HW = np.kron(state_RC, np.ones(patch, dtype=state_RC.dtype))
+    shown[state_HW == _UNSEEN] *= 0.35
     shown[state_HW == _MASKED] = (0.16, 0.33, 0.55)
-    axes.imshow(shown, interpolation="nearest")
-    axes.set_axis_off()
+    axes.imshow(shown, extent=row.chip.extent, interpolation="nearest")
+    bare(axes)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from sarjepa.data.shards import ShardWriter, write_json
 from sarjepa.models.checkpoints import encoder_bytes
 from sarjepa.models.encoder import Encoder, EncoderShape
+from sarjepa.pretext.methods import MethodSettings, build_method
+from sarjepa.training.checkpoint import save_checkpoint
 
 TOY_CLASSES = ("across", "along", "blob")
 
@@ -84,3 +88,38 @@ def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def toy_writer() -> Callable[..., Path]:
     """`write_toy_source`, for tests that want a source of their own."""
     return write_toy_source
+
+
+def write_toy_checkpoint(folder: Path, method: str = "sar-jepa") -> Path:
+    """A run folder as pre-training leaves it, untrained: settings and a checkpoint with the predictor."""
+    settings = {
+        "method": method,
+        "model": "vit-demo",
+        "image-size": 32,
+        "window-size": 3,
+        "radii": [2, 4],
+        "predictor-width": 48,
+        "predictor-depth": 1,
+        "predictor-heads": 2,
+    }
+    values = {key.replace("-", "_"): value for key, value in settings.items() if key != "method"}
+    torch.manual_seed(0)
+    built = build_method(method, MethodSettings(**{**values, "radii": (2, 4)}))
+    describe = {"model": "vit-demo", "method": method, "sources": ["toy"]}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "settings.yaml").write_text(yaml.safe_dump(settings))
+    state = {"encoder_shape": asdict(built.encoder.shape), "describe": describe, "method": built.state_dict()}
+    save_checkpoint(folder, state)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def toy_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with its predictor: sar-jepa, 32 px, patch 8."""
+    return write_toy_checkpoint(tmp_path_factory.mktemp("runs") / "toy-checkpoint")
+
+
+@pytest.fixture(scope="session")
+def toy_checkpoint_writer() -> Callable[..., Path]:
+    """`write_toy_checkpoint`, for tests that want another method or a folder of their own."""
+    return write_toy_checkpoint

@@ -1,0 +1,107 @@
+"""A chip on paper: grey, in its true proportions, with a scale bar where the length of a pixel is known.
+
+A chip is shown as the encoder gets it, that is resampled, but drawn as wide and high as it was before: an aircraft's
+chip of 60 x 150 px that was made square for the encoder looks like the aircraft again, and a bar of 10 m is true along
+rows and columns. The grey is the root of the amplitude up to the chip's own 99.5% quantile, so that clutter and
+shadow can be told apart beside a few bright scatterers; greys of two chips must not be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from sarjepa.reports.figures import new_figure
+
+PAPER_WIDTH = 7.2  # inches: two columns of a journal
+SMALL, TINY = 7.0, 6.0  # points, the smallest that print well
+_LOWEST_ROW = 0.5  # inches, so that the name beside a long scene has room
+_BARS_M = (5000, 2000, 1000, 500, 200, 100, 50, 20, 10, 5, 2, 1)
+_OUTLINE = withStroke(linewidth=2.2, foreground="black")
+
+
+@dataclass(frozen=True)
+class ShownChip:
+    """A chip to draw.
+
+    Attributes:
+        image_HW: magnitude in [0, 1], as the encoder gets it.
+        title: what is written beside it; may have two lines.
+        size_px: rows and columns before it was resampled; units of the axes.
+        resolution_m: metres of a pixel before it was resampled, None where nobody knows.
+    """
+
+    image_HW: np.ndarray
+    title: str
+    size_px: tuple[int, int]
+    resolution_m: float | None = None
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom and top of the picture, for `imshow`."""
+        return 0, self.size_px[1], self.size_px[0], 0
+
+
+def tight_grid(
+    sizes_px: Sequence[tuple[int, ...]], num_columns: int, margin: float, above: float = 0.03
+) -> tuple[Figure, np.ndarray, float]:
+    """A page of chips side by side, no wider than a paper, each row as high as its chip asks for.
+
+    Args:
+        sizes_px: rows and columns of the chip of each row.
+        num_columns: pictures a row.
+        margin: inches for what stands above and below the grid.
+        above: inches between rows.
+
+    Returns:
+        The figure, its axes (rows, columns), and the width of a picture in inches.
+    """
+    cell = min(1.25, (PAPER_WIDTH - 0.4) / num_columns)
+    heights = [max(_LOWEST_ROW, cell * min(2.0, size[0] / size[1])) for size in sizes_px]
+    figure = new_figure(cell * num_columns + 0.4, sum(heights) + above * len(heights) + margin)
+    figure.set_layout_engine("constrained", w_pad=0.015, h_pad=0.03, wspace=0, hspace=0)
+    axes_RC = figure.subplots(len(heights), num_columns, squeeze=False, gridspec_kw={"height_ratios": heights})
+    return figure, axes_RC, cell
+
+
+def grey_of(image_HW: np.ndarray) -> np.ndarray:
+    """Root amplitude, 0 to 1, up to the image's own 99.5% quantile."""
+    top = max(1e-3, float(np.quantile(image_HW, 0.995)))
+    return np.sqrt(np.clip(image_HW / top, 0, 1))
+
+
+def show_chip(axes: Axes, chip: ShownChip, scale_bar: bool = True) -> None:
+    """Draw a chip, with a scale bar where it can have one."""
+    axes.imshow(grey_of(chip.image_HW), cmap="gray", vmin=0, vmax=1, extent=chip.extent, interpolation="nearest")
+    bare(axes)
+    if scale_bar and chip.resolution_m:
+        _scale_bar(axes, chip.size_px, chip.resolution_m)
+
+
+def bare(axes: Axes) -> None:
+    """No ticks, a thin frame."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_linewidth(0.5)
+
+
+def _scale_bar(axes: Axes, size_px: tuple[int, int], resolution_m: float) -> None:
+    """The longest round length that fits into 40% of the width; none for a picture of less than 2.5 m."""
+    height, width = size_px
+    length_m = next((length for length in _BARS_M if length <= 0.4 * width * resolution_m), None)
+    if length_m is None:
+        return
+    left, bottom = 0.06 * width, 0.93 * height
+    bar = {"color": "white", "linewidth": 1.4, "solid_capstyle": "butt", "path_effects": [_OUTLINE]}
+    axes.plot([left, left + length_m / resolution_m], [bottom, bottom], **bar)  # type: ignore[arg-type]
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.annotate(
+        f"{length_m} m", (left, bottom), (0, 2.5), textcoords="offset points", color="white", fontsize=TINY,
+        va="bottom", path_effects=[withStroke(linewidth=1.6, foreground="black")],
+    )  # fmt: skip

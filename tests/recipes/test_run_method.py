@@ -1,0 +1,73 @@
+"""A run's method comes back whole from its folder, or a line says why not."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from sarjepa.config import PretrainConfig, as_dict
+from sarjepa.errors import InputError
+from sarjepa.pretext.masking import ImageKeys
+from sarjepa.pretext.methods import MethodSettings
+from sarjepa.progress import Progress
+from sarjepa.recipes.run_method import method_settings, open_method, target_rows
+
+CPU = torch.device("cpu")
+
+
+def keys(num: int) -> ImageKeys:
+    return ImageKeys(0, 0, torch.arange(num).numpy())
+
+
+def test_settings_of_a_run_make_the_settings_of_its_method() -> None:
+    config = PretrainConfig(model="vit-tiny", radii=(3, 5), mask_ratio=0.5, predictor_depth=2, image_size=64)
+    expected = MethodSettings("vit-tiny", 64, radii=(3, 5), mask_ratio=0.5, predictor_depth=2)
+    assert method_settings(as_dict(config)) == expected
+    assert method_settings(yaml.safe_load(yaml.safe_dump(as_dict(config)))) == expected
+
+
+def test_a_run_folder_and_its_checkpoint_give_the_trained_weights(toy_checkpoint: Path) -> None:
+    stored = torch.load(toy_checkpoint / "checkpoint-last.pt", weights_only=True)["method"]
+    for name in (toy_checkpoint, toy_checkpoint / "checkpoint-last.pt"):
+        found = open_method(str(name), CPU, Progress()).state_dict()
+        assert found.keys() == stored.keys() and all(torch.equal(found[key], stored[key]) for key in stored)
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (40, 56)])
+def test_rows_show_predictions_where_patches_are_masked(toy_checkpoint: Path, shape: tuple[int, int]) -> None:
+    method = open_method(str(toy_checkpoint), CPU, Progress())
+    found = target_rows(method, torch.rand(2, 1, *shape), keys(2))
+    assert found is not None
+    rows, names = found
+    assert len(rows) == 2 and names == ("ratio, r = 2", "ratio, r = 4")
+    for row in rows:
+        assert row.chip.image_HW.shape == row.chip.size_px == shape and row.target_Chw.shape == (2, *shape)
+        assert row.state_RC.shape == (shape[0] // 8, shape[1] // 8)
+        masked = torch.from_numpy(row.state_RC == 2).repeat_interleave(8, 0).repeat_interleave(8, 1).numpy()
+        assert masked.any() and torch.from_numpy(row.prediction_Chw[0]).isfinite().numpy().tolist() == masked.tolist()
+
+
+def test_a_target_that_is_no_image_has_no_rows(toy_checkpoint_writer: Callable[..., Path], tmp_path: Path) -> None:
+    method = open_method(str(toy_checkpoint_writer(tmp_path / "latent", "i-jepa")), CPU, Progress())
+    assert target_rows(method, torch.rand(1, 1, 32, 32), keys(1)) is None
+
+
+def test_an_exported_encoder_has_no_predictor(toy_run: Path) -> None:
+    with pytest.raises(InputError, match="no predictor"):
+        open_method(str(toy_run / "encoder.safetensors"), CPU, Progress())
+    with pytest.raises(InputError, match="no settings to build the predictor by"):
+        open_method(str(toy_run), CPU, Progress())
+
+
+def test_settings_of_another_model_are_refused_in_one_line(toy_checkpoint: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(toy_checkpoint, tmp_path / "run"))
+    settings = yaml.safe_load((run / "settings.yaml").read_text())
+    (run / "settings.yaml").write_text(yaml.safe_dump({**settings, "predictor-depth": 2}))
+    with pytest.raises(InputError, match="another model") as caught:
+        open_method(str(run), CPU, Progress())
+    assert "\n" not in str(caught.value)
