@@ -331,21 +331,47 @@ class FewshotBenchConfig(Evaluation):
 
 @dataclass(frozen=True)
 class VisualizeAttentionConfig(Common):
-    """Where each head looks, as numbers and as pictures."""
+    """Where each head looks, what lies near what in feature space, as numbers and as pictures."""
 
     command: ClassVar[str] = "visualize-attention"
 
-    checkpoint: Annotated[str | None, "run folder, checkpoint or exported encoder; default: the newest run"] = None
-    images: Annotated[tuple[str, ...], "image files to look at; default: chips of the data set", REPEAT] = ()
-    dataset: Annotated[str | None, "built data set to take chips from; default: the run's first source"] = None
+    checkpoint: Annotated[
+        tuple[str, ...],
+        "run folder, checkpoint or exported encoder, or `random:RUN` for the run's encoder at initialisation; "
+        "repeat it to set several side by side; default: the newest run",
+        REPEAT,
+    ] = ()
+    images: Annotated[tuple[str, ...], "image files to look at; default: chips of the data sets", REPEAT] = ()
+    dataset: Annotated[
+        tuple[str, ...], "built data sets to take chips from; default: those the runs were trained on"
+    ] = ()
     num_images: Annotated[int, "chips the distances are averaged over"] = 64
+    num_points: Annotated[int, "chips in the map of features, and among which neighbours are looked for"] = 400
     crop: Annotated[str, "centre crop (px) before resizing: published, none, N, or mstar=64,..."] = "published"
-    out: Annotated[str | None, "folder of the pictures; default: inside the run"] = None
+    image_size: Annotated[
+        str | None,
+        "input in px: HxW or N, in whole patches; native: not resampled, cut to whole patches; "
+        "default: the side the encoder was trained at",
+    ] = None
+    patch: Annotated[
+        tuple[int, ...], "ROW,COLUMN (from 0) of the patch whose attention is shown; default: the brightest"
+    ] = ()
+    renormalise: Annotated[
+        bool, "distances: rescale what each query gives to patches to sum to one, the class token left out"
+    ] = False
+    pool: Annotated[str, "feature of a chip: cls, mean, grid2 or grid4 (patch tokens on a coarse grid)"] = "cls"
+    format: Annotated[str, "of the pictures: png, pdf or svg"] = "png"
+    out: Annotated[str | None, "folder of the pictures; default: inside the run, or for several under results/"] = None
 
     def __post_init__(self) -> None:
         """Check the ranges; every error names its key."""
         super().__post_init__()
         _within(self, "num_images", 1)
+        _within(self, "num_points", 2)
+        _one_of(self, "pool", POOLS)
+        _one_of(self, "format", ("png", "pdf", "svg"))
+        if self.patch and (len(self.patch) != 2 or min(self.patch) < 0):
+            raise InputError("no such patch", where="patch", expected="ROW,COLUMN, both from 0", got=self.patch)
 
 
 @dataclass(frozen=True)

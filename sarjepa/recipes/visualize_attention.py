@@ -1,179 +1,242 @@
-"""visualize-attention: attention distance per head and block, class-token maps and rollout."""
+"""visualize-attention: how far and where each head looks, what a run predicts, what its features hold together.
+
+    attention-distance.csv   block, head, distance_px, averaged over chips
+    attention-distance.png   the same, with the mean of each block
+    maps.png                 where the class token looks in the last block, a column a head
+    patch-maps.png           where one patch looks
+    rollout.png              what may have reached the class token after some blocks
+    targets.png              targets and predictions of masked patches, where the run has its predictor
+    feature-map.png          chips in the plane of most variance, by class and by source
+    neighbours.png           the nearest chips of a few
+
+Several checkpoints get such a folder each, and above them one attention-distance.csv with a column for the checkpoint
+and one attention-distance.png with a panel each. All of them look at the same chips.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+import yaml
+from matplotlib.figure import Figure
 
-from sarjepa.config import VisualizeAttentionConfig, parse_crop
-from sarjepa.data.augment import centre_crop_and_resize
-from sarjepa.data.readers import UnreadableError, read_image
-from sarjepa.draws import permutation
+from sarjepa.config import VisualizeAttentionConfig, as_dict
 from sarjepa.errors import InputError
-from sarjepa.evaluation.attention import mean_distances, rollout, token_maps
+from sarjepa.evaluation.attention import even_distance, mean_distances
+from sarjepa.models.addresses import is_address
+from sarjepa.models.encoder import Encoder
 from sarjepa.progress import Progress
-from sarjepa.recipes.built import open_source
+from sarjepa.recipes.attention_pictures import map_figures, target_figure
 from sarjepa.recipes.class_report import report_folder
 from sarjepa.recipes.downstream import Opened, built_datasets, newest_run, open_checkpoint
+from sarjepa.recipes.feature_pictures import feature_figures
+from sarjepa.recipes.looking import Viewer, input_rule
 from sarjepa.recipes.result import Result
-from sarjepa.reports.figures import attention_distance, map_grid
+from sarjepa.recipes.subjects import Subject, open_chips, open_images, spread
+from sarjepa.reports.attention_figures import HeadDistances, attention_distance
+from sarjepa.reports.formats import figure_bytes
 from sarjepa.reports.tables import Table
 from sarjepa.training.checkpoint import write_atomically
 from sarjepa.training.runtime import pick_device
 
 NUM_SHOWN = 6  # chips in a picture
-NUM_DEPTHS = 4  # blocks after which the rollout is shown
-_BATCH = 8
-
-
-@dataclass(frozen=True)
-class Look:
-    """Chips to look at: images as stored, what divides them, crop (px or None), names, and metres a pixel."""
-
-    images: Sequence[np.ndarray]
-    scale: float
-    crop: int | None
-    names: tuple[str, ...]
-    resolution_m: float | None
+_FILES_OF_A_RUN = ("encoder", "encoder-ema", "checkpoint-last", "classifier")
+_COLUMNS = ("block", "head", "distance_px")
 
 
 def run(config: VisualizeAttentionConfig, progress: Progress) -> Result:
-    """Measure and draw where each head looks.
+    """Measure and draw; see the module's text for the files.
 
     Args:
         config: the settings.
-        progress: where to tell how far it is.
+        progress: where to tell how far it is, and which pictures there cannot be.
 
     Raises:
-        InputError: the checkpoint is none, it has no attention, or there are no chips to look at.
+        InputError: a checkpoint is none or has no attention, there are no chips to look at, or they do not fit.
     """
     device = pick_device(config.device)
-    opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress)
-    encoder = opened.encoder
-    if not hasattr(encoder, "attention"):
-        raise InputError("no attention to look at", where=opened.name, hint="give a run folder or a checkpoint")
-    look = _images(config) if config.images else _chips(config, opened)
-    load = _loader(look, opened.image_size, device)
-    distances = _distances(encoder, load, len(look.images), progress)
-    folder = report_folder(config.out, opened.name, "attention", None)
+    names = config.checkpoint or (newest_run(),)
+    opened = [open_checkpoint(name, config.seed, device, progress) for name in names]
+    viewers = [
+        _viewer(one, label, config.image_size, device) for one, label in zip(opened, _labels(names), strict=True)
+    ]
+    sources = _sources(config, opened, progress)
+    subjects, gallery = _subjects(config, sources)
+    _check(viewers, subjects, gallery, config.patch)
+    note = f"{len(subjects)} {'images' if config.images else 'chips'}, class token left out of both sides, " + (
+        "each patch's attention renormalised" if config.renormalise else "not renormalised"
+    )
+    folder = _folder(config.out, viewers)
     folder.mkdir(parents=True, exist_ok=True)
-    table = _distance_csv(distances)
-    write_atomically(folder / "attention-distance.csv", table.csv().encode())
-    note = f"{len(look.images)} chips, class token left out of both sides, not renormalised"
-    write_atomically(folder / "attention-distance.png", attention_distance({opened.name: distances}, note))
-    _draw_maps(encoder, look, load, folder, opened.name)
-    means = distances.mean(axis=1)
-    summary = Table(
-        f"Attention distance of {opened.name} (px)",
-        ("block", "mean", "smallest head", "largest head"),
-        tuple((str(number), f"{row.mean():.1f}", f"{row.min():.1f}", f"{row.max():.1f}")
-              for number, row in enumerate(distances, start=1)),
-        note,
-    )  # fmt: skip
-    message = f"mean attention distance {means[0]:.1f} px in the first block, {means[-1]:.1f} px in the last; {folder}"
-    return Result(message, folder, (summary,))
+    found = {}
+    for viewer in viewers:
+        found[viewer.label] = _distances(viewer, subjects, config.renormalise, progress)
+        place = folder if len(viewers) == 1 else folder / viewer.label
+        place.mkdir(exist_ok=True)
+        _write_distances(place, {viewer.label: found[viewer.label]}, note, config.format)
+        _write(place, _pictures(viewer, subjects, gallery, config, progress), config.format)
+    if len(viewers) > 1:
+        _write_distances(folder, found, note, config.format)
+    write_atomically(folder / "settings.yaml", yaml.safe_dump(as_dict(config), sort_keys=False).encode())
+    return Result(_message(found, folder), folder, tuple(_summary(*one, note) for one in found.items()))
 
 
-def _images(config: VisualizeAttentionConfig) -> Look:
-    """The image files that the user names."""
-    images = []
-    for name in config.images:
-        if not Path(name).is_file():
-            raise InputError("no such image", where=name)
-        try:
-            images.append(_unit_magnitude(read_image(Path(name).read_bytes()).image))
-        except UnreadableError as error:
-            raise InputError("not a readable image", where=name, got=error) from error
-    setting = parse_crop(config.crop, "")
-    crop = setting if isinstance(setting, int) else None
-    return Look(images, 1.0, crop, tuple(Path(name).name for name in config.images), None)
+def _labels(names: Sequence[str]) -> list[str]:
+    """Short names, each once, for pictures and folders."""
+    labels: list[str] = []
+    for name in names:
+        label, number = _label(name), 2
+        while (unique := label if label not in labels else f"{label}-{number}") in labels:
+            number += 1
+        labels.append(unique)
+    return labels
 
 
-def _unit_magnitude(image: np.ndarray) -> np.ndarray:
-    """An image as read to float32 magnitude in [0, 1]: integers by their type's range, floats by their maximum."""
-    if np.issubdtype(image.dtype, np.integer):
-        return (image / np.iinfo(image.dtype).max).astype(np.float32)
-    return (np.abs(image) / max(float(np.abs(image).max()), 1e-12)).astype(np.float32)
+def _label(name: str) -> str:
+    """The end of a path or address, without its suffix; a file that every run has is called by its folder."""
+    place = name.removeprefix("random:")
+    path = Path(place) if is_address(place) else Path(place).resolve()
+    label = path.stem if path.suffix in (".pt", ".pth", ".safetensors") else path.name
+    label = path.parent.name if label in _FILES_OF_A_RUN else label
+    return ("random-" if place != name else "") + re.sub(r"[^A-Za-z0-9._-]+", "-", label)
 
 
-def _chips(config: VisualizeAttentionConfig, opened: Opened) -> Look:
-    """Chips of a built data set: the one asked for, else the run's first source, else whatever is built."""
-    sources = opened.describe.get("sources") or opened.describe.get("image_like") or ()
+def _viewer(opened: Opened, label: str, image_size: str | None, device: torch.device) -> Viewer:
+    encoder = opened.encoder
+    if not isinstance(encoder, Encoder):
+        raise InputError("no attention to look at", where=opened.name, hint="give a run folder or a checkpoint")
+    return Viewer(opened.name, label, encoder, input_rule(image_size, opened.image_size, encoder.patch_size, device))
+
+
+def _sources(config: VisualizeAttentionConfig, opened: Sequence[Opened], progress: Progress) -> list[str]:
+    """The built sources that chips come from: those asked for, else the runs' own, else one that is built."""
+    if config.dataset:
+        return list(dict.fromkeys(config.dataset))
     built = built_datasets(config.data_root)
-    named = [config.dataset] if config.dataset else [name for name in sources if name in built] or built[:1]  # type: ignore[attr-defined]
-    if not named:
+    facts = [one.describe.get("sources") or one.describe.get("image_like") or () for one in opened]
+    named = list(dict.fromkeys(str(name) for names in facts for name in names))  # type: ignore[attr-defined]
+    if missing := [name for name in named if name not in built]:
+        progress.note(f"trained on, but not built here and left out: {', '.join(missing)}")
+    return [name for name in named if name in built] or ([] if config.images else built[:1])
+
+
+def _subjects(config: VisualizeAttentionConfig, sources: Sequence[str]) -> tuple[list[Subject], list[Subject]]:
+    """What is looked at, and the chips of the feature map."""
+
+    def chips(num: int) -> list[Subject]:
+        return open_chips(config.data_root, sources, config.crop, config.seed, num) if sources else []
+
+    subjects = open_images(config.images, config.crop) if config.images else chips(config.num_images)
+    if not subjects:
         raise InputError("no chips to look at", where=Path(config.data_root) / "shards",
                          hint="give --images, or run sarjepa build-dataset --sources synthetic")  # fmt: skip
-    name = str(named[0])
-    shards = open_source(config.data_root, name)
-    chosen = np.sort(permutation(config.seed, "attention/chips", 0, len(shards))[: config.num_images])
-    setting = parse_crop(config.crop, name)
-    published = (shards.index.get("benchmark") or {}).get("crop")
-    crop = published if setting == "published" else None if setting == "none" else int(setting)
-    labels = [shards.classes[label] if label >= 0 else "" for label in shards.labels[chosen]]
-    return Look(shards.images(chosen), shards.scale, crop, tuple(labels), shards.index.get("resolution_m"))
+    return subjects, chips(config.num_points)
 
 
-class _loader:  # noqa: N801 - a function with its arguments bound
-    """Numbers of chips to inputs."""
+def _check(
+    viewers: Sequence[Viewer], subjects: Sequence[Subject], gallery: Sequence[Subject], patch: tuple[int, ...]
+) -> None:
+    """Refuse before anything is written: inputs that are too large, a patch outside of what is looked at."""
+    for viewer in viewers:
+        for subject in (*subjects, *gallery):
+            viewer.check_memory(subject)
+        for subject in subjects:
+            rows, columns = viewer.rule.grid(subject)
+            if patch and (patch[0] >= rows or patch[1] >= columns):
+                raise InputError(
+                    "no such patch",
+                    where="patch",
+                    expected=f"row 0 to {rows - 1}, column 0 to {columns - 1} for {viewer.label}",
+                    got=f"{patch[0]},{patch[1]}",
+                )
 
-    def __init__(self, look: Look, size: int, device: torch.device) -> None:
-        self.look, self.size, self.device = look, size, device
 
-    def __call__(self, numbers: Sequence[int]) -> Tensor:
-        images = [self.look.images[number] for number in numbers]
-        return centre_crop_and_resize(images, self.look.scale, self.look.crop, self.size, self.device)
+def _folder(out: str | None, viewers: Sequence[Viewer]) -> Path:
+    """As asked, inside the only run, or for several a folder of their names under results/."""
+    if out or len(viewers) == 1:
+        return report_folder(out, viewers[0].name, "attention", None)
+    return Path("results") / "-".join(["attention", *(viewer.label for viewer in viewers)])[:100]
 
 
-def _distances(encoder: nn.Module, load: _loader, num: int, progress: Progress) -> np.ndarray:
-    """(blocks, heads) attention distance (px of the input), averaged over all chips."""
+def _distances(viewer: Viewer, subjects: Sequence[Subject], renormalise: bool, progress: Progress) -> HeadDistances:
+    """(blocks, heads) attention distance (px of the input), averaged over all subjects."""
     total: np.ndarray | float = 0.0
-    patch = int(encoder.patch_size)  # type: ignore[arg-type]
-    with progress.task("attention", total=num, unit="chips") as task:
-        for start in range(0, num, _BATCH):
-            image = load(range(start, min(start + _BATCH, num)))
-            grid = (image.shape[-2] // patch, image.shape[-1] // patch)
-            attentions = encoder.attention(image)  # type: ignore[operator]
-            total = total + mean_distances(attentions, grid, patch) * len(image)
-            task.advance(len(image))
-    return np.asarray(total / num)
+    even_px, patch, size = 0.0, viewer.rule.patch, viewer.batch_size(subjects)
+    with progress.task(f"attention of {viewer.label}", total=len(subjects), unit="chips") as task:
+        for start in range(0, len(subjects), size):
+            batch = subjects[start : start + size]
+            grid = viewer.rule.grid(batch[0])
+            attentions = viewer.encoder.attention(viewer.inputs(batch))
+            total = total + mean_distances(attentions, grid, patch, renormalise) * len(batch)
+            even_px += even_distance(grid, patch, renormalise) * len(batch)
+            task.advance(len(batch))
+    if not np.isfinite(total).all():
+        raise InputError("attention that is no finite numbers", where=viewer.name, expected="sound weights and chips")
+    return HeadDistances(np.asarray(total) / len(subjects), even_px / len(subjects))
 
 
-def _distance_csv(distances: np.ndarray) -> Table:
-    rows = tuple(
-        (str(block), str(head), f"{value:.4f}")
-        for block, row in enumerate(distances, start=1)
+def _pictures(
+    viewer: Viewer,
+    subjects: Sequence[Subject],
+    gallery: Sequence[Subject],
+    config: VisualizeAttentionConfig,
+    progress: Progress,
+) -> dict[str, Figure]:
+    """Every other picture that there can be, by the stem of its file."""
+    shown = spread(subjects, NUM_SHOWN)
+    if config.images and len(shown) < len(subjects):
+        progress.note(f"{len(shown)} of {len(subjects)} images are shown; distances are averaged over all")
+    patch = (config.patch[0], config.patch[1]) if config.patch else None
+    pictures = map_figures(viewer, shown, patch)
+    if (targets := target_figure(viewer, shown, config.seed, progress)) is not None:
+        pictures["targets"] = targets
+    if gallery:
+        pictures |= feature_figures(viewer, gallery, shown, config.pool, progress)
+    else:
+        progress.note("no pictures of features: no built data set to compare with; name one with --dataset")
+    return pictures
+
+
+def _write(folder: Path, pictures: dict[str, Figure], file_format: str) -> None:
+    for stem, figure in pictures.items():
+        write_atomically(folder / f"{stem}.{file_format}", figure_bytes(figure, file_format))
+
+
+def _write_distances(folder: Path, found: dict[str, HeadDistances], note: str, file_format: str) -> None:
+    """attention-distance.csv, with a column for the checkpoint where there are several, and its picture."""
+    rows = [
+        (label, str(block), str(head), f"{value:.4f}")
+        for label, one in found.items()
+        for block, row in enumerate(one.distance_LH, start=1)
         for head, value in enumerate(row, start=1)
-    )
-    return Table("Attention distance", ("block", "head", "distance_px"), rows)
+    ]
+    table = Table("Attention distance", ("checkpoint", *_COLUMNS), tuple(rows))
+    if len(found) == 1:
+        table = Table(table.title, _COLUMNS, tuple(row[1:] for row in rows))
+    write_atomically(folder / "attention-distance.csv", table.csv().encode())
+    _write(folder, {"attention-distance": attention_distance(found, note)}, file_format)
 
 
-def _draw_maps(encoder: nn.Module, look: Look, load: _loader, folder: Path, name: str) -> None:
-    """maps.png: the class token's attention in the last block, a column a head; rollout.png: after some blocks."""
-    shown = np.unique(np.linspace(0, len(look.images) - 1, NUM_SHOWN).astype(int))
-    image = load(shown.tolist())
-    grid = (image.shape[-2] // int(encoder.patch_size), image.shape[-1] // int(encoder.patch_size))  # type: ignore[arg-type]
-    attentions = encoder.attention(image)  # type: ignore[operator]
-    maps = token_maps(attentions[-1], grid).float().cpu().numpy()
-    after = np.unique(np.linspace(0, len(attentions) - 1, NUM_DEPTHS).round().astype(int))
-    reach = rollout(attentions, grid)[:, after].cpu().numpy()
-    chips, labels = list(image[:, 0].cpu().numpy()), [look.names[number] for number in shown]
-    metres = [_input_resolution(look, number, image.shape[-1]) for number in shown]
-    heads = [f"head {head + 1}" for head in range(maps.shape[1])]
-    heading = f"Where the class token looks, last block of {name}"
-    write_atomically(folder / "maps.png", map_grid(chips, list(maps), heads, labels, heading, metres))
-    heading, depths = f"Attention rollout of {name}", [f"after block {block + 1}" for block in after]
-    write_atomically(folder / "rollout.png", map_grid(chips, list(reach), depths, labels, heading, metres))
+def _summary(label: str, found: HeadDistances, note: str) -> Table:
+    return Table(
+        f"Attention distance of {label} (px)",
+        ("block", "mean", "smallest head", "largest head"),
+        tuple((str(number), f"{row.mean():.1f}", f"{row.min():.1f}", f"{row.max():.1f}")
+              for number, row in enumerate(found.distance_LH, start=1)),
+        f"{note}; even attention: {found.even_px:.1f}",
+    )  # fmt: skip
 
 
-def _input_resolution(look: Look, number: int, size: int) -> float | None:
-    """Metres a pixel of the resized input."""
-    if look.resolution_m is None:
-        return None
-    side = look.crop or look.images[number].shape[1]
-    return look.resolution_m * side / size
+def _message(found: dict[str, HeadDistances], folder: Path) -> str:
+    lines = []
+    for label, one in found.items():
+        means = one.distance_LH.mean(axis=1)
+        whose = f"{label}: " if len(found) > 1 else ""
+        lines.append(
+            f"{whose}mean attention distance {means[0]:.1f} px in the first block, {means[-1]:.1f} in the last"
+        )
+    return "\n".join([*lines, str(folder)])

@@ -20,11 +20,7 @@ PICTURES = {
     "shots": shots_plot,
     "confusion": lambda: figures.confusion(np.eye(10, dtype=int) * 30, [f"class {i}" for i in range(10)], "title"),
     "distance": lambda: figures.attention_distance({"run": np.random.default_rng(0).random((4, 3)) * 50}),
-    "maps": lambda: figures.map_grid(
-        [np.random.default_rng(0).random((64, 64))] * 2, [np.random.default_rng(1).random((3, 8, 8))] * 2,
-        ["head 1", "head 2", "head 3"], ["T72", "D7"], "heading", [0.3, None],
-    ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", PICTURES)

@@ -1,0 +1,84 @@
+"""What one encoder makes of a few subjects, as figures: attention maps, rollout, targets and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from sarjepa.errors import InputError
+from sarjepa.evaluation.attention import brightest_patch, rollout, times_even, token_maps
+from sarjepa.pretext.masking import ImageKeys
+from sarjepa.progress import Progress
+from sarjepa.recipes.looking import Viewer
+from sarjepa.recipes.run_method import open_method, target_rows
+from sarjepa.recipes.subjects import Subject
+from sarjepa.reports.attention_figures import map_grid
+from sarjepa.reports.pretraining import TargetRow, targets_figure
+
+NUM_DEPTHS = 4  # blocks after which the rollout is shown
+
+
+def map_figures(viewer: Viewer, subjects: Sequence[Subject], patch: tuple[int, int] | None) -> dict[str, Figure]:
+    """Where the class token and one patch look in the last block, a column a head, and the rollout.
+
+    Args:
+        viewer: who looks.
+        subjects: at what, a row each.
+        patch: row and column (from 0) of the patch; None: the brightest of each subject.
+
+    Returns:
+        Figures by the stem of their file.
+    """
+    chips = [viewer.rule.shown(subject) for subject in subjects]
+    of_class, of_patch, reach, chosen = [], [], [], []
+    for subject, chip in zip(subjects, chips, strict=True):
+        grid, attentions = viewer.rule.grid(subject), viewer.encoder.attention(viewer.rule(subject))
+        row, column = patch or brightest_patch(torch.from_numpy(chip.image_HW), viewer.rule.patch)
+        after = np.unique(np.linspace(0, len(attentions) - 1, NUM_DEPTHS).round().astype(int))
+        chosen.append((row, column))
+        of_class.append(_map(token_maps(attentions[-1], grid)))
+        of_patch.append(_map(token_maps(attentions[-1], grid, 1 + row * grid[1] + column)))
+        reach.append(_map(rollout(attentions, grid)[:, after.tolist()]))
+    heads = [f"head {head + 1}" for head in range(of_class[0].shape[0])]
+    depths = [f"after block {block + 1}" for block in after]
+    which = "the brightest patch" if patch is None else f"the patch of row {patch[0]}, column {patch[1]} (from 0)"
+    last = f"last block of {viewer.label}"
+    return {
+        "maps": map_grid(chips, of_class, heads, f"Where the class token looks, {last}"),
+        "patch-maps": map_grid(chips, of_patch, heads, f"Where {which} looks (outlined), {last}", chosen),
+        "rollout": map_grid(chips, reach, depths, f"Attention rollout of the class token, {viewer.label}"),
+    }
+
+
+def _map(maps_1KRC: torch.Tensor) -> np.ndarray:
+    """(K, rows, columns) in multiples of an even share."""
+    return times_even(maps_1KRC[0].float()).cpu().numpy()
+
+
+def target_figure(viewer: Viewer, subjects: Sequence[Subject], seed: int, progress: Progress) -> Figure | None:
+    """What the run was asked to predict of each subject, and what it predicts; None, with a note, where it cannot be.
+
+    Args:
+        viewer: whose checkpoint may hold a predictor.
+        subjects: a row each.
+        seed: of the masks.
+        progress: is told why there is no picture.
+    """
+    rows: list[TargetRow] = []
+    names: tuple[str, ...] = ()
+    try:
+        method = open_method(viewer.name, viewer.rule.device, progress)
+        for number, subject in enumerate(subjects):
+            keys = ImageKeys(seed, 0, np.array([number]))
+            found = target_rows(method, viewer.rule(subject), keys, [viewer.rule.shown(subject)])
+            if found is None:
+                raise InputError("the method's target is no image", where=viewer.name)
+            rows, names = rows + found[0], found[1]
+    except InputError as error:
+        progress.note(f"no picture of targets: {error}")
+        return None
+    heading = f"What {viewer.label} is asked to predict, and what it predicts (a pair shares one scale)"
+    return targets_figure(rows, names, heading)

@@ -1,0 +1,157 @@
+"""How a subject becomes an input, and who looks at it.
+
+An input rule resamples to the side an encoder was trained at or to any other height and width in whole patches, or
+leaves the image as it is and cuts it to whole patches ("native"), for scenes that are no square. A viewer is a
+checkpoint's encoder with its rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sarjepa.data.augment import bicubic_matrices
+from sarjepa.errors import InputError
+from sarjepa.models.encoder import Encoder
+from sarjepa.recipes.subjects import Subject
+from sarjepa.reports.chips import ShownChip
+
+NATIVE = "native"
+_LARGEST_BYTES, _BATCH_BYTES = 2**32, 2**28  # of the softmax of all blocks: of one subject, and of a batch
+_LARGEST_BATCH = 64
+
+
+@dataclass(frozen=True)
+class InputRule:
+    """How a subject becomes an input.
+
+    Attributes:
+        size: height and width (px) that it is resampled to; None: it is cut to whole patches as it is.
+        patch: side (px) of a patch.
+        device: where inputs go.
+    """
+
+    size: tuple[int, int] | None
+    patch: int
+    device: torch.device
+
+    def cut(self, subject: Subject) -> np.ndarray:
+        """The part of the image that is shown: all of it, or its centre in whole patches (at least one, padded)."""
+        if self.size is not None:
+            return subject.image_HW
+        image, patch = subject.image_HW, self.patch
+        short = [max(0, patch - side) for side in image.shape]
+        image = np.pad(image, [(lack // 2, lack - lack // 2) for lack in short])
+        height, width = (side - side % patch for side in image.shape)
+        top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+        return image[top : top + height, left : left + width]
+
+    def grid(self, subject: Subject) -> tuple[int, int]:
+        """Rows and columns of patches of its input."""
+        height, width = self.size or self.cut(subject).shape
+        return height // self.patch, width // self.patch
+
+    def __call__(self, subject: Subject) -> torch.Tensor:
+        """The input, (1, 1, H, W) float32 in [0, 1]."""
+        image_HW = torch.from_numpy(np.ascontiguousarray(self.cut(subject))).to(self.device)
+        if self.size is not None:
+            image_HW = _resample(image_HW, self.size)
+        return image_HW[None, None]
+
+    def shown(self, subject: Subject) -> ShownChip:
+        """The input as a picture, in the proportions and the scale of the subject."""
+        rows, columns = self.cut(subject).shape
+        return ShownChip(self(subject)[0, 0].cpu().numpy(), subject.title, (rows, columns), subject.resolution_m)
+
+
+def _resample(image_HW: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Bicubic, as the evaluation resamples chips (`sarjepa.data.augment`), to any height and width."""
+    height_1, width_1 = (torch.tensor([side], device=image_HW.device) for side in image_HW.shape)
+    [rows_SH] = bicubic_matrices(height_1, image_HW.shape[0], size[0])
+    [columns_SW] = bicubic_matrices(width_1, image_HW.shape[1], size[1])
+    return (rows_SH @ (image_HW @ columns_SW.T).clamp(0, 1)).clamp(0, 1)
+
+
+def input_rule(setting: str | None, image_size: int, patch: int, device: torch.device) -> InputRule:
+    """The rule that an image-size setting stands for.
+
+    Args:
+        setting: "native", "N", "HxW", or None for the encoder's own side.
+        image_size: the side (px) the encoder was trained at.
+        patch: side (px) of its patches.
+        device: where inputs go.
+
+    Raises:
+        InputError: the setting is none of these, or not in whole patches.
+    """
+    if setting == NATIVE:
+        return InputRule(None, patch, device)
+    words = (setting or str(image_size)).lower().split("x")
+    if len(words) > 2 or not all(word.strip().isdigit() for word in words):
+        raise InputError("no such image size", where=repr(setting), expected="native, N or HxW (px)")
+    height, width = int(words[0]), int(words[-1])
+    if not height or not width or height % patch or width % patch:
+        near = "x".join(str(max(1, round(side / patch)) * patch) for side in (height, width))
+        raise InputError(
+            "the image size is not in whole patches",
+            where="image-size",
+            expected=f"multiples of {patch} px",
+            got=setting,
+            hint=f"try {near}, or native",
+        )
+    return InputRule((height, width), patch, device)
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """An encoder that looks.
+
+    Attributes:
+        name: of its checkpoint, as the user wrote it.
+        label: what it is called in pictures.
+        encoder: in evaluation mode.
+        rule: how subjects become its inputs.
+    """
+
+    name: str
+    label: str
+    encoder: Encoder
+    rule: InputRule
+
+    def inputs(self, subjects: Sequence[Subject]) -> Tensor:
+        """A batch, (B, 1, H, W), of subjects whose inputs are of one size."""
+        return torch.cat([self.rule(subject) for subject in subjects])
+
+    def softmax_bytes(self, subject: Subject) -> int:
+        """What the softmax of all blocks takes: it grows with the square of the number of patches."""
+        rows, columns = self.rule.grid(subject)
+        return 4 * self.encoder.shape.depth * self.encoder.shape.num_heads * (1 + rows * columns) ** 2
+
+    def batch_size(self, subjects: Sequence[Subject]) -> int:
+        """How many subjects go through at a time; one where each has a size of its own."""
+        if self.rule.size is None:
+            return 1
+        return max(1, min(_LARGEST_BATCH, _BATCH_BYTES // self.softmax_bytes(subjects[0])))
+
+    def check_memory(self, subject: Subject) -> None:
+        """Refuse an input whose softmax would not fit.
+
+        Raises:
+            InputError: more than 4 GiB; says which size would do.
+        """
+        (rows, columns), num_bytes = self.rule.grid(subject), self.softmax_bytes(subject)
+        if num_bytes <= _LARGEST_BYTES:
+            return
+        shrink = (_LARGEST_BYTES / num_bytes) ** 0.25
+        fits = [max(1, int(shrink * side)) * self.rule.patch for side in (rows, columns)]
+        raise InputError(
+            "the image is too large to look at",
+            where=subject.title.replace("\n", ", "),
+            expected="attention of at most 4 GiB",
+            got=f"{num_bytes / 2**30:.0f} GiB for {rows} x {columns} patches",
+            hint=f"give --image-size {fits[0]}x{fits[1]}, or a --crop",
+        )

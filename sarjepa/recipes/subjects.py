@@ -1,0 +1,147 @@
+"""What is looked at: chips of built sources, or one's own images.
+
+Either becomes magnitude in [0, 1], cropped as the evaluation crops it, with what is known of it. Of near-duplicates
+(the brightness copies of SAR-ACD) one is drawn: they would be counted and found as if they were so many chips.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sarjepa.config import parse_crop
+from sarjepa.data.augment import centre_crop
+from sarjepa.data.readers import UnreadableError, read_image
+from sarjepa.data.shards import Shards
+from sarjepa.draws import permutation
+from sarjepa.errors import InputError
+from sarjepa.recipes.built import open_source
+
+_LONGEST_NAME = 14  # letters of a line
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One image to look at.
+
+    Attributes:
+        image_HW: float32 magnitude in [0, 1], cropped.
+        class_name: "" where there is none.
+        source: "" for a file of one's own.
+        group: near-duplicate group within the source; -1 for a file.
+        resolution_m: metres a pixel, None where nobody knows.
+        file: name of the user's file; "" for a chip.
+    """
+
+    image_HW: np.ndarray
+    class_name: str = ""
+    source: str = ""
+    group: int = -1
+    resolution_m: float | None = None
+    file: str = ""
+
+    @property
+    def title(self) -> str:
+        """What is written beside it, at most two lines."""
+        if len(self.file) > _LONGEST_NAME:
+            return f"{self.file[: _LONGEST_NAME - 3]}...\n{self.file[-_LONGEST_NAME:]}"
+        return self.file or "\n".join(filter(None, (self.class_name, self.source)))
+
+
+def open_images(paths: Sequence[str], crop: str) -> list[Subject]:
+    """The image files that the user names.
+
+    Args:
+        paths: of any format there is a reader for.
+        crop: the crop setting; a plain number crops files too.
+
+    Raises:
+        InputError: a file is missing or no image.
+    """
+    setting = parse_crop(crop, "")
+    subjects = []
+    for name in paths:
+        if not Path(name).is_file():
+            raise InputError("no such image", where=name)
+        try:
+            image = _unit_magnitude(read_image(Path(name).read_bytes()).image)
+        except UnreadableError as error:
+            raise InputError("not a readable image", where=name, got=error) from error
+        image = centre_crop(image, setting) if isinstance(setting, int) else image
+        subjects.append(Subject(image, file=Path(name).name))
+    return subjects
+
+
+def _unit_magnitude(image: np.ndarray) -> np.ndarray:
+    """An image as read to float32 magnitude in [0, 1]: integers by their type's range, floats by their maximum."""
+    if np.issubdtype(image.dtype, np.integer):
+        return (image / np.iinfo(image.dtype).max).astype(np.float32)
+    return (np.abs(image) / max(float(np.abs(image).max()), 1e-12)).astype(np.float32)
+
+
+def open_chips(data_root: str, sources: Sequence[str], crop: str, seed: int, num: int) -> list[Subject]:
+    """Chips of built sources, an equal share of each, no two of one near-duplicate group.
+
+    The first chips of a larger number are those of a smaller one. They stand in the order of the sources and, within a
+    source, of its shards (that is by class, where the archive is).
+
+    Args:
+        data_root: holds shards/SOURCE.
+        sources: their names.
+        crop: the crop setting.
+        seed: of the draw.
+        num: how many in all; a source with fewer groups gives what it has.
+
+    Raises:
+        InputError: a source is not built.
+    """
+    subjects: list[Subject] = []
+    for place, name in enumerate(sources):
+        shards = open_source(data_root, name)
+        share = num // len(sources) + (place < num % len(sources))
+        side = _crop_side(shards, crop, name)
+        chosen = np.sort(_distinct(shards.groups, seed)[:share])
+        for index, image in zip(chosen.tolist(), shards.images(chosen), strict=True):
+            image = image if side is None else centre_crop(image, side)
+            label = int(shards.labels[index])
+            subjects.append(
+                Subject(
+                    np.clip(image.astype(np.float32) / shards.scale, 0, 1),
+                    shards.classes[label] if label >= 0 else "",
+                    name,
+                    int(shards.groups[index]),
+                    shards.index.get("resolution_m"),
+                )
+            )
+    return subjects
+
+
+def _distinct(groups: np.ndarray, seed: int) -> np.ndarray:
+    """One chip of every near-duplicate group, in a drawn order."""
+    order = permutation(seed, "attention/chips", 0, len(groups))
+    _, first = np.unique(groups[order], return_index=True)
+    return order[np.sort(first)]
+
+
+def _crop_side(shards: Shards, crop: str, source: str) -> int | None:
+    setting = parse_crop(crop, source)
+    if setting == "published":
+        return (shards.index.get("benchmark") or {}).get("crop")
+    return None if setting == "none" else int(setting)
+
+
+def spread(subjects: Sequence[Subject], num: int) -> list[Subject]:
+    """A few of many: as many classes and sources as they can hold, evenly spaced; a class again when all had a turn."""
+    seen: Counter[tuple[str, str, str]] = Counter()
+    turns = []
+    for place, subject in enumerate(subjects):
+        kind = (subject.source, subject.class_name, subject.file)
+        turns.append((seen[kind], place))
+        seen[kind] += 1
+    first = sorted(turns)[: max(num, len(seen))]
+    spaced = np.unique(np.linspace(0, len(first) - 1, num).astype(int))
+    return [subjects[place] for place in sorted(first[number][1] for number in spaced)]
