@@ -7,8 +7,10 @@ checkpoint's encoder with its rule.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,11 +18,15 @@ from torch import Tensor
 
 from sarjepa.data.augment import bicubic_matrices
 from sarjepa.errors import InputError
+from sarjepa.models.addresses import is_address
 from sarjepa.models.encoder import Encoder
+from sarjepa.progress import Progress
+from sarjepa.recipes.downstream import Opened, open_checkpoint
 from sarjepa.recipes.subjects import Subject
 from sarjepa.reports.chips import ShownChip
 
 NATIVE = "native"
+_FILES_OF_A_RUN = ("encoder", "encoder-ema", "checkpoint-last", "classifier")
 _LARGEST_BYTES, _BATCH_BYTES = 2**32, 2**28  # of the softmax of all blocks: of one subject, and of a batch
 _LARGEST_BATCH = 64
 
@@ -115,12 +121,14 @@ class Viewer:
         label: what it is called in pictures.
         encoder: in evaluation mode.
         rule: how subjects become its inputs.
+        sources: what it was trained on, as far as its checkpoint says.
     """
 
     name: str
     label: str
     encoder: Encoder
     rule: InputRule
+    sources: tuple[str, ...] = ()
 
     def inputs(self, subjects: Sequence[Subject]) -> Tensor:
         """A batch, (B, 1, H, W), of subjects whose inputs are of one size."""
@@ -155,3 +163,53 @@ class Viewer:
             got=f"{num_bytes / 2**30:.0f} GiB for {rows} x {columns} patches",
             hint=f"give --image-size {fits[0]}x{fits[1]}, or a --crop",
         )
+
+
+def open_viewers(
+    names: Sequence[str], image_size: str | None, seed: int, device: torch.device, progress: Progress
+) -> list[Viewer]:
+    """The encoders of some checkpoints, each with a label of its own.
+
+    Args:
+        names: as the user wrote them.
+        image_size: the image-size setting.
+        seed: of a random initialisation.
+        device: where they go.
+        progress: is told what was opened.
+
+    Raises:
+        InputError: nothing is there, it is no checkpoint, or one without attention; or the size does not fit it.
+    """
+    return [
+        _viewer(open_checkpoint(name, seed, device, progress), label, image_size, device)
+        for name, label in zip(names, labels_of(names), strict=True)
+    ]
+
+
+def _viewer(opened: Opened, label: str, image_size: str | None, device: torch.device) -> Viewer:
+    encoder, facts = opened.encoder, opened.describe
+    if not isinstance(encoder, Encoder):
+        raise InputError("no attention to look at", where=opened.name, hint="give a run folder or a checkpoint")
+    sources = facts.get("sources") or facts.get("image_like") or ()
+    rule = input_rule(image_size, opened.image_size, encoder.patch_size, device)
+    return Viewer(opened.name, label, encoder, rule, tuple(map(str, sources)))  # type: ignore[call-overload]
+
+
+def labels_of(names: Sequence[str]) -> list[str]:
+    """Short names, each once, for pictures and folders."""
+    labels: list[str] = []
+    for name in names:
+        label, number = _label(name), 2
+        while (unique := label if label not in labels else f"{label}-{number}") in labels:
+            number += 1
+        labels.append(unique)
+    return labels
+
+
+def _label(name: str) -> str:
+    """The end of a path or address, without its suffix; a file that every run has is called by its folder."""
+    place = name.removeprefix("random:")
+    path = Path(place) if is_address(place) else Path(place).resolve()
+    label = path.stem if path.suffix in (".pt", ".pth", ".safetensors") else path.name
+    label = path.parent.name if label in _FILES_OF_A_RUN else label
+    return ("random-" if place != name else "") + re.sub(r"[^A-Za-z0-9._-]+", "-", label)

@@ -15,26 +15,22 @@ and one attention-distance.png with a panel each. All of them look at the same c
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 import yaml
 from matplotlib.figure import Figure
 
 from sarjepa.config import VisualizeAttentionConfig, as_dict
 from sarjepa.errors import InputError
 from sarjepa.evaluation.attention import even_distance, mean_distances
-from sarjepa.models.addresses import is_address
-from sarjepa.models.encoder import Encoder
 from sarjepa.progress import Progress
 from sarjepa.recipes.attention_pictures import map_figures, target_figure
 from sarjepa.recipes.class_report import report_folder
-from sarjepa.recipes.downstream import Opened, built_datasets, newest_run, open_checkpoint
+from sarjepa.recipes.downstream import built_datasets, newest_run
 from sarjepa.recipes.feature_pictures import feature_figures
-from sarjepa.recipes.looking import Viewer, input_rule
+from sarjepa.recipes.looking import Viewer, open_viewers
 from sarjepa.recipes.result import Result
 from sarjepa.recipes.subjects import Subject, open_chips, open_images, spread
 from sarjepa.reports.attention_figures import HeadDistances, attention_distance
@@ -44,7 +40,6 @@ from sarjepa.training.checkpoint import write_atomically
 from sarjepa.training.runtime import pick_device
 
 NUM_SHOWN = 6  # chips in a picture
-_FILES_OF_A_RUN = ("encoder", "encoder-ema", "checkpoint-last", "classifier")
 _COLUMNS = ("block", "head", "distance_px")
 
 
@@ -60,11 +55,8 @@ def run(config: VisualizeAttentionConfig, progress: Progress) -> Result:
     """
     device = pick_device(config.device)
     names = config.checkpoint or (newest_run(),)
-    opened = [open_checkpoint(name, config.seed, device, progress) for name in names]
-    viewers = [
-        _viewer(one, label, config.image_size, device) for one, label in zip(opened, _labels(names), strict=True)
-    ]
-    sources = _sources(config, opened, progress)
+    viewers = open_viewers(names, config.image_size, config.seed, device, progress)
+    sources = _sources(config, viewers, progress)
     subjects, gallery = _subjects(config, sources)
     _check(viewers, subjects, gallery, config.patch)
     note = f"{len(subjects)} {'images' if config.images else 'chips'}, class token left out of both sides, " + (
@@ -85,40 +77,12 @@ def run(config: VisualizeAttentionConfig, progress: Progress) -> Result:
     return Result(_message(found, folder), folder, tuple(_summary(*one, note) for one in found.items()))
 
 
-def _labels(names: Sequence[str]) -> list[str]:
-    """Short names, each once, for pictures and folders."""
-    labels: list[str] = []
-    for name in names:
-        label, number = _label(name), 2
-        while (unique := label if label not in labels else f"{label}-{number}") in labels:
-            number += 1
-        labels.append(unique)
-    return labels
-
-
-def _label(name: str) -> str:
-    """The end of a path or address, without its suffix; a file that every run has is called by its folder."""
-    place = name.removeprefix("random:")
-    path = Path(place) if is_address(place) else Path(place).resolve()
-    label = path.stem if path.suffix in (".pt", ".pth", ".safetensors") else path.name
-    label = path.parent.name if label in _FILES_OF_A_RUN else label
-    return ("random-" if place != name else "") + re.sub(r"[^A-Za-z0-9._-]+", "-", label)
-
-
-def _viewer(opened: Opened, label: str, image_size: str | None, device: torch.device) -> Viewer:
-    encoder = opened.encoder
-    if not isinstance(encoder, Encoder):
-        raise InputError("no attention to look at", where=opened.name, hint="give a run folder or a checkpoint")
-    return Viewer(opened.name, label, encoder, input_rule(image_size, opened.image_size, encoder.patch_size, device))
-
-
-def _sources(config: VisualizeAttentionConfig, opened: Sequence[Opened], progress: Progress) -> list[str]:
+def _sources(config: VisualizeAttentionConfig, viewers: Sequence[Viewer], progress: Progress) -> list[str]:
     """The built sources that chips come from: those asked for, else the runs' own, else one that is built."""
     if config.dataset:
         return list(dict.fromkeys(config.dataset))
     built = built_datasets(config.data_root)
-    facts = [one.describe.get("sources") or one.describe.get("image_like") or () for one in opened]
-    named = list(dict.fromkeys(str(name) for names in facts for name in names))  # type: ignore[attr-defined]
+    named = list(dict.fromkeys(name for viewer in viewers for name in viewer.sources))
     if missing := [name for name in named if name not in built]:
         progress.note(f"trained on, but not built here and left out: {', '.join(missing)}")
     return [name for name in named if name in built] or ([] if config.images else built[:1])

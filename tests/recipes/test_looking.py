@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch
 from sarjepa.data.augment import resample
 from sarjepa.errors import InputError
 from sarjepa.models.encoder import Encoder, EncoderShape
-from sarjepa.recipes.looking import Viewer, input_rule
+from sarjepa.recipes.looking import Viewer, input_rule, labels_of
 from sarjepa.recipes.subjects import Subject
 
 CPU = torch.device("cpu")
@@ -98,3 +100,16 @@ def test_a_scene_that_would_not_fit_is_refused_with_a_size_that_would() -> None:
     fits = str(caught.value).split("--image-size ")[1].split(",")[0]
     viewer(fits).check_memory(scene)
     assert 0.6 < int(fits.split("x")[0]) / int(fits.split("x")[1]) < 0.7, "the proportions are kept"
+
+
+def test_names_of_checkpoints_are_short_and_differ() -> None:
+    names = (
+        "runs/a/",
+        "b/a",
+        "random:runs/a",
+        "runs/c/encoder.safetensors",
+        "x/checkpoint-0100.pt",
+        "hf-hub:owner/name",
+    )
+    assert labels_of(names) == ["a", "a-2", "random-a", "c", "checkpoint-0100", "name"]
+    assert labels_of(("..",)) == [Path("..").resolve().name], "never a step out of the folder"

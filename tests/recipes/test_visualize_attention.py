@@ -204,16 +204,3 @@ def test_damaged_weights_are_refused(toy_root: Path, toy_run: Path, tmp_path: Pa
     (tmp_path / "broken.safetensors").write_bytes(encoder_bytes(encoder, {"sources": ["toy"]}))
     with pytest.raises(InputError, match="no finite numbers"):
         look(toy_root, tmp_path / "broken.safetensors", tmp_path / "out")
-
-
-def test_names_of_checkpoints_are_short_and_differ() -> None:
-    names = (
-        "runs/a/",
-        "b/a",
-        "random:runs/a",
-        "runs/c/encoder.safetensors",
-        "x/checkpoint-0100.pt",
-        "hf-hub:owner/name",
-    )
-    assert visualize_attention._labels(names) == ["a", "a-2", "random-a", "c", "checkpoint-0100", "name"]
-    assert visualize_attention._labels(("..",)) == [Path("..").resolve().name], "never a step out of the folder"
