@@ -10,12 +10,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from sarjepa.config import PretrainConfig
+from sarjepa.evaluation.attention import even_distance
+from sarjepa.models.encoder import encoder_shape
 from sarjepa.recipes.experiment import Experiment
 from sarjepa.recipes.plan import Planned, Step, unique
 from sarjepa.recipes.reproduced import Value, accuracy_tables, csv_text, difference_table, gather, panels
 from sarjepa.recipes.run_store import RunStore
 from sarjepa.recipes.walk import record_of, seconds_of
-from sarjepa.reports.figures import attention_distance
+from sarjepa.reports.attention_figures import HeadDistances, attention_distance
+from sarjepa.reports.figures import png_bytes
 from sarjepa.reports.reproduction import accuracy_against, accuracy_of_rows, finetuning_curves
 from sarjepa.reports.tables import Table
 
@@ -91,8 +95,19 @@ def _attention(experiment: Experiment, planned: Sequence[Planned], store: RunSto
     table = Table(f"{experiment.title}: attention distance", columns, rows, note)
     write_tables(store, experiment, [table], _provenance(planned))
     store.write("table.csv", table.csv())
-    store.write("figure.png", attention_distance(distances, about))
+    even_px = _even_px(planned)
+    panels_of_heads = {name: HeadDistances(heads, even_px) for name, heads in distances.items()}
+    store.write("figure.png", png_bytes(attention_distance(panels_of_heads, about)))
     return (table,)
+
+
+def _even_px(planned: Sequence[Planned]) -> float:
+    """The distance of a head that looks everywhere alike, on the runs' own grid of patches."""
+    config = next(one.train.config for one in planned if one.train)
+    assert isinstance(config, PretrainConfig)
+    shape = encoder_shape(config.model, config.image_size, config.patch_size, "relative")
+    side = config.image_size // shape.patch_size
+    return even_distance((side, side), shape.patch_size)
 
 
 def _curves(experiment: Experiment, planned: Sequence[Planned], store: RunStore, about: str) -> tuple[Table, ...]:
