@@ -151,6 +151,7 @@ class PretrainConfig(Common):
     accumulate: Annotated[int, "parts a batch is taken in, for a smaller memory"] = 1
     recompute: Annotated[bool, "run each block again in the backward pass instead of keeping its activations"] = False
     compile: Annotated[bool, "compile the blocks (torch.compile)"] = False
+    shard: Annotated[bool, "shard weights and optimiser over the processes (FSDP2), not copy them (DDP)"] = False
     clip_grad: Annotated[float | None, "largest gradient norm; default: no clipping"] = None
     init: Annotated[str | None, "start from this checkpoint's encoder"] = None
     run_dir: Annotated[str | None, "folder of the run; default runs/METHOD-MODEL-SOURCES"] = None

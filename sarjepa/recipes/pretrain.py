@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -42,6 +42,9 @@ from sarjepa.training.optim import adamw
 from sarjepa.training.runtime import Ranks, autocast, check_compiler, pick_device, process_group
 from sarjepa.training.schedule import warmup_cosine
 
+if TYPE_CHECKING:
+    from sarjepa.training.sharding import Sharding
+
 _NUM_PREVIEWS = 4
 
 
@@ -72,6 +75,19 @@ def _open_watch(config: PretrainConfig, device: torch.device) -> Watch | None:
     return Watch(config.data_root, dataset, config.probe_crop, config.precision, device)
 
 
+def _check_shardable(config: PretrainConfig, method: Method) -> None:
+    """Refuse what needs whole weights between steps.
+
+    Raises:
+        InputError: a second set of weights follows the first, or one process alone would use them.
+    """
+    faults = {"method": hasattr(method, "teacher"), "ema": bool(config.ema), "probe-every": bool(config.probe_every)}
+    for key, fault in faults.items():
+        if fault:
+            value = getattr(config, key.replace("-", "_"))
+            raise InputError("does not go with --shard", where=key, got=value, hint="leave one of the two out")
+
+
 class _Run:
     """One run: its folder, its parts, and what happens between steps."""
 
@@ -93,6 +109,7 @@ class _Run:
         self.folder = RunFolder(path, as_dict(config))
         torch.manual_seed(config.seed)
         self.method = self._build_method().to(device)
+        self.sharding = self._shard() if config.shard else None
         self.optimizer = adamw(self.method, config.weight_decay)
         self.average = _average_of(self.method.encoder, config.ema)
         self.watch = _open_watch(config, device) if ranks.is_first else None
@@ -121,12 +138,34 @@ class _Run:
                     module.compile()
         return method
 
+    def _shard(self) -> Sharding | None:
+        """Cut the weights into shards; one process has nobody to share them with."""
+        _check_shardable(self.config, self.method)
+        if self.ranks.world_size == 1:
+            return None
+        try:
+            from sarjepa.training.sharding import Sharding
+        except ImportError as error:
+            raise InputError("no FSDP2 in this torch", where="shard", expected="torch 2.6", got=error) from error
+        return Sharding(self.method, Block, self.device, self.ranks.world_size)
+
+    def _unshard(self, sharding: Sharding) -> None:
+        """Whole weights in place of shards on rank 0, to be exported and drawn."""
+        weights = sharding.gathered(self.method.state_dict(), self.ranks.is_first)
+        self.sharding = None
+        if self.ranks.is_first:
+            self.method = build_method(self.config.method, method_settings(as_dict(self.config))).to(self.device)
+            self.method.load_state_dict(weights)
+
     def _open_folder(self) -> None:
         """Start a new run folder, or pick up the state of one that is there."""
         if self.config.resume:
             state = self.folder.state(self.device, self.progress)
-            take_weights(self.method, state["method"], self.folder.path)
-            self.optimizer.load_state_dict(state["optimizer"])
+            weights, moments = state["method"], state["optimizer"]
+            if self.sharding:
+                weights, moments = self.sharding.weights(weights), self.sharding.moments(self.optimizer, moments)
+            take_weights(self.method, weights, self.folder.path)
+            self.optimizer.load_state_dict(moments)
             self.step = state["step"]
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
@@ -137,13 +176,16 @@ class _Run:
 
     def _save(self) -> None:
         """Checkpoint of the present step."""
+        weights, moments = self.method.state_dict(), self.optimizer.state_dict()
+        if self.sharding:
+            weights, moments = self.sharding.gathered((weights, moments), self.ranks.is_first)
         if not self.ranks.is_first:
             return
         state: dict[str, Any] = {
             "encoder_shape": asdict(self.method.encoder.shape),
             "describe": self._describe(),
-            "method": self.method.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "method": weights,
+            "optimizer": moments,
             "step": self.step,
         }
         if self.average is not None:
@@ -200,16 +242,20 @@ class _Run:
             try:
                 self._fit()
             except InputError:
-                # The loss was no number; the weights are still those of the step before, and worth keeping.
-                self._save()
+                # The loss was no number; the weights are still those of the step before, and worth keeping. (Shards
+                # need every process, and an error may be of this one alone: there the last checkpoint has to do.)
+                if not self.sharding:
+                    self._save()
                 raise
+        if self.sharding:
+            self._unshard(self.sharding)
         if self.ranks.is_first:
             self._finish()
         return Result(self._message(), self.folder.path)
 
     def _fit(self) -> None:
         module: torch.nn.Module = self.method
-        if self.ranks.world_size > 1:
+        if self.ranks.world_size > 1 and not self.sharding:
             module = DistributedDataParallel(self.method, [self.device] if self.device.type == "cuda" else None)
         fit(
             module,
@@ -275,6 +321,8 @@ class _Run:
         """curves.png and targets.png of the present step."""
         if self.log and self.log.records:
             draw_curves(self.log.records, self.folder.path / "curves.png")
+        if self.sharding:
+            return  # predicting takes every process
         chosen = np.linspace(0, len(self.pool) - 1, min(_NUM_PREVIEWS, len(self.pool))).astype(np.int64)
         image, keys = self._augmented(0, chosen)
         with autocast(self.config.precision, self.device):

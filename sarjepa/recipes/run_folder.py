@@ -33,6 +33,7 @@ _FREE_ON_RESUME = frozenset(
         "keep-every",
         "recompute",
         "compile",
+        "shard",
         "probe-every",
         "probe-dataset",
         "probe-crop",

@@ -136,6 +136,15 @@ def fit(
         ready = time.perf_counter()
 
 
-def _without_exchange(module: nn.Module) -> contextlib.AbstractContextManager:
+@contextlib.contextmanager
+def _without_exchange(module: nn.Module) -> Iterator[None]:
     """Keep a wrapped module's gradients on this rank for now."""
-    return module.no_sync() if isinstance(module, DistributedDataParallel) else contextlib.nullcontext()
+    if isinstance(module, DistributedDataParallel):
+        with module.no_sync():
+            yield
+    elif hasattr(module, "set_requires_gradient_sync"):  # an FSDPModule, whose class not every build of torch has
+        module.set_requires_gradient_sync(False)  # type: ignore[operator]
+        yield
+        module.set_requires_gradient_sync(True)  # type: ignore[operator]
+    else:
+        yield

@@ -199,23 +199,57 @@ def test_starting_from_an_encoder_starts_from_its_weights(synthetic_root: Path, 
     assert_same(first.state_dict(), second.state_dict())
 
 
+def run_as_two(config: PretrainConfig, folder: Path) -> None:
+    """Pre-train in two processes, as torchrun starts them."""
+    file = folder / "two.yaml"
+    file.write_text(yaml.safe_dump(as_dict(config)))
+    words = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sarjepa"]
+    command = [sys.executable, "-m", *words, "pretrain", "--config", str(file)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stderr[-2000:]
+
+
 def test_two_ranks_train_as_one_with_the_whole_batch(synthetic_root: Path, tmp_path: Path) -> None:
     changes = {"max_steps": 4, "precision": "fp32", "warmup_epochs": 0}
     one, two = tmp_path / "one", tmp_path / "two"
     pretrain.run(settings(synthetic_root, one, **changes), Progress())
-    settings_file = tmp_path / "two.yaml"
-    settings_file.write_text(yaml.safe_dump(as_dict(settings(synthetic_root, two, **changes))))
-    words = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sarjepa"]
-    command = [sys.executable, "-m", *words, "pretrain", "--config", str(settings_file)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert result.returncode == 0, result.stderr[-2000:]
+    run_as_two(settings(synthetic_root, two, **changes), tmp_path)
     assert losses(one) == pytest.approx(losses(two), rel=1e-5)
     first, second = weights(one), weights(two)
     assert first.keys() == second.keys()
     for name in first:
         # AdamW divides by the gradient's size, so where a gradient is all rounding its sign may differ: a few steps.
         torch.testing.assert_close(first[name], second[name], rtol=1e-3, atol=2e-4, msg=name)
+
+
+def test_shards_go_on_where_one_process_stopped_and_the_other_way_round(synthetic_root: Path, tmp_path: Path) -> None:
+    changes = {"precision": "fp32", "lr": 1e-3, "warmup_epochs": 0, "accumulate": 2, "clip_grad": 1.0}
+    one, parts = tmp_path / "one", tmp_path / "parts"
+    pretrain.run(settings(synthetic_root, one, max_steps=5, **changes), Progress())
+    pretrain.run(settings(synthetic_root, parts, max_steps=1, **changes), Progress())
+    run_as_two(settings(synthetic_root, parts, max_steps=4, shard=True, resume=True, **changes), tmp_path)
+    sharded = sarjepa.load_encoder(parts)
+    assert (parts / "targets.png").exists() and all(torch.isfinite(value).all() for value in weights(parts).values())
+    torch.testing.assert_close(sharded.state_dict(), sarjepa.load_encoder(parts / "checkpoint-last.pt").state_dict())
+    pretrain.run(settings(synthetic_root, parts, max_steps=5, resume=True, **changes), Progress())
+    assert losses(one) == pytest.approx(losses(parts), rel=1e-5)
+    states = [torch.load(run / "checkpoint-last.pt", weights_only=True) for run in (one, parts)]
+    assert states[0]["optimizer"]["param_groups"] == states[1]["optimizer"]["param_groups"]
+    for key in ("method", "optimizer"):
+        first, second = (state[key]["state"] if key == "optimizer" else state[key] for state in states)
+        torch.testing.assert_close(first, second, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("change", [{"method": "i-jepa"}, {"method": "latent-gradient"}, {"ema": 0.9},
+                                    {"probe_every": 1}])  # fmt: skip
+def test_what_needs_whole_weights_between_steps_is_not_sharded(
+    synthetic_root: Path, tmp_path: Path, change: dict[str, object]
+) -> None:
+    key, value = next(iter(change.items()))
+    with pytest.raises(InputError, match=rf"does not go with --shard: {key.replace('_', '-')}; got {value}"):
+        pretrain.run(settings(synthetic_root, tmp_path / "run", shard=True, **change), Progress())
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_online_probe_and_the_pictures_change_nothing(synthetic_root: Path, tmp_path: Path) -> None:
