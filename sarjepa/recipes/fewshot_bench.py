@@ -14,9 +14,9 @@ from sarjepa.evaluation.draw_records import FORMAT, from_record, to_record
 from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.progress import Progress
 from sarjepa.recipes.downstream import Benchmark, built_datasets, newest_run, open_benchmark, open_checkpoint
-from sarjepa.recipes.fewshot_cells import comparisons, csv_text, make_cells
-from sarjepa.recipes.fewshot_grid import Grid, variants
-from sarjepa.recipes.fewshot_tables import accuracy_table, comparison_table, detail_table, failed_text, plot
+from sarjepa.recipes.fewshot.cells import comparisons, csv_text, make_cells
+from sarjepa.recipes.fewshot.grid import Grid, variants
+from sarjepa.recipes.fewshot.tables import accuracy_table, comparison_table, detail_table, failed_text, plot
 from sarjepa.recipes.result import Result
 from sarjepa.recipes.run_store import RunStore, json_bytes
 from sarjepa.reports.tables import Table

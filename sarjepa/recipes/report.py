@@ -14,8 +14,8 @@ from sarjepa.config import ReportConfig
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
 from sarjepa.recipes.downstream import newest_run
-from sarjepa.recipes.report_pictures import attention_section
-from sarjepa.recipes.report_results import (
+from sarjepa.recipes.reporting.pictures import attention_section
+from sarjepa.recipes.reporting.results import (
     Found,
     class_section,
     fewshot_lines,
@@ -24,9 +24,9 @@ from sarjepa.recipes.report_results import (
     find_tables,
     report_line,
 )
-from sarjepa.recipes.report_run import RunContent, overview_facts, read_run
-from sarjepa.recipes.report_sources import commands_section, data_root_of, data_section
-from sarjepa.recipes.report_training import curves_section, files_section, settings_section, targets_section
+from sarjepa.recipes.reporting.run import RunContent, overview_facts, read_run
+from sarjepa.recipes.reporting.sources import commands_section, data_root_of, data_section
+from sarjepa.recipes.reporting.training import curves_section, files_section, settings_section, targets_section
 from sarjepa.recipes.result import Result
 from sarjepa.reports.elements import bullets, element, facts
 from sarjepa.reports.page import Section, gap_list, html_page

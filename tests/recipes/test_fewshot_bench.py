@@ -11,7 +11,8 @@ import pytest
 from sarjepa.config import FewshotBenchConfig
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
-from sarjepa.recipes import evaluate, fewshot_bench, fewshot_grid
+from sarjepa.recipes import evaluate, fewshot_bench
+from sarjepa.recipes.fewshot import grid
 from sarjepa.recipes.run_store import RunStore
 
 
@@ -72,9 +73,9 @@ def test_a_stopped_grid_goes_on_where_it_was(
     for path in removed:
         path.unlink()
     probed: list = []
-    real = fewshot_grid.probe_runs
+    real = grid.probe_runs
     monkeypatch.setattr(
-        fewshot_grid, "probe_runs", lambda features, benchmark, draws, *rest: probed.extend(draws) or
+        grid, "probe_runs", lambda features, benchmark, draws, *rest: probed.extend(draws) or
         real(features, benchmark, draws, *rest)
     )  # fmt: skip
     fewshot_bench.run(bench(toy_root, toy_run, parts), Progress())

@@ -11,10 +11,19 @@ import pytest
 from sarjepa.config import ReproduceConfig
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
-from sarjepa.recipes import reproduce, walk
-from sarjepa.recipes.experiment import BASELINES, MEASURES, Experiment, Row, Scale, experiment_names, read_experiment
-from sarjepa.recipes.plan import Circumstances, plan, run_name, unique
-from sarjepa.recipes.reproduced import Value, accuracy_tables, difference_table
+from sarjepa.recipes import reproduce
+from sarjepa.recipes.reproduction import walk
+from sarjepa.recipes.reproduction.accuracy import Value, accuracy_tables, difference_table
+from sarjepa.recipes.reproduction.experiment import (
+    BASELINES,
+    MEASURES,
+    Experiment,
+    Row,
+    Scale,
+    experiment_names,
+    read_experiment,
+)
+from sarjepa.recipes.reproduction.plan import Circumstances, plan, run_name, unique
 from sarjepa.reports.paper import published
 
 SCALES = ("demo", "laptop", "paper")
@@ -59,8 +68,8 @@ def test_a_run_is_named_after_what_it_differs_in() -> None:
 
 
 def test_a_scale_lays_its_own_rows_over_a_figures() -> None:
-    assert [row.name for row in read_experiment("figure4", "paper")[0].rows][0] == "r = 5"
-    assert [row.name for row in read_experiment("figure4", "laptop")[0].rows][0] == "r = 2"
+    assert read_experiment("figure4", "paper")[0].rows[0].name == "r = 5"
+    assert read_experiment("figure4", "laptop")[0].rows[0].name == "r = 2"
     assert read_experiment("figure6", "laptop")[1].seeds == 1
 
 
@@ -111,7 +120,8 @@ def test_a_difference_is_clear_only_beyond_the_spread_over_seeds() -> None:
 
 
 TINY = Scale("tiny", "demo", 1, ("synthetic",), ("synthetic",), {
-    "pretrain": {"max-steps": 3, "batch-size": 8, "lr": 0.3, "warmup-epochs": 0}, "fewshot-bench": {"shots": [2], "runs": 2},
+    "pretrain": {"max-steps": 3, "batch-size": 8, "lr": 0.3, "warmup-epochs": 0},
+    "fewshot-bench": {"shots": [2], "runs": 2},
 })  # fmt: skip
 SMALL = Experiment("table4", "T", "", "few-shot", (Row("ratio"), Row("untrained", baseline="untrained")), "ratio")
 
@@ -147,5 +157,5 @@ def test_a_table_is_walked_once_resumed_and_refused_with_the_difference(
 
 
 def test_a_command_that_fails_is_named_with_its_last_line(small: ReproduceConfig, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="pretrain failed.*sarjepa pretrain.*nobody"):
+    with pytest.raises(InputError, match=r"pretrain failed.*sarjepa pretrain.*nobody"):
         reproduce.run(replace(small, launch="python -c 'import sys; sys.exit(\"nobody\")'"), Progress())

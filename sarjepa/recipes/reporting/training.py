@@ -11,8 +11,8 @@ from xml.etree.ElementTree import Element
 from sarjepa.config import PretrainConfig
 from sarjepa.models.addresses import file_sha256
 from sarjepa.models.checkpoints import RUN_FILES
-from sarjepa.recipes.command_lines import known_settings, shown
-from sarjepa.recipes.report_run import LOG, SETTINGS, RunContent, values
+from sarjepa.recipes.reporting.command_lines import known_settings, shown
+from sarjepa.recipes.reporting.run import LOG, SETTINGS, RunContent, values
 from sarjepa.reports.charts import line_chart
 from sarjepa.reports.elements import element, picture_or_notice
 from sarjepa.reports.page import Gap, Section

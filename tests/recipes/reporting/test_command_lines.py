@@ -11,7 +11,7 @@ import yaml
 from sarjepa.cli.app import app
 
 from sarjepa.config import COMMANDS, FewshotBenchConfig, PretrainConfig, ReportConfig, as_dict
-from sarjepa.recipes.command_lines import WIDTH, command_line, known_settings
+from sarjepa.recipes.reporting.command_lines import WIDTH, command_line, known_settings
 
 CASES = [
     PretrainConfig(sources=("mstar", "a b"), radii=(2, 4), lr=6e-3, recompute=True, mask_ratio=0.5, run_dir="r'n"),

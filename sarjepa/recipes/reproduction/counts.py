@@ -14,8 +14,9 @@ from sarjepa.reports.tables import Table
 
 PUBLIC = ("msar", "sarship", "sarsim", "sample", "mstar", "fusarship", "saracd")
 NOTE = (
-    "expected: chips by the manifest, a range where forms of the set differ, - where no count is known; stated: the SAR-JEPA authors' own list, which does not match the primary sources for "
-    "msar, mstar, fusarship and saracd. A set that is not built is built by sarjepa build-dataset --sources NAME."
+    "expected: chips by the manifest, a range where forms of the set differ, - where no count is known; stated: the "
+    "SAR-JEPA authors' own list, which does not match the primary sources for msar, mstar, fusarship and saracd. A set "
+    "that is not built is built by sarjepa build-dataset --sources NAME."
 )
 
 

@@ -24,8 +24,8 @@ from typing import Any
 
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
-from sarjepa.recipes.plan import Step
-from sarjepa.recipes.provenance import machine
+from sarjepa.recipes.reproduction.plan import Step
+from sarjepa.recipes.reproduction.provenance import machine
 from sarjepa.recipes.run_store import json_bytes
 from sarjepa.training.checkpoint import LAST, write_atomically
 from sarjepa.training.loop import stop_on_signals

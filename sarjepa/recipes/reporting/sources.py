@@ -23,10 +23,10 @@ from sarjepa.config import (
 from sarjepa.data.manifest_parser import source_names
 from sarjepa.errors import InputError
 from sarjepa.recipes.built import shards_folder
-from sarjepa.recipes.command_lines import command_line
-from sarjepa.recipes.report_pictures import attention_folders
-from sarjepa.recipes.report_results import Found
-from sarjepa.recipes.report_run import RunContent, root_option
+from sarjepa.recipes.reporting.command_lines import command_line
+from sarjepa.recipes.reporting.pictures import attention_folders
+from sarjepa.recipes.reporting.results import Found
+from sarjepa.recipes.reporting.run import RunContent, root_option
 from sarjepa.reports.elements import code_block, element, notice, picture_or_notice
 from sarjepa.reports.markdown import card_elements
 from sarjepa.reports.page import Gap, Section

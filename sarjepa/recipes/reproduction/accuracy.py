@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sarjepa.evaluation.statistics import Summary, summarise
-from sarjepa.recipes.experiment import Experiment
-from sarjepa.recipes.plan import Planned
+from sarjepa.recipes.reproduction.experiment import Experiment
+from sarjepa.recipes.reproduction.plan import Planned
 from sarjepa.reports.paper import SOURCE, published
 from sarjepa.reports.tables import Table
 

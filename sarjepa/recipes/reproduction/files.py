@@ -13,11 +13,11 @@ import numpy as np
 from sarjepa.config import PretrainConfig
 from sarjepa.evaluation.attention import even_distance
 from sarjepa.models.encoder import encoder_shape
-from sarjepa.recipes.experiment import Experiment
-from sarjepa.recipes.plan import Planned, Step, unique
-from sarjepa.recipes.reproduced import Value, accuracy_tables, csv_text, difference_table, gather, panels
+from sarjepa.recipes.reproduction.accuracy import Value, accuracy_tables, csv_text, difference_table, gather, panels
+from sarjepa.recipes.reproduction.experiment import Experiment
+from sarjepa.recipes.reproduction.plan import Planned, Step, unique
+from sarjepa.recipes.reproduction.walk import record_of, seconds_of
 from sarjepa.recipes.run_store import RunStore
-from sarjepa.recipes.walk import record_of, seconds_of
 from sarjepa.reports.attention_figures import HeadDistances, attention_distance
 from sarjepa.reports.figures import png_bytes
 from sarjepa.reports.reproduction import accuracy_against, accuracy_of_rows, finetuning_curves

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from sarjepa.recipes.report_run import RunContent, root_option
+from sarjepa.recipes.reporting.run import RunContent, root_option
 from sarjepa.reports.elements import element, picture_or_notice
 from sarjepa.reports.page import Gap, Section
 

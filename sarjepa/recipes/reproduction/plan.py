@@ -16,7 +16,7 @@ from typing import Any
 
 from sarjepa.config import COMMANDS, Common
 from sarjepa.overlay import overlay, read_preset
-from sarjepa.recipes.experiment import Experiment, Row, Scale
+from sarjepa.recipes.reproduction.experiment import Experiment, Row, Scale
 
 # The command that takes each measure, and what its folder inside the run is called.
 MEASURED_BY = {"few-shot": "fewshot-bench", "curve": "finetune", "attention": "visualize-attention"}

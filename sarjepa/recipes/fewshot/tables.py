@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sarjepa.recipes.fewshot_cells import ROW, VARIANT, Record
+from sarjepa.recipes.fewshot.cells import ROW, VARIANT, Record
 from sarjepa.reports.figures import Line, accuracy_against_shots
 from sarjepa.reports.paper import SOURCE, published
 from sarjepa.reports.tables import Table

@@ -1,0 +1,1 @@
+"""The parts of `sarjepa fewshot-bench`: grid (fill it) → cells (means and intervals) → tables."""
