@@ -26,13 +26,13 @@ from sarjepa.config import VisualizeAttentionConfig, as_dict
 from sarjepa.errors import InputError
 from sarjepa.evaluation.attention import even_distance, mean_distances
 from sarjepa.progress import Progress
-from sarjepa.recipes.attention_pictures import map_figures, target_figure
 from sarjepa.recipes.class_report import report_folder
 from sarjepa.recipes.downstream import built_datasets, newest_run
-from sarjepa.recipes.feature_pictures import feature_figures
-from sarjepa.recipes.looking import Viewer, open_viewers
+from sarjepa.recipes.looking.attention_pictures import map_figures, target_figure
+from sarjepa.recipes.looking.feature_pictures import feature_figures
+from sarjepa.recipes.looking.subjects import Subject, open_chips, open_images, spread
+from sarjepa.recipes.looking.viewers import Viewer, open_viewers
 from sarjepa.recipes.result import Result
-from sarjepa.recipes.subjects import Subject, open_chips, open_images, spread
 from sarjepa.reports.attention_figures import HeadDistances, attention_distance
 from sarjepa.reports.formats import figure_bytes
 from sarjepa.reports.tables import Table

@@ -129,31 +129,3 @@ def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> bytes:
                   color="black" if value > 55 else "white")  # fmt: skip
     figure.colorbar(image, ax=axes, shrink=0.8, label="% of the true class")
     return png_bytes(figure)
-
-
-def attention_distance(distances: Mapping[str, np.ndarray], note: str = "") -> bytes:
-    """Attention distance per head and block, a panel a checkpoint, with the mean over heads.
-
-    Args:
-        distances: {label: (blocks, heads) px}.
-        note: small print above.
-    """
-    figure = new_figure(3.8 * len(distances) + 0.6, 3.4)
-    axes_P = figure.subplots(1, len(distances), squeeze=False, sharey=True)[0]
-    for number, (axes, (label, distance_LH)) in enumerate(zip(axes_P, distances.items(), strict=True)):
-        color = SERIES_COLORS[number % len(SERIES_COLORS)]
-        block = np.arange(1, len(distance_LH) + 1)
-        axes.plot(block, distance_LH, "o", color=color, alpha=0.45, markersize=4, markeredgewidth=0)
-        axes.plot(block, distance_LH.mean(axis=1), "-", color="black", linewidth=1.4)
-        axes.plot([], [], "o", color=color, alpha=0.45, markersize=4, label="a head")
-        axes.plot([], [], "-", color="black", linewidth=1.4, label="mean of the block")
-        axes.set_xticks(block)
-        axes.set(xlabel="block", title=label)
-        axes.title.set_fontsize(9)
-        axes.set_ylim(0, 1.1 * max(float(found.max()) for found in distances.values()))
-        axes.legend(fontsize=8, frameon=False, loc="lower right")
-        style(axes)
-    axes_P[0].set_ylabel("attention distance (px)")
-    if note:
-        figure.suptitle(note, fontsize=7, color="#555555")
-    return png_bytes(figure)

@@ -19,7 +19,6 @@ def shots_plot() -> bytes:
 PICTURES = {
     "shots": shots_plot,
     "confusion": lambda: figures.confusion(np.eye(10, dtype=int) * 30, [f"class {i}" for i in range(10)], "title"),
-    "distance": lambda: figures.attention_distance({"run": np.random.default_rng(0).random((4, 3)) * 50}),
 }
 
 

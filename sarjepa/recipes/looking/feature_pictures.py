@@ -11,11 +11,13 @@ from sarjepa.errors import InputError
 from sarjepa.evaluation.features import extract
 from sarjepa.evaluation.projection import Nearest, nearest, principal_plane
 from sarjepa.progress import Progress
-from sarjepa.recipes.looking import Viewer
-from sarjepa.recipes.subjects import Subject
+from sarjepa.recipes.looking.subjects import Subject
+from sarjepa.recipes.looking.viewers import Viewer
 from sarjepa.reports.feature_figures import Neighbour, feature_map, neighbour_grid
 
 NUM_NEIGHBOURS = 6
+_CHIP_NOTE = "number: cosine distance, 0 to 2; framed: of another class; near-duplicates of the query are left out"
+_FILE_NOTE = "number: cosine distance, 0 to 2; a near-duplicate of the file, if there is one, is not left out"
 
 
 def feature_figures(
@@ -51,7 +53,7 @@ def feature_figures(
         [viewer.rule.shown(query) for query in queries],
         [_row(viewer, query, gallery, found, number) for number, query in enumerate(queries)],
         f"Nearest chips by cosine distance of centred features: {about}",
-        "number: cosine distance, 0 to 2; framed: of another class; near-duplicates of the query are left out",
+        _CHIP_NOTE if queries[0].source else _FILE_NOTE,
     )
     return figures
 

@@ -22,7 +22,7 @@ from sarjepa.models.addresses import is_address
 from sarjepa.models.encoder import Encoder
 from sarjepa.progress import Progress
 from sarjepa.recipes.downstream import Opened, open_checkpoint
-from sarjepa.recipes.subjects import Subject
+from sarjepa.recipes.looking.subjects import Subject
 from sarjepa.reports.chips import ShownChip
 
 NATIVE = "native"

@@ -11,8 +11,8 @@ import torch
 from sarjepa.data.augment import resample
 from sarjepa.errors import InputError
 from sarjepa.models.encoder import Encoder, EncoderShape
-from sarjepa.recipes.looking import Viewer, input_rule, labels_of
-from sarjepa.recipes.subjects import Subject
+from sarjepa.recipes.looking.subjects import Subject
+from sarjepa.recipes.looking.viewers import Viewer, input_rule, labels_of
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,1 @@
+"""The parts of `sarjepa visualize-attention`: subjects → viewers (inputs and encoders) → pictures."""
