@@ -215,6 +215,7 @@ def run_facts(
     """What stands in the report of a single run beside its scores."""
     return {
         "checkpoint": opened.name,
+        "weights_sha256": opened.weights_sha256,
         "dataset": benchmark.name,
         "protocol": protocol,
         "solver": solver,

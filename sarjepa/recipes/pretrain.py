@@ -12,35 +12,28 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from sarjepa.config import PretrainConfig, as_dict, parse_crop
-from sarjepa.data.augment import augment, draw_augmentation
-from sarjepa.data.loader import ChipPool, ahead, batch_indices, steps_per_epoch
+from sarjepa.config import PretrainConfig, as_dict
+from sarjepa.data.loader import ahead
 from sarjepa.errors import InputError
-from sarjepa.models.blocks import Block
-from sarjepa.models.checkpoints import describe_line, load_encoder
 from sarjepa.models.encoder import Encoder
-from sarjepa.pretext.masking import ImageKeys
-from sarjepa.pretext.method import Method
-from sarjepa.pretext.methods import build_method
 from sarjepa.progress import Progress
-from sarjepa.recipes.built import open_source
+from sarjepa.recipes.pretraining.batches import Batches
+from sarjepa.recipes.pretraining.run_folder import RunFolder
+from sarjepa.recipes.pretraining.setup import average_of, bare_method, ready_method, shards_of, watch_of
 from sarjepa.recipes.result import Result
-from sarjepa.recipes.run_folder import RunFolder
-from sarjepa.recipes.run_method import method_settings, take_weights, target_rows
-from sarjepa.recipes.watch import Watch
+from sarjepa.recipes.run_method import take_weights, target_rows
 from sarjepa.reports.formats import figure_bytes
 from sarjepa.reports.pretraining import draw_curves, targets_figure
 from sarjepa.training.checkpoint import save_checkpoint, write_atomically
 from sarjepa.training.log import StepLog
 from sarjepa.training.loop import StepRecord, fit, stop_on_signals
 from sarjepa.training.optim import adamw
-from sarjepa.training.runtime import Ranks, autocast, check_compiler, pick_device, process_group
+from sarjepa.training.runtime import Ranks, autocast, pick_device, process_group
 from sarjepa.training.schedule import warmup_cosine
+from sarjepa.version import __version__
 
 if TYPE_CHECKING:
     from sarjepa.training.sharding import Sharding
@@ -55,106 +48,32 @@ def run(config: PretrainConfig, progress: Progress) -> Result:
         return _Run(config, device, ranks, progress).train()
 
 
-def _open_pool(config: PretrainConfig) -> ChipPool:
-    sources = [(name, open_source(config.data_root, name)) for name in config.sources]
-    crops = [parse_crop(config.centre_crop, name) for name in config.sources]
-    # A chip's centre is the evaluation's business ("published"); pre-training sees whole chips unless told otherwise.
-    sides = [crop if isinstance(crop, int) else None for crop in crops]
-    return ChipPool(sources, config.splits, sides, config.fraction, config.seed)
-
-
-def _average_of(encoder: Encoder, rate: float | None) -> AveragedModel | None:
-    """An exponential moving average of the encoder's weights, where it is asked for."""
-    return AveragedModel(encoder, multi_avg_fn=get_ema_multi_avg_fn(rate)) if rate else None
-
-
-def _open_watch(config: PretrainConfig, device: torch.device) -> Watch | None:
-    if config.probe_every is None:
-        return None
-    dataset = config.probe_dataset or config.sources[0]
-    return Watch(config.data_root, dataset, config.probe_crop, config.precision, device)
-
-
-def _check_shardable(config: PretrainConfig, method: Method) -> None:
-    """Refuse what needs whole weights between steps.
-
-    Raises:
-        InputError: a second set of weights follows the first, or one process alone would use them.
-    """
-    faults = {"method": hasattr(method, "teacher"), "ema": bool(config.ema), "probe-every": bool(config.probe_every)}
-    for key, fault in faults.items():
-        if fault:
-            value = getattr(config, key.replace("-", "_"))
-            raise InputError("does not go with --shard", where=key, got=value, hint="leave one of the two out")
-
-
 class _Run:
     """One run: its folder, its parts, and what happens between steps."""
 
     def __init__(self, config: PretrainConfig, device: torch.device, ranks: Ranks, progress: Progress) -> None:
         self.config, self.device, self.ranks = config, device, ranks
         self.progress = progress if ranks.is_first else Progress()
-        self.pool = _open_pool(config)
-        self.batch_size = min(config.batch_size, len(self.pool))
-        if self.batch_size % (ranks.world_size * config.accumulate):
-            raise InputError(
-                "the batch does not divide among processes and parts",
-                where="batch-size",
-                expected=f"a multiple of {ranks.world_size} processes x {config.accumulate} parts",
-                got=self.batch_size,
-            )
-        self.epoch_steps = steps_per_epoch(len(self.pool), self.batch_size)
+        self.batches = Batches(config, device, ranks)
+        self.pool, self.epoch_steps = self.batches.pool, self.batches.epoch_steps
         self.num_steps = config.epochs * self.epoch_steps
         path = Path(config.run_dir or f"runs/{config.method}-{config.model}-{'-'.join(config.sources)}")
         self.folder = RunFolder(path, as_dict(config))
         torch.manual_seed(config.seed)
-        self.method = self._build_method().to(device)
-        self.sharding = self._shard() if config.shard else None
+        self.method = ready_method(config, device, self.progress)
+        self.sharding = shards_of(config, self.method, device, ranks)
         self.optimizer = adamw(self.method, config.weight_decay)
-        self.average = _average_of(self.method.encoder, config.ema)
-        self.watch = _open_watch(config, device) if ranks.is_first else None
+        self.average = average_of(self.method.encoder, config.ema)
+        self.watch = watch_of(config, device) if ranks.is_first else None
         self.step = 0
         self.log: StepLog | None = None  # of rank 0
-
-    def _build_method(self) -> Method:
-        if self.config.compile:
-            check_compiler(self.device)
-        method = build_method(self.config.method, method_settings(as_dict(self.config)))
-        if self.config.init:
-            start = load_encoder(self.config.init)
-            if asdict(start.shape) != asdict(method.encoder.shape):
-                raise InputError(
-                    "the checkpoint's encoder is of another shape",
-                    where=self.config.init,
-                    expected=method.encoder.shape,
-                    got=start.shape,
-                )
-            method.start_from(start)
-            self.progress.note(describe_line(start))
-        for module in method.modules():
-            if isinstance(module, Block):
-                module.recompute = self.config.recompute
-                if self.config.compile:
-                    module.compile()
-        return method
-
-    def _shard(self) -> Sharding | None:
-        """Cut the weights into shards; one process has nobody to share them with."""
-        _check_shardable(self.config, self.method)
-        if self.ranks.world_size == 1:
-            return None
-        try:
-            from sarjepa.training.sharding import Sharding
-        except ImportError as error:
-            raise InputError("no FSDP2 in this torch", where="shard", expected="torch 2.6", got=error) from error
-        return Sharding(self.method, Block, self.device, self.ranks.world_size)
 
     def _unshard(self, sharding: Sharding) -> None:
         """Whole weights in place of shards on rank 0, to be exported and drawn."""
         weights = sharding.gathered(self.method.state_dict(), self.ranks.is_first)
         self.sharding = None
         if self.ranks.is_first:
-            self.method = build_method(self.config.method, method_settings(as_dict(self.config))).to(self.device)
+            self.method = bare_method(self.config).to(self.device)
             self.method.load_state_dict(weights)
 
     def _open_folder(self) -> None:
@@ -206,29 +125,11 @@ class _Run:
             "epochs": self.step / self.epoch_steps,
             "seed": self.config.seed,
             "normalisation": "magnitude in [0, 1], no mean or deviation",
+            "versions": {"sarjepa": __version__, "torch": str(torch.__version__)},
         }
 
-    def _load(self, step: int) -> list[tuple[torch.Tensor, ImageKeys]]:
-        """The augmented batch of a step, on the device, in as many parts as gradients are accumulated over."""
-        ranks = self.ranks
-        epoch, indices = batch_indices(
-            len(self.pool), self.batch_size, self.config.seed, step, ranks.rank, ranks.world_size
-        )
-        return [self._augmented(epoch, part) for part in np.array_split(indices, self.config.accumulate)]
-
-    def _augmented(self, epoch: int, indices: np.ndarray) -> tuple[torch.Tensor, ImageKeys]:
-        """Chips as the method gets them, and what its draws belong to."""
-        config = self.config
-        images, scales = self.pool.images(indices)
-        low, high = config.crop_scale
-        draw = draw_augmentation(
-            config.seed, epoch, indices, self.pool.shapes[indices], scale=(low, high), contrast=config.contrast
-        )
-        keys = ImageKeys(config.seed, epoch, indices)
-        return augment(images, scales, draw, config.image_size, self.device), keys
-
     def _lr_at(self, step: int) -> float:
-        peak = self.config.lr * self.batch_size / 256
+        peak = self.config.lr * self.batches.size / 256
         return warmup_cosine(step, self.num_steps, round(self.config.warmup_epochs * self.epoch_steps), peak)
 
     def train(self) -> Result:
@@ -260,7 +161,7 @@ class _Run:
         fit(
             module,
             self.optimizer,
-            ahead(self._load, range(self.first, self.last), self.config.workers),
+            ahead(self.batches, range(self.first, self.last), self.config.workers),
             first_step=self.first,
             lr_at=self._lr_at,
             precision=self.config.precision,
@@ -323,8 +224,7 @@ class _Run:
             draw_curves(self.log.records, self.folder.path / "curves.png")
         if self.sharding:
             return  # predicting takes every process
-        chosen = np.linspace(0, len(self.pool) - 1, min(_NUM_PREVIEWS, len(self.pool))).astype(np.int64)
-        image, keys = self._augmented(0, chosen)
+        image, keys = self.batches.spread(_NUM_PREVIEWS)
         with autocast(self.config.precision, self.device):
             shown = target_rows(self.method, image, keys)
         if shown is not None:

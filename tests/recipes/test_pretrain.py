@@ -22,6 +22,7 @@ from sarjepa.models.blocks import Block
 from sarjepa.overlay import overlay, read_preset
 from sarjepa.progress import Progress
 from sarjepa.recipes import pretrain
+from sarjepa.recipes.pretraining import setup
 
 FILES = ("settings.yaml", "log.jsonl", "checkpoint-last.pt", "encoder.safetensors", "curves.png", "targets.png")
 
@@ -281,7 +282,7 @@ def test_compiled_blocks_train_stop_and_export_as_plain_ones(
         graphs.append(graph)
         return graph
 
-    monkeypatch.setattr(pretrain, "check_compiler", lambda device: None)
+    monkeypatch.setattr(setup, "check_compiler", lambda device: None)
     monkeypatch.setattr(Block, "compile", lambda block: torch.nn.Module.compile(block, backend=keep, fullgraph=True))
     plain, compiled = tmp_path / "plain", tmp_path / "compiled"
     changes = {"precision": "fp32", "ema": 0.9, "recompute": True}

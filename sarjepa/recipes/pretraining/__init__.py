@@ -1,0 +1,1 @@
+"""The parts of `sarjepa pretrain`: its folder, its batches, what it sets up, and what watches it."""

@@ -1,0 +1,81 @@
+"""The images of each step, as a function of the step alone.
+
+Which chips, which crop, which mask: all of it follows from the seed, the epoch and the chip. So the batches of a
+resumed run are those it would have had, and several processes take parts of one batch without a word between them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from sarjepa.config import PretrainConfig, parse_crop
+from sarjepa.data.augment import augment, draw_augmentation
+from sarjepa.data.loader import ChipPool, batch_indices, steps_per_epoch
+from sarjepa.errors import InputError
+from sarjepa.pretext.masking import ImageKeys
+from sarjepa.recipes.built import open_source
+from sarjepa.training.runtime import Ranks
+
+Batch = tuple[torch.Tensor, ImageKeys]
+
+
+def _open_pool(config: PretrainConfig) -> ChipPool:
+    sources = [(name, open_source(config.data_root, name)) for name in config.sources]
+    crops = [parse_crop(config.centre_crop, name) for name in config.sources]
+    # A chip's centre is the evaluation's business ("published"); pre-training sees whole chips unless told otherwise.
+    sides = [crop if isinstance(crop, int) else None for crop in crops]
+    return ChipPool(sources, config.splits, sides, config.fraction, config.seed)
+
+
+class Batches:
+    """The batches of a run.
+
+    Args:
+        config: the run's settings.
+        device: where images are augmented.
+        ranks: the processes that share a batch.
+
+    Attributes:
+        pool: the chips.
+        size: images a step, over all processes.
+        epoch_steps: steps a pass over the chips.
+
+    Raises:
+        InputError: a source is not built, or the batch does not divide among the processes.
+    """
+
+    def __init__(self, config: PretrainConfig, device: torch.device, ranks: Ranks) -> None:
+        self._config, self._device, self._ranks = config, device, ranks
+        self.pool = _open_pool(config)
+        self.size = min(config.batch_size, len(self.pool))
+        if self.size % (ranks.world_size * config.accumulate):
+            raise InputError(
+                "the batch does not divide among processes and parts",
+                where="batch-size",
+                expected=f"a multiple of {ranks.world_size} processes x {config.accumulate} parts",
+                got=self.size,
+            )
+        self.epoch_steps = steps_per_epoch(len(self.pool), self.size)
+
+    def __call__(self, step: int) -> list[Batch]:
+        """The process's own share of a step, on the device, in as many parts as gradients are accumulated over."""
+        ranks, seed = self._ranks, self._config.seed
+        epoch, indices = batch_indices(len(self.pool), self.size, seed, step, ranks.rank, ranks.world_size)
+        return [self.augmented(epoch, part) for part in np.array_split(indices, self._config.accumulate)]
+
+    def augmented(self, epoch: int, indices: np.ndarray) -> Batch:
+        """Chips of the pool as the method gets them, (B, 1, S, S), and what its draws belong to."""
+        config = self._config
+        images, scales = self.pool.images(indices)
+        low, high = config.crop_scale
+        draw = draw_augmentation(
+            config.seed, epoch, indices, self.pool.shapes[indices], scale=(low, high), contrast=config.contrast
+        )
+        keys = ImageKeys(config.seed, epoch, indices)
+        return augment(images, scales, draw, config.image_size, self._device), keys
+
+    def spread(self, num: int) -> Batch:
+        """A few chips from all over the pool, to look at."""
+        chosen = np.linspace(0, len(self.pool) - 1, min(num, len(self.pool))).astype(np.int64)
+        return self.augmented(0, chosen)
