@@ -28,14 +28,15 @@ def accuracy_of_rows(panels: Mapping[str, Sequence[Row]], title: str) -> bytes:
     axes_P = grid.ravel()
     for axes, (name, rows) in zip(axes_P, panels.items(), strict=False):
         _dots(axes, rows)
-        axes.set_title(name, fontsize=9)
+        axes.set_title(name, fontsize=8)
         axes.set_xlabel("accuracy (%)", fontsize=8)
+        axes.tick_params(axis="x", labelsize=8)
         style(axes)
     for axes in axes_P[len(panels) :]:
         axes.set_visible(False)
     handles, labels = axes_P[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(f"{title}\na dot a pre-training, a bar their mean", fontsize=9)
     return png_bytes(figure)
 
 
@@ -49,8 +50,7 @@ def _dots(axes: Axes, rows: Sequence[Row]) -> None:
                       markeredgewidth=0)  # fmt: skip
             if len(found):
                 axes.plot([found.mean()] * 2, [place - 0.28, place + 0.28], "-", color=color, linewidth=1.8)
-        axes.plot([], [], marker, color=color, markersize=4, label=f"{num} shots (bar: mean of the pre-trainings)"
-                  if number == 0 else f"{num} shots")  # fmt: skip
+        axes.plot([], [], marker, color=color, markersize=4, label=f"{num} shots")
     axes.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=8)
     axes.set_ylim(len(rows) - 0.5, -0.5)
 
@@ -74,7 +74,7 @@ def accuracy_against(axes_of_groups: Mapping[str, Mapping[str, Sequence[Point]]]
             _scaling(axes, sorted(axes_of_groups[dataset].get(group, ()), key=lambda point: point[0]))
             axes.set_xlabel(group, fontsize=8)
             style(axes)
-        line[0].set_ylabel(f"{dataset}: accuracy (%)", fontsize=8)
+        line[0].set_ylabel(f"{dataset}\naccuracy (%)", fontsize=8)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=10)

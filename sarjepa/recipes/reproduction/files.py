@@ -13,7 +13,15 @@ import numpy as np
 from sarjepa.config import PretrainConfig
 from sarjepa.evaluation.attention import even_distance
 from sarjepa.models.encoder import encoder_shape
-from sarjepa.recipes.reproduction.accuracy import Value, accuracy_tables, csv_text, difference_table, gather, panels
+from sarjepa.recipes.reproduction.accuracy import (
+    FEATURES,
+    Value,
+    accuracy_tables,
+    csv_text,
+    difference_table,
+    gather,
+    panels,
+)
 from sarjepa.recipes.reproduction.experiment import Experiment
 from sarjepa.recipes.reproduction.plan import Planned, Step, unique
 from sarjepa.recipes.reproduction.walk import record_of, seconds_of
@@ -60,7 +68,9 @@ def _accuracy_figure(experiment: Experiment, values: Sequence[Value]) -> bytes:
         found = {num: [v.mean for v in own if (v.row, v.shots) == (name, num)] for num in shots}
         return {num: means for num, means in found.items() if means}
 
-    named = {", ".join(part for part in key if part != "linear-probe"): own for key, own in panels(values).items()}
+    named = {
+        f"{dataset}, {protocol}\n{FEATURES[pool]}": own for (dataset, protocol, pool), own in panels(values).items()
+    }
     groups = list(dict.fromkeys(row.group for row in experiment.rows if row.group))
     if groups:
 
