@@ -11,8 +11,10 @@ comma  := ,
 # The paper's tables and figures, and the size of their runs: demo, laptop or paper.
 TABLES := table1 table3 table4 table5 table6 figure4 figure5 figure6 figure7
 SCALE  ?= laptop
-# Sets to pre-train on (comma-separated), commands at a time, and what starts pre-training on several GPUs.
+# Sets to pre-train on (comma-separated), weights of the imagenet row, commands at a time, and what starts pre-training
+# on several GPUs.
 SOURCES ?=
+IMAGENET ?=
 JOBS   ?= $(if $(filter paper,$(SCALE)),1,2)
 LAUNCH ?=
 
@@ -34,7 +36,8 @@ demo: $(VENV)/.installed  ## simulated chips -> pre-training -> few-shot table -
 	$(BIN)/sarjepa fewshot-bench --preset demo --data-root $(DATA) --checkpoint $(DEMO) --checkpoint random:$(DEMO) \
 	  --checkpoint pixels --out results/demo
 	$(BIN)/sarjepa visualize-attention --preset demo --data-root $(DATA) --checkpoint $(DEMO)
-	@echo "table: results/demo/table.md   pictures: $(DEMO)/*.png"
+	$(BIN)/sarjepa report --run $(DEMO) --data-root $(DATA)
+	@echo "table: results/demo/table.md   pictures: $(DEMO)/*.png   all of it: $(DEMO)/report.html"
 
 test: $(VENV)/.installed  ## the test suite; tests of real chips run where SARJEPA_SHARED (or ../shared) holds them
 	$(BIN)/python -m pytest
@@ -50,6 +53,8 @@ laptop: $(VENV)/.installed  ## the README's results: MSTAR and SAR-ACD, about a 
 	$(BIN)/sarjepa pretrain --preset laptop --data-root $(DATA) $(if $(wildcard $(LAPTOP)),--resume)
 	$(BENCH) --datasets mstar,saracd --checkpoint $(LAPTOP) --checkpoint random:$(LAPTOP) --checkpoint pixels \
 	  --out results/laptop/probe
+	$(BIN)/sarjepa visualize-attention --preset laptop --data-root $(DATA) --checkpoint $(LAPTOP)
+	$(BIN)/sarjepa report --run $(LAPTOP) --data-root $(DATA)
 	$(BENCH) --datasets mstar,saracd --checkpoint $(LAPTOP) --checkpoint random:$(LAPTOP) --pool cls,grid4 \
 	  --solver adamw,lbfgs --out results/laptop/features
 	$(BENCH) --datasets saracd --checkpoint $(LAPTOP) --checkpoint pixels --split-policy published,grouped \
@@ -57,7 +62,8 @@ laptop: $(VENV)/.installed  ## the README's results: MSTAR and SAR-ACD, about a 
 
 BUILT := $(if $(filter paper,$(SCALE)),,$(or $(SOURCES),$(if $(filter demo,$(SCALE)),synthetic,mstar$(comma)saracd)))
 REPRODUCE := $(BIN)/sarjepa reproduce --scale $(SCALE) --data-root $(DATA) --jobs $(JOBS) \
-  $(if $(SOURCES),--sources $(SOURCES)) $(if $(LAUNCH),--launch "$(LAUNCH)")
+  $(if $(SOURCES),--sources $(SOURCES)) $(if $(IMAGENET),--imagenet $(IMAGENET)) \
+  $(if $(LAUNCH),--launch "$(LAUNCH)")
 
 tables: $(TABLES)  ## the paper's tables: table1, table3-6, figure4-7, each by its own name too; SCALE=laptop|paper|demo
 $(TABLES): $(VENV)/.installed
