@@ -53,12 +53,12 @@ laptop: $(VENV)/.installed  ## the README's results: MSTAR and SAR-ACD, about a 
 	$(BIN)/sarjepa pretrain --preset laptop --data-root $(DATA) $(if $(wildcard $(LAPTOP)),--resume)
 	$(BENCH) --datasets mstar,saracd --checkpoint $(LAPTOP) --checkpoint random:$(LAPTOP) --checkpoint pixels \
 	  --out results/laptop/probe
-	$(BIN)/sarjepa visualize-attention --preset laptop --data-root $(DATA) --checkpoint $(LAPTOP)
-	$(BIN)/sarjepa report --run $(LAPTOP) --data-root $(DATA)
 	$(BENCH) --datasets mstar,saracd --checkpoint $(LAPTOP) --checkpoint random:$(LAPTOP) --pool cls,grid4 \
 	  --solver adamw,lbfgs --out results/laptop/features
 	$(BENCH) --datasets saracd --checkpoint $(LAPTOP) --checkpoint pixels --split-policy published,grouped \
 	  --out results/laptop/saracd-splits
+	$(BIN)/sarjepa visualize-attention --preset laptop --data-root $(DATA) --checkpoint $(LAPTOP)
+	$(BIN)/sarjepa report --run $(LAPTOP) --data-root $(DATA)
 
 BUILT := $(if $(filter paper,$(SCALE)),,$(or $(SOURCES),$(if $(filter demo,$(SCALE)),synthetic,mstar$(comma)saracd)))
 REPRODUCE := $(BIN)/sarjepa reproduce --scale $(SCALE) --data-root $(DATA) --jobs $(JOBS) \
