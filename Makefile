@@ -18,7 +18,7 @@ IMAGENET ?=
 JOBS   ?= $(if $(filter paper,$(SCALE)),1,2)
 LAUNCH ?=
 
-.PHONY: help demo test test-gpu smoke laptop tables $(TABLES) lint format bench bench-ratio edge-maps clean
+.PHONY: help demo test test-gpu smoke laptop laptop-finetune tables $(TABLES) lint format bench bench-ratio edge-maps clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ laptop: $(VENV)/.installed  ## the README's results: MSTAR and SAR-ACD, about a 
 	  --out results/laptop/saracd-splits
 	$(BIN)/sarjepa visualize-attention --preset laptop --data-root $(DATA) --checkpoint $(LAPTOP)
 	$(BIN)/sarjepa report --run $(LAPTOP) --data-root $(DATA)
+
+laptop-finetune: laptop  ## the same run with all weights fine-tuned on the shots, about 20 minutes more
+	$(BENCH) --datasets mstar,saracd --checkpoint $(LAPTOP) --protocols fine-tune --precision bf16 --out results/laptop/finetune
 
 BUILT := $(if $(filter paper,$(SCALE)),,$(or $(SOURCES),$(if $(filter demo,$(SCALE)),synthetic,mstar$(comma)saracd)))
 REPRODUCE := $(BIN)/sarjepa reproduce --scale $(SCALE) --data-root $(DATA) --jobs $(JOBS) \
