@@ -8,6 +8,7 @@ import shlex
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -26,6 +27,7 @@ from sarjepa.errors import InputError
 from sarjepa.overlay import overlay, read_preset
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench, finetune, pretrain, probe, report, visualize_attention
+from sarjepa.recipes.reporting.results import fewshot_lines
 
 SECTIONS = [
     "overview",
@@ -319,3 +321,12 @@ def test_an_export_alone_is_enough(toy_run: Path, tmp_path: Path) -> None:
 def test_a_folder_where_the_page_would_go_is_refused(bare_run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a folder stands where the page would go"):
         report.run(ReportConfig(run=str(bare_run), out=str(tmp_path)), Progress())
+
+
+def test_a_number_that_stands_in_two_tables_is_said_once() -> None:
+    cell = {"checkpoint": "runs/a", "dataset": "mstar", "protocol": "linear-probe", "pool": "cls", "solver": "adamw",
+            "split_policy": "published", "shots": 10, "mean": 50.0, "std": 1.0}  # fmt: skip
+    content = {"runs": [{"checkpoint": "runs/a", "weights_sha256": "w"}], "cells": [cell, {**cell, "shots": 20}]}
+    table = SimpleNamespace(content=content)
+    lines = fewshot_lines(SimpleNamespace(weights_sha256="w"), [table, table])  # type: ignore[arg-type, list-item]
+    assert lines == ["mstar, linear-probe, cls, adamw, published split: 50.0 ± 1.0% (10 shots), 50.0 ± 1.0% (20 shots)"]

@@ -162,8 +162,8 @@ def report_line(found: Found) -> str:
 
 
 def fewshot_lines(run: RunContent, tables: Sequence[Found]) -> list[str]:
-    """The few-shot accuracies of this run's weights, a line a data set and variant."""
-    entries: dict[str, list[str]] = {}
+    """The few-shot accuracies of this run's weights, a line a data set and variant; said once if several tables do."""
+    entries: dict[str, dict[str, None]] = {}
     for found in tables:
         own = {row["checkpoint"] for row in found.content["runs"] if row.get("weights_sha256") == run.weights_sha256}
         for cell in found.content["cells"]:
@@ -171,5 +171,5 @@ def fewshot_lines(run: RunContent, tables: Sequence[Found]) -> list[str]:
                 variant = ", ".join(str(cell[key]) for key in ("protocol", "pool", "solver"))
                 spread = "" if cell["std"] is None else f" ± {cell['std']:.1f}"
                 name = f"{cell['dataset']}, {variant}, {cell['split_policy']} split"
-                entries.setdefault(name, []).append(f"{cell['mean']:.1f}{spread}% ({cell['shots']} shots)")
+                entries.setdefault(name, {})[f"{cell['mean']:.1f}{spread}% ({cell['shots']} shots)"] = None
     return [f"{name}: {', '.join(numbers)}" for name, numbers in entries.items()]
