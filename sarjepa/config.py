@@ -238,7 +238,25 @@ class Evaluation(Common):
 
 
 @dataclass(frozen=True)
-class ProbeConfig(Evaluation):
+class SingleEvaluation(Evaluation):
+    """What probe and finetune share beside: one data set, one draw, one report."""
+
+    dataset: Annotated[str, "built data set"] = "mstar"
+    shots: Annotated[int | None, "training chips a class; default: the whole training split"] = None
+    split_policy: Annotated[str, "published, or grouped: no near-duplicate on both sides"] = "published"
+    pool: Annotated[str, "feature of a chip: cls, mean, grid2 or grid4 (patch tokens on a coarse grid)"] = "cls"
+    out: Annotated[str | None, "folder of the report; default: inside the run"] = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges; every error names its key."""
+        super().__post_init__()
+        _within(self, "shots", 1)
+        _one_of(self, "split_policy", SPLIT_POLICIES)
+        _one_of(self, "pool", POOLS)
+
+
+@dataclass(frozen=True)
+class ProbeConfig(SingleEvaluation):
     """Linear probe of one checkpoint on one data set."""
 
     command: ClassVar[str] = "probe"
@@ -246,44 +264,28 @@ class ProbeConfig(Evaluation):
     checkpoint: Annotated[
         str | None, "run folder, checkpoint or exported encoder; `pixels`; default: the newest run"
     ] = None
-    dataset: Annotated[str, "built data set"] = "mstar"
-    shots: Annotated[int | None, "training chips a class; default: the whole training split"] = None
-    split_policy: Annotated[str, "published, or grouped: no near-duplicate on both sides"] = "published"
-    pool: Annotated[str, "feature of a chip: cls, mean, grid2 or grid4 (patch tokens on a coarse grid)"] = "cls"
     solver: Annotated[str, "adamw (as published), lbfgs, knn or centroid"] = "adamw"
-    out: Annotated[str | None, "folder of the report; default: inside the run"] = None
 
     def __post_init__(self) -> None:
         """Check the ranges; every error names its key."""
         super().__post_init__()
-        _within(self, "shots", 1)
         _one_of(self, "solver", SOLVERS)
-        _one_of(self, "split_policy", SPLIT_POLICIES)
-        _one_of(self, "pool", POOLS)
 
 
 @dataclass(frozen=True)
-class FinetuneConfig(Evaluation):
+class FinetuneConfig(SingleEvaluation):
     """Fine-tune one checkpoint, all weights, on one data set."""
 
     command: ClassVar[str] = "finetune"
 
     checkpoint: Annotated[str | None, "run folder, checkpoint or exported encoder; default: the newest run"] = None
-    dataset: Annotated[str, "built data set"] = "mstar"
-    shots: Annotated[int | None, "training chips a class; default: the whole training split"] = None
-    split_policy: Annotated[str, "published, or grouped: no near-duplicate on both sides"] = "published"
-    pool: Annotated[str, "feature of a chip: cls, mean, grid2 or grid4 (patch tokens on a coarse grid)"] = "cls"
     layer_decay: Annotated[float, "rate of a block relative to the one above it; 1: none, as published"] = 1.0
     curve: Annotated[bool, "also test after every epoch, for the curve; the last epoch stays the result"] = False
-    out: Annotated[str | None, "folder of the report; default: inside the run"] = None
 
     def __post_init__(self) -> None:
         """Check the ranges; every error names its key."""
         super().__post_init__()
-        _within(self, "shots", 1)
         _within(self, "layer_decay", 0.1, 1)
-        _one_of(self, "split_policy", SPLIT_POLICIES)
-        _one_of(self, "pool", POOLS)
 
 
 @dataclass(frozen=True)
