@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from sarjepa.reports.figures import MARKERS, SERIES_COLORS, new_figure, png_bytes, style
 
@@ -113,6 +114,7 @@ def finetuning_curves(curves: Mapping[str, Mapping[str, np.ndarray]], title: str
         right.set_ylabel(f"{dataset}: test accuracy (%)", fontsize=8)
         for axes in (left, right):
             axes.set_xlabel("epoch", fontsize=8)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             style(axes)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
