@@ -17,15 +17,16 @@ from sarjepa.version import __version__
 
 def commit() -> str:
     """The commit of the source tree, marked where files differ from it; the version of an installed package."""
-    folder = Path(__file__).parent
+    folder, package = Path(__file__).parent, Path(__file__).parents[2]
 
     def git(*arguments: str) -> str:
         found = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
         return found.stdout.strip() if found.returncode == 0 else ""
 
     try:
-        number = git("rev-parse", "--short=12", "HEAD")
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", str(folder.parent))
+        # An installed package may lie inside somebody else's repository, whose commit says nothing of it.
+        number = git("ls-files", "--", Path(__file__).name) and git("rev-parse", "--short=12", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", str(package))
     except FileNotFoundError:  # no git on this machine
         number = changed = ""
     return (number + (", changed" if changed else "")) if number else f"sarjepa {__version__}"
