@@ -159,7 +159,7 @@ class Zip:
         self.path = path
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:  # the last: a newer zip version
             raise InputError(
                 "damaged or truncated zip", where=path, got=str(error), hint="remove it and fetch it again"
             ) from error
@@ -184,7 +184,7 @@ class Zip:
         """The content of one member, its CRC checked; never more than its declared size."""
         try:
             return self._zip.read(name)
-        except (*_DAMAGE, OSError, NotImplementedError, RuntimeError) as error:
+        except (*_DAMAGE, OSError, NotImplementedError, RuntimeError) as error:  # zipfile's words for odd compression
             raise InputError("damaged member", where=self.path, got=f"{name!r}: {error}") from error
 
     def close(self) -> None:

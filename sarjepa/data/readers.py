@@ -214,6 +214,7 @@ def _read_mat(data: bytes) -> Reading:
         raise UnreadableError("a MATLAB 7.3 file; save it with -v7")
     try:
         content = scipy.io.loadmat(io.BytesIO(data))
+    # What scipy raises on damaged bytes; NotImplementedError is its word for an unknown version.
     except (ValueError, TypeError, OSError, NotImplementedError, KeyError, IndexError, EOFError) as error:
         raise UnreadableError(f"damaged: {error}") from error
     images = {

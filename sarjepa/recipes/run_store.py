@@ -8,13 +8,14 @@ however it ends), and a folder of other settings is refused with the difference 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from sarjepa.errors import InputError
 from sarjepa.training.checkpoint import write_atomically
@@ -38,29 +39,25 @@ class RunStore:
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.folder, self.settings = folder, json.loads(json.dumps(settings))
-        self._lock: IO[str] | None = None
+        self._lock = contextlib.ExitStack()
 
     def __enter__(self) -> RunStore:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / ".lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            raise InputError(
-                "another process is at work here", where=self.folder, hint="wait for it, or give another --out"
-            ) from None
-        try:
+        with contextlib.ExitStack() as opened:  # closes the lock again where the folder is refused
+            lock = opened.enter_context((self.folder / ".lock").open("w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    "another process is at work here", where=self.folder, hint="wait for it, or give another --out"
+                ) from None
             self._check_settings()
-        except BaseException:
-            self._lock.close()
-            raise
+            self._lock = opened.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._lock is not None
         self._lock.close()
 
     def _check_settings(self) -> None:
