@@ -45,11 +45,12 @@ test: $(VENV)/.installed  ## the test suite; tests of real chips run where SARJE
 test-gpu: $(VENV)/.installed  ## only the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
 
+GIVEN  := $(if $(wildcard $(ARCHIVES)),--archives $(ARCHIVES))
 LAPTOP := runs/sar-jepa-vit-laptop-mstar-saracd
 BENCH  := $(BIN)/sarjepa fewshot-bench --preset laptop --data-root $(DATA) --shots 10,20,40 --runs 10
 
 laptop: $(VENV)/.installed  ## the README's results: MSTAR and SAR-ACD, about a quarter of an hour; ARCHIVES where at hand
-	$(BIN)/sarjepa build-dataset --sources mstar,saracd --data-root $(DATA) $(if $(wildcard $(ARCHIVES)),--archives $(ARCHIVES))
+	$(BIN)/sarjepa build-dataset --sources mstar,saracd --data-root $(DATA) $(GIVEN)
 	$(BIN)/sarjepa pretrain --preset laptop --data-root $(DATA) $(if $(wildcard $(LAPTOP)),--resume)
 	$(BENCH) --datasets mstar,saracd --checkpoint $(LAPTOP) --checkpoint random:$(LAPTOP) --checkpoint pixels \
 	  --out results/laptop/probe
@@ -63,14 +64,16 @@ laptop: $(VENV)/.installed  ## the README's results: MSTAR and SAR-ACD, about a 
 laptop-finetune: laptop  ## the same run with all weights fine-tuned on the shots, about 20 minutes more
 	$(BENCH) --datasets mstar,saracd --checkpoint $(LAPTOP) --protocols fine-tune --precision bf16 --out results/laptop/finetune
 
-BUILT := $(if $(filter paper,$(SCALE)),,$(or $(SOURCES),$(if $(filter demo,$(SCALE)),synthetic,mstar$(comma)saracd)))
+# What has yet to be built; the paper's sets are not fetched unasked.
+WANTED := $(subst $(comma), ,$(or $(SOURCES),$(if $(filter demo,$(SCALE)),synthetic,mstar saracd)))
+UNBUILT = $(if $(filter paper,$(SCALE)),,$(filter-out $(notdir $(wildcard $(DATA)/shards/*)),$(WANTED)))
 REPRODUCE := $(BIN)/sarjepa reproduce --scale $(SCALE) --data-root $(DATA) --jobs $(JOBS) \
   $(if $(SOURCES),--sources $(SOURCES)) $(if $(IMAGENET),--imagenet $(IMAGENET)) \
   $(if $(LAUNCH),--launch "$(LAUNCH)")
 
 tables: $(TABLES)  ## the paper's tables: table1, table3-6, figure4-7, each by its own name too; SCALE=laptop|paper|demo
 $(TABLES): $(VENV)/.installed
-	$(if $(BUILT),$(BIN)/sarjepa build-dataset --sources $(BUILT) --data-root $(DATA) $(if $(wildcard $(ARCHIVES)),--archives $(ARCHIVES)))
+	$(foreach set,$(UNBUILT),$(BIN)/sarjepa build-dataset --sources $(set) --data-root $(DATA) $(GIVEN) &&) \
 	$(REPRODUCE) --experiment $@
 
 smoke: $(VENV)/.installed  ## the main job on real chips at a size that ends in 3 minutes; ARCHIVES names their folder
