@@ -45,6 +45,11 @@ class Setting:
     help: str
     default: Any
 
+    @property
+    def name(self) -> str:
+        """As on the command line and in stored settings, without the dashes in front."""
+        return self.key.replace("_", "-")
+
 
 def settings_of(config_class: type[Common]) -> list[Setting]:
     """The fields of a config class: its own first, then those it shares with other commands."""

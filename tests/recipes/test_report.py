@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shlex
 import shutil
 from html.parser import HTMLParser
@@ -159,10 +160,11 @@ def test_facts_settings_tables_and_checksums_are_those_of_the_files(full_run: Pa
 
 def test_the_commands_are_those_that_made_it(full_run: Path, full_page: str) -> None:
     text = PageReader(full_page).text.replace("\\\n", "")
-    for command in ("build-dataset --sources synthetic", "pretrain --sources synthetic", "probe --epochs 2",
-                    "finetune --epochs 1", "fewshot-bench --epochs 2", "visualize-attention",
+    for command in ("build-dataset --sources synthetic", "pretrain --sources synthetic", "visualize-attention",
                     "report --run"):  # fmt: skip
         assert f"sarjepa {command}" in text
+    for command, option in (("probe", "--epochs 2"), ("finetune", "--epochs 1"), ("fewshot-bench", "--epochs 2")):
+        assert re.search(rf"sarjepa {command} --checkpoint [^\n]*{option}\b", text), command
     assert text.count(f"--checkpoint {full_run}") >= 3
 
 

@@ -7,38 +7,14 @@ and it makes the same thing.
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
-import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from sarjepa.config import Common, Repeat
+from sarjepa.config import Common
+from sarjepa.overlay import Setting, settings_of
 
 WIDTH = 100  # of a line, before it is continued on the next
-
-
-@dataclass(frozen=True)
-class KnownSetting:
-    """A field of a config class: its name on the command line, help and default; `repeats`: given several times."""
-
-    name: str
-    help: str
-    default: object
-    repeats: bool
-
-
-def known_settings(config_class: type[Common]) -> list[KnownSetting]:
-    """The settings of a command, in the order of its class, those of every command last."""
-    hints = typing.get_type_hints(config_class, include_extras=True)
-    shared = {field.name for field in dataclasses.fields(Common)}
-    found = []
-    for field in sorted(dataclasses.fields(config_class), key=lambda field: field.name in shared):
-        _, help_text, *marks = typing.get_args(hints[field.name])
-        repeats = any(isinstance(mark, Repeat) for mark in marks)
-        found.append(KnownSetting(field.name.replace("_", "-"), help_text, plain(field.default), repeats))
-    return found
 
 
 def plain(value: object) -> object:
@@ -63,14 +39,15 @@ def command_line(
         never: settings to leave out.
     """
     stored, words = by_name(settings), [f"sarjepa {config_class.command}"]
-    for known in known_settings(config_class):
-        value = stored.get(known.name, known.default)
-        if known.name not in never and (value != known.default or known.name in always):
+    for known in settings_of(config_class):
+        default = plain(known.default)
+        value = stored.get(known.name, default)
+        if known.name not in never and (value != default or known.name in always):
             words += _option(known, value)
     return _wrapped(words)
 
 
-def _option(known: KnownSetting, value: Any) -> list[str]:
+def _option(known: Setting, value: Any) -> list[str]:
     """An option as typed: none where nothing was given, several where it is repeated."""
     if isinstance(value, bool):
         return [f"--{known.name}" if value else f"--no-{known.name}"]

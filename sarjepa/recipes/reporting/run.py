@@ -1,6 +1,6 @@
 """What a run folder says of its pre-training, read once, and the headline facts.
 
-Everything is read from the folder. What a run does not store (the versions it ran with, the day) is not made up; what
+Everything is read from the folder. What a run does not store (the day) is not made up; what
 is derived from the log (time, speed) says so.
 """
 

@@ -11,7 +11,8 @@ from xml.etree.ElementTree import Element
 from sarjepa.config import PretrainConfig
 from sarjepa.models.addresses import file_sha256
 from sarjepa.models.checkpoints import RUN_FILES
-from sarjepa.recipes.reporting.command_lines import known_settings, shown
+from sarjepa.overlay import settings_of
+from sarjepa.recipes.reporting.command_lines import plain, shown
 from sarjepa.recipes.reporting.run import LOG, SETTINGS, RunContent, values
 from sarjepa.reports.charts import line_chart
 from sarjepa.reports.elements import element, picture_or_notice
@@ -33,13 +34,13 @@ def settings_section(run: RunContent) -> Section:
     """Every setting; those that differ from the defaults first."""
     if not run.settings:
         return Section("settings", "Settings", gaps=(Gap(f"{SETTINGS} is not in the run folder; a new run stores it"),))
-    known = {one.name: one for one in known_settings(PretrainConfig)}
+    known = {one.name: one for one in settings_of(PretrainConfig)}
     changed, same = [], []
     for name, value in run.settings.items():
         if name not in known:
             changed.append((name, shown(value), "-", "not a setting of this version"))
-        elif value != known[name].default:
-            changed.append((name, shown(value), shown(known[name].default), known[name].help))
+        elif value != plain(known[name].default):
+            changed.append((name, shown(value), shown(plain(known[name].default)), known[name].help))
         else:
             same.append((name, shown(value), known[name].help))
     absent = [name for name in known if name not in run.settings]

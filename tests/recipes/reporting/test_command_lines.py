@@ -11,7 +11,8 @@ import yaml
 from sarjepa.cli.app import app
 
 from sarjepa.config import COMMANDS, FewshotBenchConfig, PretrainConfig, ReportConfig, as_dict
-from sarjepa.recipes.reporting.command_lines import WIDTH, command_line, known_settings
+from sarjepa.overlay import settings_of
+from sarjepa.recipes.reporting.command_lines import WIDTH, command_line
 
 CASES = [
     PretrainConfig(sources=("mstar", "a b"), radii=(2, 4), lr=6e-3, recompute=True, mask_ratio=0.5, run_dir="r'n"),
@@ -40,6 +41,6 @@ def test_lines_are_short_and_settings_can_be_forced_or_left_out() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_setting_of_every_command_is_known_with_its_help(command: str) -> None:
-    known = known_settings(COMMANDS[command])
+    known = settings_of(COMMANDS[command])
     assert {one.name for one in known} == as_dict(COMMANDS[command]()).keys()
     assert all(one.help for one in known) and known[-1].name == "seed"
