@@ -52,7 +52,8 @@ def _dots(axes: Axes, rows: Sequence[Row]) -> None:
             if len(found):
                 axes.plot([found.mean()] * 2, [place - 0.28, place + 0.28], "-", color=color, linewidth=1.8)
         axes.plot([], [], marker, color=color, markersize=4, label=f"{num} shots")
-    axes.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=8)
+    labels = [name if any(values.values()) else f"{name} (not run)" for name, values in rows]
+    axes.set_yticks(range(len(rows)), labels, fontsize=8)
     axes.set_ylim(len(rows) - 0.5, -0.5)
 
 

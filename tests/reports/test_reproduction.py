@@ -36,7 +36,7 @@ def test_every_pretraining_is_a_dot(monkeypatch: pytest.MonkeyPatch) -> None:
     axes = drawn("rows", monkeypatch).axes[0]
     dots = sorted(x for line in axes.lines if line.get_linestyle() == "None" for x in np.atleast_1d(line.get_xdata()))
     assert dots == [50.0, 52.0, 55.0, 60.0, 61.0, 66.0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["pixel", "ratio", "missing"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["pixel", "ratio", "missing (not run)"]
 
 
 def test_scaling_is_drawn_from_small_to_large(monkeypatch: pytest.MonkeyPatch) -> None:
