@@ -24,7 +24,8 @@ from PIL import Image
 from record import record
 
 from sarjepa.config import BuildDatasetConfig
-from sarjepa.data.shards import ShardWriter, open_shards, write_json
+from sarjepa.data.shards import ShardWriter, open_shards
+from sarjepa.files import write_json
 from sarjepa.recipes import build_dataset
 
 WORKERS = 8

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from sarjepa.data.shards import open_shards
     from sarjepa.models.checkpoints import load_encoder
     from sarjepa.ops.ratio import gradient_by_ratio
-    from sarjepa.recipes.classifier import load_classifier
+    from sarjepa.recipes.shared.classifier import load_classifier
 
 _HOMES = {
     "gradient_by_ratio": "sarjepa.ops.ratio",
-    "load_classifier": "sarjepa.recipes.classifier",
+    "load_classifier": "sarjepa.recipes.shared.classifier",
     "load_encoder": "sarjepa.models.checkpoints",
     "open_shards": "sarjepa.data.shards",
 }

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE = {"errors", "progress", "draws", "version"}
+BASE = {"errors", "files", "progress", "draws", "version"}
 CORE_ROOMS = {"data", "ops", "models", "training", "pretext", "evaluation", "reports", "recipes"}
 
 # What a room may import from the package, beside itself and the base.
 LAYERS: dict[str, set[str]] = {
     "errors": set(),
+    "files": set(),
     "progress": set(),
     "draws": set(),
     "version": set(),

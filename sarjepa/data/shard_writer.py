@@ -8,8 +8,6 @@ release writes alike), and chips keep the order in which they were added.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -23,21 +21,12 @@ import h5py
 import numpy as np
 
 from sarjepa.errors import InputError
+from sarjepa.files import TEMPORARY, sha256_of
 
 FORMAT = "sarjepa-shard-1"
 SHARD_BYTES = 128 * 2**20  # also what a writer keeps in memory
 DTYPES = ("uint8", "uint16", "float16", "float32")
 SPARE_BYTES = 2**20  # kept free on the disk
-TEMPORARY = ".partial"
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _texts(values: Iterable[str]) -> np.ndarray:
@@ -194,15 +183,3 @@ def _plain(error: BaseException) -> str:
     """What the system said, out of HDF5's long message."""
     found = re.search(r"error message = '([^']*)'", f"{error.__context__} {error}")
     return found.group(1) if found else str(error)
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write JSON under a temporary name, flush it to the disk, rename it: the file is whole or absent."""
-    temporary = path.with_name(path.name + TEMPORARY)
-    with disk_errors(path):
-        with temporary.open("w", encoding="utf-8") as stream:
-            json.dump(content, stream, indent=1, ensure_ascii=False)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)

@@ -27,10 +27,11 @@ from typing import Any, SupportsIndex, overload
 import h5py
 import numpy as np
 
-from sarjepa.data.shard_writer import FORMAT, ShardWriter, sha256_of, write_json
+from sarjepa.data.shard_writer import FORMAT, ShardWriter
 from sarjepa.errors import InputError
+from sarjepa.files import sha256_of
 
-__all__ = ["FORMAT", "Chip", "ShardWriter", "Shards", "open_shards", "verify", "write_json"]
+__all__ = ["FORMAT", "Chip", "ShardWriter", "Shards", "open_shards", "verify"]
 
 
 @dataclass(frozen=True)

@@ -45,15 +45,6 @@ def fetch(address: str) -> Path:
     return _from_hub(address) if address.startswith(HUB_PREFIX) else _from_web(address)
 
 
-def file_sha256(file: Path) -> str:
-    """The checksum of a file."""
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while chunk := opened.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _from_web(address: str) -> Path:
     name = Path(unquote(urlparse(address).path)).name or "checkpoint"
     mark = hashlib.sha256(address.encode()).hexdigest()[:12]  # many a file is called checkpoint.pth

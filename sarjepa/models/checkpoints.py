@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 from sarjepa.errors import InputError
-from sarjepa.models.addresses import KNOWN_FILES, fetch, file_sha256, is_address
+from sarjepa.files import sha256_of
+from sarjepa.models.addresses import KNOWN_FILES, fetch, is_address
 from sarjepa.models.described import described_bytes, read_described
 from sarjepa.models.encoder import Encoder, EncoderShape, sincos_positions
 from sarjepa.models.released import Weights, is_released, read_pickle, sort_released
@@ -109,7 +110,7 @@ def _read(path: str | Path) -> tuple[EncoderShape, Weights, dict]:
     file = checkpoint_file(path)
     read = _read_safetensors if file.suffix == ".safetensors" else _read_torch
     shape, weights, describe = read(file)
-    sha256 = file_sha256(file)
+    sha256 = sha256_of(file)
     known = {"known_as": KNOWN_FILES[sha256]} if sha256 in KNOWN_FILES else {}
     return shape, weights, {**describe, "file": str(path), "sha256": sha256, **known}
 

@@ -24,14 +24,15 @@ from sarjepa.data.manifest_parser import expand_sources, load_manifest, source_n
 from sarjepa.data.normalize import Normalisation, measured
 from sarjepa.data.place import exclusive, put_in_place, scratch_folder
 from sarjepa.data.shard_writer import disk_errors
-from sarjepa.data.shards import FORMAT, ShardWriter, open_shards, write_json
+from sarjepa.data.shards import FORMAT, ShardWriter, open_shards
 from sarjepa.data.sources import Source, folder_source, public_source, synthetic_source
 from sarjepa.errors import InputError
+from sarjepa.files import write_atomically, write_json
 from sarjepa.progress import Progress
-from sarjepa.recipes.dataset_checks import check_leaks, dry_run, verify_built
-from sarjepa.recipes.result import Result
-from sarjepa.reports.cards import counts_table, write_card
-from sarjepa.reports.contact_sheet import draw_contact_sheet, pick_chips
+from sarjepa.recipes.building.checks import check_leaks, dry_run, verify_built
+from sarjepa.recipes.shared.result import Result
+from sarjepa.reports.cards import card_text, counts_table
+from sarjepa.reports.contact_sheet import contact_sheet, pick_chips
 
 MAX_LISTED = 1000  # rejected files listed one by one in index.json
 
@@ -203,12 +204,14 @@ def _describe(
     index: dict[str, Any], differences: list[str], folder: Path, manifest: Manifest, progress: Progress
 ) -> None:
     """Write index.json, the contact sheet and the card, and warn of what a user must not overlook."""
-    write_json(folder / "index.json", index)
+    with disk_errors(folder / "index.json"):
+        write_json(folder / "index.json", index)
     shards, names = open_shards(folder), [*manifest.classes, ""]
     rows = [(names[label], shards.images(chosen)) for label, chosen in pick_chips(shards.labels, len(manifest.classes))]
     with disk_errors(folder):
-        draw_contact_sheet(folder / "contact-sheet.png", f"{manifest.title}: {len(shards)} chips", rows, shards.scale)
-        write_card(folder / "CARD.md", dataclasses.asdict(manifest), index, differences)
+        sheet = contact_sheet(f"{manifest.title}: {len(shards)} chips", rows, shards.scale)
+        write_atomically(folder / "contact-sheet.png", sheet)
+        write_atomically(folder / "CARD.md", card_text(dataclasses.asdict(manifest), index, differences))
     if differences:
         progress.warn(f"{manifest.name}: not the expected counts: {'; '.join(differences[:5])}")
     if index["rejected"]:

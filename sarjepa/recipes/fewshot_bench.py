@@ -12,13 +12,15 @@ from sarjepa.config import DOWNSTREAM, FewshotBenchConfig
 from sarjepa.errors import InputError
 from sarjepa.evaluation.draw_records import FORMAT, from_record, to_record
 from sarjepa.evaluation.fewshot import Draw, draw
+from sarjepa.files import json_text
 from sarjepa.progress import Progress
-from sarjepa.recipes.downstream import Benchmark, built_datasets, newest_run, open_benchmark, open_checkpoint
 from sarjepa.recipes.fewshot.cells import comparisons, csv_text, make_cells
 from sarjepa.recipes.fewshot.grid import Grid, variants
 from sarjepa.recipes.fewshot.tables import accuracy_table, comparison_table, detail_table, failed_text, plot
-from sarjepa.recipes.result import Result
-from sarjepa.recipes.run_store import RunStore, json_bytes
+from sarjepa.recipes.shared.built import built_datasets, newest_run
+from sarjepa.recipes.shared.downstream import Benchmark, open_benchmark, open_checkpoint
+from sarjepa.recipes.shared.result import Result
+from sarjepa.recipes.shared.run_store import RunStore
 from sarjepa.reports.tables import Table
 from sarjepa.training.runtime import pick_device
 
@@ -49,7 +51,7 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
     records: list[dict[str, Any]] = []
     failures: list[str] = []
     with RunStore(folder, {key: value for key, value in asdict(config).items() if key in SHARED}) as store:
-        store.write("draws.json", json_bytes(_draws_file(benchmarks, draws)))
+        store.write("draws.json", json_text(_draws_file(benchmarks, draws)))
         for opened, its_variants in rows:
             for benchmark in benchmarks:
                 for variant in its_variants:
@@ -118,7 +120,7 @@ def _write(
         cell["incomplete"] = cell["num_runs"] < config.runs
     pairs, paper = comparisons(records), config.compare == "paper"
     results = {"settings": asdict(config), "runs": records, "cells": cells, "comparisons": pairs, "failed": failures}
-    store.write("results.json", json_bytes(results))
+    store.write("results.json", json_text(results))
     if not cells:
         store.write("table.md", failed_text(failures))
         return ()

@@ -13,15 +13,17 @@ from sarjepa.errors import InputError
 from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.finetune import Curve, DivergedError, fit_temperature
 from sarjepa.evaluation.metrics import Scores, scores
+from sarjepa.files import write_atomically
 from sarjepa.models.heads import Classifier
 from sarjepa.progress import Progress
-from sarjepa.recipes.class_report import report_folder, write_report
-from sarjepa.recipes.classifier import FILE, save_classifier
-from sarjepa.recipes.downstream import Benchmark, newest_run, open_benchmark, open_checkpoint
-from sarjepa.recipes.evaluate import classify, finetune_run, run_facts
-from sarjepa.recipes.result import Result
-from sarjepa.reports.finetuning import finetuning_curve
-from sarjepa.training.checkpoint import write_atomically
+from sarjepa.recipes.shared.built import newest_run
+from sarjepa.recipes.shared.class_report import report_folder, write_report
+from sarjepa.recipes.shared.classifier import FILE, save_classifier
+from sarjepa.recipes.shared.downstream import Benchmark, open_benchmark, open_checkpoint
+from sarjepa.recipes.shared.evaluate import classify, finetune_run, run_facts
+from sarjepa.recipes.shared.result import Result
+from sarjepa.reports.finetuning import finetuning_curves
+from sarjepa.reports.formats import figure_bytes
 from sarjepa.training.runtime import pick_device
 
 HELD_SHARE = 0.1  # of the training chips, a class at a time, for the temperature where no chip is spare
@@ -82,18 +84,20 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
     }
     save_classifier(folder / FILE, classifier, describe)
     if config.curve:
-        _write_curve(folder, curve, f"{opened.name} on {benchmark.name}, fine-tune")
+        _write_curve(folder, curve, opened.name, benchmark.name)
     return write_report(folder, benchmark.classes, found, facts, asdict(config))
 
 
-def _write_curve(folder: Path, curve: Curve, title: str) -> None:
+def _write_curve(folder: Path, curve: Curve, encoder: str, dataset: str) -> None:
     """curve.csv and curve.png: training loss and test accuracy after each epoch, the first being epoch 1."""
     rows = [
         f"{epoch},{loss:.5f},{accuracy:.4f}\n"
         for epoch, (loss, accuracy) in enumerate(zip(curve.loss, curve.watched, strict=True), start=1)
     ]
-    write_atomically(folder / "curve.csv", "".join(["epoch,train_loss,test_accuracy\n", *rows]).encode())
-    write_atomically(folder / "curve.png", finetuning_curve(curve.loss, curve.watched, title))
+    write_atomically(folder / "curve.csv", "".join(["epoch,train_loss,test_accuracy\n", *rows]))
+    curve_1E2 = np.stack([curve.loss, curve.watched], axis=1)[None]
+    title = f"{encoder} fine-tuned on {dataset}: {curve.watched[-1]:.1f}% after the last epoch"
+    write_atomically(folder / "curve.png", figure_bytes(finetuning_curves({dataset: {encoder: curve_1E2}}, title)))
 
 
 def calibration_chips(drawn: Draw, benchmark: Benchmark) -> tuple[np.ndarray, np.ndarray]:

@@ -18,16 +18,17 @@ from torch.nn.parallel import DistributedDataParallel
 from sarjepa.config import PretrainConfig, as_dict
 from sarjepa.data.loader import ahead
 from sarjepa.errors import InputError
+from sarjepa.files import write_atomically
 from sarjepa.models.encoder import Encoder
 from sarjepa.progress import Progress
 from sarjepa.recipes.pretraining.batches import Batches
 from sarjepa.recipes.pretraining.run_folder import RunFolder
 from sarjepa.recipes.pretraining.setup import average_of, bare_method, ready_method, shards_of, watch_of
-from sarjepa.recipes.result import Result
-from sarjepa.recipes.run_method import take_weights, target_rows
+from sarjepa.recipes.shared.result import Result
+from sarjepa.recipes.shared.run_method import take_weights, target_rows
 from sarjepa.reports.formats import figure_bytes
-from sarjepa.reports.pretraining import draw_curves, targets_figure
-from sarjepa.training.checkpoint import save_checkpoint, write_atomically
+from sarjepa.reports.pretraining import curves_figure, targets_figure
+from sarjepa.training.checkpoint import save_checkpoint
 from sarjepa.training.log import StepLog
 from sarjepa.training.loop import StepRecord, fit, stop_on_signals
 from sarjepa.training.optim import adamw
@@ -221,14 +222,14 @@ class _Run:
     def _draw(self) -> None:
         """curves.png and targets.png of the present step."""
         if self.log and self.log.records:
-            draw_curves(self.log.records, self.folder.path / "curves.png")
+            write_atomically(self.folder.path / "curves.png", figure_bytes(curves_figure(self.log.records)))
         if self.sharding:
             return  # predicting takes every process
         image, keys = self.batches.spread(_NUM_PREVIEWS)
         with autocast(self.config.precision, self.device):
             shown = target_rows(self.method, image, keys)
         if shown is not None:
-            write_atomically(self.folder.path / "targets.png", figure_bytes(targets_figure(*shown), "png"))
+            write_atomically(self.folder.path / "targets.png", figure_bytes(targets_figure(*shown)))
 
     def _message(self) -> str:
         seconds = time.monotonic() - self.began

@@ -13,12 +13,13 @@ from sarjepa.config import ProbeConfig
 from sarjepa.errors import InputError
 from sarjepa.evaluation.fewshot import draw
 from sarjepa.progress import Progress
-from sarjepa.recipes.class_report import report_folder, write_report
-from sarjepa.recipes.classifier import is_classifier
-from sarjepa.recipes.downstream import newest_run, open_benchmark, open_checkpoint, open_features
-from sarjepa.recipes.evaluate import probe_runs, run_facts
-from sarjepa.recipes.labelling import label_chips
-from sarjepa.recipes.result import Result
+from sarjepa.recipes.shared.built import newest_run
+from sarjepa.recipes.shared.class_report import report_folder, write_report
+from sarjepa.recipes.shared.classifier import is_classifier
+from sarjepa.recipes.shared.downstream import open_benchmark, open_checkpoint, open_features
+from sarjepa.recipes.shared.evaluate import probe_runs, run_facts
+from sarjepa.recipes.shared.labelling import label_chips
+from sarjepa.recipes.shared.result import Result
 from sarjepa.training.runtime import pick_device
 
 

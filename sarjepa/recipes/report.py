@@ -12,8 +12,9 @@ from pathlib import Path
 
 from sarjepa.config import ReportConfig
 from sarjepa.errors import InputError
+from sarjepa.files import write_atomically
 from sarjepa.progress import Progress
-from sarjepa.recipes.downstream import newest_run
+from sarjepa.recipes.reporting.commands import commands_section
 from sarjepa.recipes.reporting.pictures import attention_section
 from sarjepa.recipes.reporting.results import (
     Found,
@@ -25,12 +26,12 @@ from sarjepa.recipes.reporting.results import (
     report_line,
 )
 from sarjepa.recipes.reporting.run import RunContent, overview_facts, read_run
-from sarjepa.recipes.reporting.sources import commands_section, data_root_of, data_section
+from sarjepa.recipes.reporting.sources import data_root_of, data_section
 from sarjepa.recipes.reporting.training import curves_section, files_section, settings_section, targets_section
-from sarjepa.recipes.result import Result
+from sarjepa.recipes.shared.built import newest_run
+from sarjepa.recipes.shared.result import Result
 from sarjepa.reports.elements import bullets, element, facts
 from sarjepa.reports.page import Section, gap_list, html_page
-from sarjepa.training.checkpoint import write_atomically
 from sarjepa.version import __version__
 
 

@@ -12,15 +12,14 @@ from pathlib import Path
 from sarjepa.config import DOWNSTREAM, PretrainConfig, ReproduceConfig
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
-from sarjepa.recipes.built import open_source
-from sarjepa.recipes.downstream import built_datasets
 from sarjepa.recipes.reproduction.counts import counts_table
 from sarjepa.recipes.reproduction.experiment import Experiment, Scale, read_experiment
 from sarjepa.recipes.reproduction.files import WRITERS, write_tables
 from sarjepa.recipes.reproduction.plan import Circumstances, Planned, plan, unique
 from sarjepa.recipes.reproduction.walk import Walker, record_of
-from sarjepa.recipes.result import Result
-from sarjepa.recipes.run_store import RunStore
+from sarjepa.recipes.shared.built import built_datasets, open_source
+from sarjepa.recipes.shared.result import Result
+from sarjepa.recipes.shared.run_store import RunStore
 
 BUILD = "run sarjepa build-dataset --sources {} first"
 

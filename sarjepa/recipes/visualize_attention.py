@@ -25,18 +25,18 @@ from matplotlib.figure import Figure
 from sarjepa.config import VisualizeAttentionConfig, as_dict
 from sarjepa.errors import InputError
 from sarjepa.evaluation.attention import even_distance, mean_distances
+from sarjepa.files import write_atomically
 from sarjepa.progress import Progress
-from sarjepa.recipes.class_report import report_folder
-from sarjepa.recipes.downstream import built_datasets, newest_run
-from sarjepa.recipes.looking.attention_pictures import map_figures, target_figure
-from sarjepa.recipes.looking.feature_pictures import feature_figures
-from sarjepa.recipes.looking.subjects import Subject, open_chips, open_images, spread
-from sarjepa.recipes.looking.viewers import Viewer, open_viewers
-from sarjepa.recipes.result import Result
+from sarjepa.recipes.shared.built import built_datasets, newest_run
+from sarjepa.recipes.shared.class_report import report_folder
+from sarjepa.recipes.shared.result import Result
+from sarjepa.recipes.visualizing.attention_pictures import map_figures, target_figure
+from sarjepa.recipes.visualizing.feature_pictures import feature_figures
+from sarjepa.recipes.visualizing.subjects import Subject, open_chips, open_images, spread
+from sarjepa.recipes.visualizing.viewers import Viewer, open_viewers
 from sarjepa.reports.attention_figures import HeadDistances, attention_distance
 from sarjepa.reports.formats import figure_bytes
 from sarjepa.reports.tables import Table
-from sarjepa.training.checkpoint import write_atomically
 from sarjepa.training.runtime import pick_device
 
 NUM_SHOWN = 6  # chips in a picture
@@ -73,7 +73,7 @@ def run(config: VisualizeAttentionConfig, progress: Progress) -> Result:
         _write(place, _pictures(viewer, subjects, gallery, config, progress), config.format)
     if len(viewers) > 1:
         _write_distances(folder, found, note, config.format)
-    write_atomically(folder / "settings.yaml", yaml.safe_dump(as_dict(config), sort_keys=False).encode())
+    write_atomically(folder / "settings.yaml", yaml.safe_dump(as_dict(config), sort_keys=False))
     return Result(_message(found, folder), folder, tuple(_summary(*one, note) for one in found.items()))
 
 
@@ -181,7 +181,7 @@ def _write_distances(folder: Path, found: dict[str, HeadDistances], note: str, f
     table = Table("Attention distance", ("checkpoint", *_COLUMNS), tuple(rows))
     if len(found) == 1:
         table = Table(table.title, _COLUMNS, tuple(row[1:] for row in rows))
-    write_atomically(folder / "attention-distance.csv", table.csv().encode())
+    write_atomically(folder / "attention-distance.csv", table.csv())
     _write(folder, {"attention-distance": attention_distance(found, note)}, file_format)
 
 

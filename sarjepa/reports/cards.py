@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from sarjepa.reports.tables import Table
@@ -26,11 +25,10 @@ def _sum(counts: dict[str, dict[str, int]], name: str | None = None) -> int:
     return sum(number for split in counts.values() for key, number in split.items() if name is None or key == name)
 
 
-def write_card(path: Path, facts: dict[str, Any], index: dict[str, Any], differences: Sequence[str]) -> None:
-    """Write the card.
+def card_text(facts: dict[str, Any], index: dict[str, Any], differences: Sequence[str]) -> str:
+    """The card, as Markdown.
 
     Args:
-        path: the file.
         facts: title, origin, terms, citation, sensor, band, polarisation, resolution_m, notes, unverified.
         index: the content of index.json.
         differences: what differs from the expected counts, in words.
@@ -52,9 +50,7 @@ def write_card(path: Path, facts: dict[str, Any], index: dict[str, Any], differe
         parts.append(
             f"## Not verified\n\nNobody has confirmed these entries of the manifest against the source: {keys}."
         )
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _facts(facts: dict[str, Any]) -> str:

@@ -6,8 +6,8 @@ are shown as stored, all at one gain (said in the caption), scaled to fit a cell
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -35,11 +35,10 @@ def pick_chips(labels: Sequence[int] | np.ndarray, num_classes: int) -> list[tup
     return rows[:NUM_ROWS]
 
 
-def draw_contact_sheet(path: Path, title: str, rows: Sequence[tuple[str, Sequence[np.ndarray]]], scale: float) -> None:
-    """Draw a sheet.
+def contact_sheet(title: str, rows: Sequence[tuple[str, Sequence[np.ndarray]]], scale: float) -> bytes:
+    """Draw a sheet, as PNG.
 
     Args:
-        path: the PNG to write.
         title: first words of the caption.
         rows: (name, images (H, W) as stored) a row.
         scale: what stored values are divided by to give [0, 1].
@@ -60,9 +59,9 @@ def draw_contact_sheet(path: Path, title: str, rows: Sequence[tuple[str, Sequenc
             cell = _cell(image, scale / gain)
             left = LABEL_PX + CELL_PX * column
             sheet.paste(cell, (left + (CELL_PX - cell.width) // 2, top + (CELL_PX - cell.height) // 2))
-    temporary = path.with_name(path.name + ".partial")
-    sheet.save(temporary, format="PNG")
-    temporary.replace(path)
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def _cell(image: np.ndarray, scale: float) -> Image.Image:

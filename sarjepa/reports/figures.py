@@ -1,4 +1,4 @@
-"""Pictures as PNG bytes: readable at the width of a paper's column, the same bytes for the same numbers.
+"""Figures that are readable at the width of a paper's column; `formats.figure_bytes` makes a file of one.
 
 Colours: series from Okabe & Ito's palette, which the colour-blind tell apart, with a marker each; quantities from
 perceptually uniform maps. Figures are built without pyplot, so nothing global is touched and no display is needed.
@@ -6,7 +6,6 @@ perceptually uniform maps. Figures are built without pyplot, so nothing global i
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from matplotlib.figure import Figure
 
 SERIES_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARKERS = "osD^vPX*"
-DPI = 160
 
 
 @dataclass(frozen=True)
@@ -33,16 +31,9 @@ class Line:
 
 def new_figure(width: float, height: float) -> Figure:
     """A figure in inches, laid out so that labels do not collide."""
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
-
-
-def png_bytes(figure: Figure) -> bytes:
-    """The figure as PNG, without a date or a version in it."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def style(axes: Axes) -> None:
@@ -53,13 +44,12 @@ def style(axes: Axes) -> None:
         axes.spines[side].set_visible(False)
 
 
-def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping[str, float], note: str = "") -> bytes:
+def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping[str, float]) -> Figure:
     """Accuracy against shots, a panel a data set, with 95% intervals.
 
     Args:
         panels: {title: lines}, x in shots, y in percent.
         chance: {title: percent} of guessing.
-        note: small print below.
     """
     names = list(dict.fromkeys(line.label for lines in panels.values() for line in lines))
     entry_width = 0.6 + 0.07 * max(map(len, names), default=0)  # inches of a legend entry at 8 points
@@ -100,12 +90,10 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
     figure.legend(
         [labels[name] for name in names], names, loc="outside lower center", ncols=columns, fontsize=8, frameon=False
     )
-    if note:
-        figure.suptitle(note, fontsize=7, color="#555555")
-    return png_bytes(figure)
+    return figure
 
 
-def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> bytes:
+def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
     """A confusion matrix: colour and number are the percent of the true class.
 
     Args:
@@ -128,4 +116,4 @@ def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> bytes:
         axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8,
                   color="black" if value > 55 else "white")  # fmt: skip
     figure.colorbar(image, ax=axes, shrink=0.8, label="% of the true class")
-    return png_bytes(figure)
+    return figure

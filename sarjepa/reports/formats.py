@@ -21,7 +21,7 @@ _NO_TRACES: dict[str, dict[str, None]] = {
 }
 
 
-def figure_bytes(figure: Figure, file_format: str) -> bytes:
+def figure_bytes(figure: Figure, file_format: str = "png") -> bytes:
     """A figure as "png", "pdf" or "svg"."""
     buffer = io.BytesIO()
     # Images that touch are written one by one: merged into one, as PDF and SVG would have them, a half-transparent map

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
@@ -12,28 +11,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sarjepa.reports.chips import TINY, ShownChip, bare, grey_of, show_chip, tight_grid
+from sarjepa.reports.figures import new_figure
 
 _UNSEEN, _MASKED = 0, 2
-_METADATA = {"Software": None}  # leave the library's version out, so that the same run gives the same file
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG under a temporary name, then rename."""
-    temporary = path.with_name(path.name + ".partial")
-    figure.savefig(temporary, format="png", dpi=150, metadata=_METADATA)
-    temporary.replace(path)
-
-
-def draw_curves(records: Sequence[Mapping[str, float]], path: Path) -> None:
+def curves_figure(records: Sequence[Mapping[str, float]]) -> Figure:
     """Loss (each step and its running mean), learning rate and speed against steps.
 
     Args:
         records: the lines of log.jsonl.
-        path: the PNG.
     """
     step = np.array([record["step"] for record in records])
     loss = np.array([record["loss"] for record in records])
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    figure = new_figure(9, 3.2)
     probed = [record for record in records if "knn" in record]
     left, middle, right, *more = figure.subplots(1, 4 if probed else 3)
     left.plot(step, loss, color="#9ecae1", linewidth=0.8, label="each step")
@@ -55,7 +46,7 @@ def draw_curves(records: Sequence[Mapping[str, float]], path: Path) -> None:
     for axes in (left, middle, right, *more):
         axes.set_xlabel("step")
         axes.spines[["top", "right"]].set_visible(False)
-    save_figure(figure, path)
+    return figure
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.figure import Figure
 
-from sarjepa.reports.figures import MARKERS, SERIES_COLORS, new_figure, png_bytes, style
+from sarjepa.reports.figures import MARKERS, SERIES_COLORS, new_figure, style
 
 Values = Mapping[int, Sequence[float]]  # shots: one accuracy (%) a pre-training
 Row = tuple[str, Values]
 
 
-def accuracy_of_rows(panels: Mapping[str, Sequence[Row]], title: str) -> bytes:
+def accuracy_of_rows(panels: Mapping[str, Sequence[Row]], title: str) -> Figure:
     """A panel a data set and feature; a row of the table upwards, a colour a number of shots, a dot a pre-training.
 
     Args:
@@ -38,7 +38,7 @@ def accuracy_of_rows(panels: Mapping[str, Sequence[Row]], title: str) -> bytes:
     handles, labels = axes_P[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
     figure.suptitle(f"{title}\na dot a pre-training, a bar their mean", fontsize=9)
-    return png_bytes(figure)
+    return figure
 
 
 def _dots(axes: Axes, rows: Sequence[Row]) -> None:
@@ -60,7 +60,7 @@ def _dots(axes: Axes, rows: Sequence[Row]) -> None:
 Point = tuple[float, Values]
 
 
-def accuracy_against(axes_of_groups: Mapping[str, Mapping[str, Sequence[Point]]], title: str) -> bytes:
+def accuracy_against(axes_of_groups: Mapping[str, Mapping[str, Sequence[Point]]], title: str) -> Figure:
     """Scaling: a column a quantity (log axis), a row a data set; mean line, a dot a pre-training.
 
     Args:
@@ -80,7 +80,7 @@ def accuracy_against(axes_of_groups: Mapping[str, Mapping[str, Sequence[Point]]]
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=10)
-    return png_bytes(figure)
+    return figure
 
 
 def _scaling(axes: Axes, points: Sequence[Point]) -> None:
@@ -94,30 +94,3 @@ def _scaling(axes: Axes, points: Sequence[Point]) -> None:
     axes.set_xscale("log")
     axes.set_xticks(at, [f"{place:g}" for place in at])
     axes.minorticks_off()
-
-
-def finetuning_curves(curves: Mapping[str, Mapping[str, np.ndarray]], title: str) -> bytes:
-    """Training loss and test accuracy against epochs, a line a row: the mean of its pre-trainings, their range shaded.
-
-    Args:
-        curves: {data set: {row: (seeds, epochs, 2) loss and accuracy (%)}}.
-        title: above everything.
-    """
-    figure = new_figure(7.4, 2.7 * len(curves) + 0.7)
-    grid = figure.subplots(len(curves), 2, squeeze=False)
-    for (left, right), (dataset, rows) in zip(grid, curves.items(), strict=True):
-        for number, (name, curve_SE2) in enumerate(rows.items()):
-            for axes, of_SE in zip((left, right), np.moveaxis(curve_SE2, 2, 0), strict=True):
-                epoch, color = np.arange(1, of_SE.shape[1] + 1), SERIES_COLORS[number % len(SERIES_COLORS)]
-                axes.plot(epoch, of_SE.mean(axis=0), color=color, linewidth=1.4, label=name)
-                axes.fill_between(epoch, of_SE.min(axis=0), of_SE.max(axis=0), color=color, alpha=0.18, linewidth=0)
-        left.set_ylabel(f"{dataset}: training loss", fontsize=8)
-        right.set_ylabel(f"{dataset}: test accuracy (%)", fontsize=8)
-        for axes in (left, right):
-            axes.set_xlabel("epoch", fontsize=8)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            style(axes)
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
-    figure.suptitle(title, fontsize=10)
-    return png_bytes(figure)

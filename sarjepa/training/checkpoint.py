@@ -17,19 +17,10 @@ from typing import Any
 import torch
 
 from sarjepa.errors import InputError
+from sarjepa.files import TEMPORARY
 from sarjepa.progress import Progress
 
 LAST, PREVIOUS = "checkpoint-last.pt", "checkpoint-previous.pt"
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing: temporary name, flush to disk, rename."""
-    temporary = path.with_name(path.name + ".partial")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any], keep_as: str | None = None) -> Path:
@@ -40,7 +31,7 @@ def save_checkpoint(folder: Path, state: dict[str, Any], keep_as: str | None = N
         state: tensors, state dicts and plain values.
         keep_as: also keep it for good under this name.
     """
-    temporary = folder / (LAST + ".partial")
+    temporary = folder / (LAST + TEMPORARY)
     with temporary.open("wb") as file:
         torch.save(state, file)
         file.flush()
@@ -53,7 +44,7 @@ def save_checkpoint(folder: Path, state: dict[str, Any], keep_as: str | None = N
     if last.exists():
         # A hard link first, so that the name of the last checkpoint is never missing between two renames.
         previous = folder / PREVIOUS
-        spare = folder / (PREVIOUS + ".partial")
+        spare = folder / (PREVIOUS + TEMPORARY)
         spare.unlink(missing_ok=True)
         os.link(last, spare)
         spare.replace(previous)

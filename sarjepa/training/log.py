@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sarjepa.training.checkpoint import write_atomically
+from sarjepa.files import write_atomically
 
 Record = dict[str, float]
 
@@ -32,7 +32,7 @@ class StepLog:
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         self.records = [record for record in map(_parse, lines) if record and record["step"] <= step]
         if lines:
-            write_atomically(path, "".join(json.dumps(record) + "\n" for record in self.records).encode())
+            write_atomically(path, "".join(json.dumps(record) + "\n" for record in self.records))
         self._board = _tensorboard(path.parent, step)
 
     def append(self, record: Record) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from sarjepa.data.loader import ChipPool, ahead, batch_indices
-from sarjepa.data.shards import Shards, ShardWriter, open_shards, write_json
+from sarjepa.data.shards import Shards, ShardWriter, open_shards
 from sarjepa.errors import InputError
+from sarjepa.files import write_json
 
 NUM = 40
 

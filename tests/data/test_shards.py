@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sarjepa.data.shards import ShardWriter, open_shards, verify, write_json
+from sarjepa.data.shards import ShardWriter, open_shards, verify
 from sarjepa.errors import InputError
+from sarjepa.files import write_json
 
 
 def _images(dtype: str, num: int = 20) -> list[np.ndarray]:

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from sarjepa.errors import InputError
-from sarjepa.models.addresses import fetch, file_sha256, is_address
+from sarjepa.files import sha256_of
+from sarjepa.models.addresses import fetch, is_address
 from sarjepa.models.checkpoints import encoder_bytes, load_encoder, weights_sha256
 from sarjepa.models.encoder import Encoder, EncoderShape
 
@@ -102,7 +103,7 @@ def test_two_addresses_with_one_file_name_do_not_mix(server: Server) -> None:
     server.files = {"/a/checkpoint.pth": b"first", "/b/checkpoint.pth": b"second"}
     files = [fetch(f"{server.url}/{folder}/checkpoint.pth") for folder in "ab"]
     assert [file.read_bytes() for file in files] == [b"first", b"second"]
-    assert file_sha256(files[0]) == hashlib.sha256(b"first").hexdigest()
+    assert sha256_of(files[0]) == hashlib.sha256(b"first").hexdigest()
 
 
 def test_a_download_that_breaks_off_is_not_taken_for_the_file(server: Server, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 import torch
 import yaml
 
-from sarjepa.data.shards import ShardWriter, write_json
+from sarjepa.data.shards import ShardWriter
+from sarjepa.files import write_json
 from sarjepa.models.checkpoints import encoder_bytes
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.pretext.methods import MethodSettings, build_method

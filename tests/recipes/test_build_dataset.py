@@ -17,7 +17,7 @@ from sarjepa.data.simulator import SimulatedChip, simulate
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
 from sarjepa.recipes import build_dataset
-from sarjepa.recipes.result import Result
+from sarjepa.recipes.shared.result import Result
 
 
 class Listening(Progress):

@@ -16,7 +16,7 @@ from sarjepa.data.shards import open_shards
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
 from sarjepa.recipes import build_dataset
-from sarjepa.recipes.result import Result
+from sarjepa.recipes.shared.result import Result
 
 SCRIPT = """
 import resource, sys

@@ -11,9 +11,10 @@ import pytest
 from sarjepa.config import FewshotBenchConfig
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
-from sarjepa.recipes import evaluate, fewshot_bench
+from sarjepa.recipes import fewshot_bench
 from sarjepa.recipes.fewshot import grid
-from sarjepa.recipes.run_store import RunStore
+from sarjepa.recipes.shared import evaluate
+from sarjepa.recipes.shared.run_store import RunStore
 
 
 def bench(toy_root: Path, toy_run: Path, out: Path, **changes: object) -> FewshotBenchConfig:

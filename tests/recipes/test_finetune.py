@@ -17,8 +17,8 @@ from sarjepa.errors import InputError
 from sarjepa.evaluation.fewshot import draw
 from sarjepa.progress import Progress
 from sarjepa.recipes import finetune, probe
-from sarjepa.recipes.classifier import load_classifier
-from sarjepa.recipes.downstream import open_benchmark, open_checkpoint
+from sarjepa.recipes.shared.classifier import load_classifier
+from sarjepa.recipes.shared.downstream import open_benchmark, open_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ import torch
 from sarjepa.config import FewshotBenchConfig, ProbeConfig
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
-from sarjepa.recipes import downstream, fewshot_bench, probe
-from sarjepa.recipes.class_report import report_folder
-from sarjepa.recipes.downstream import open_checkpoint
+from sarjepa.recipes import fewshot_bench, probe
+from sarjepa.recipes.shared import downstream
+from sarjepa.recipes.shared.class_report import report_folder
+from sarjepa.recipes.shared.downstream import open_checkpoint
 
 
 def probe_report(toy_root: Path, out: Path, **changes: object) -> dict:

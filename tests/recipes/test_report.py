@@ -151,9 +151,9 @@ def test_facts_settings_tables_and_checksums_are_those_of_the_files(full_run: Pa
     assert all(f"{cell['mean']:.1f} ± {cell['std']:.1f}" in read.text for cell in cells)
     found = json.loads((full_run / "probe-synthetic" / "report.json").read_text())
     assert f"linear-probe on synthetic, the whole training split: {found['accuracy']:.1f}%" in read.text
-    from sarjepa.models.addresses import file_sha256
+    from sarjepa.files import sha256_of
 
-    assert file_sha256(full_run / "encoder.safetensors") in read.text
+    assert sha256_of(full_run / "encoder.safetensors") in read.text
     assert "3 of 4: 1.5 of 2 epochs" in read.text and "Simulated vehicles" in read.text
     assert full_page.count("<svg") == 6, "loss, rate, speed and what the online probe sees"
 

@@ -21,9 +21,9 @@ import pytest
 from PIL import Image
 
 from sarjepa.config import PretrainConfig, ReportConfig, as_dict
+from sarjepa.files import json_text
 from sarjepa.progress import Progress
 from sarjepa.recipes import report
-from sarjepa.recipes.run_store import json_bytes
 from sarjepa.reports.elements import element
 from sarjepa.reports.page import Section, html_page
 from sarjepa.reports.tables import Table
@@ -70,7 +70,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     )
     run.mkdir()
     settings = as_dict(PretrainConfig(data_root="nowhere", sources=tuple(f"source{n}" for n in range(12)), lr=3e-4))
-    (run / "settings.yaml").write_bytes(json_bytes(settings))  # JSON is YAML
+    (run / "settings.yaml").write_text(json_text(settings))  # JSON is YAML
     records = [
         {"step": n, "epoch": 0, "loss": 1 / n, "lr": 0.1, "images/s": 9.5, "knn": 20.0 + n} for n in range(1, 99)
     ]
@@ -86,7 +86,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
         (run / folder).mkdir()
         Image.new("L", (1300, 300), 128).save(run / folder / "maps.png")
     Image.new("L", (2000, 700), 128).save(run / "targets.png")
-    (run / "probe" / "report.json").write_bytes(json_bytes(content))
+    (run / "probe" / "report.json").write_text(json_text(content))
     report.run(ReportConfig(run=str(run), data_root="nowhere"), Progress())
     return (run / "report.html").read_text(encoding="utf-8")
 

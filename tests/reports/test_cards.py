@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from sarjepa.reports.cards import counts_table, write_card
+from sarjepa.reports.cards import card_text, counts_table
 
 FACTS: dict[str, Any] = {
     "title": "Some set", "origin": "https://example.org", "terms": "research only", "citation": "A. Author, 2020",
@@ -28,19 +27,18 @@ INDEX: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _card(tmp_path: Path, differences: list[str], **changes: object) -> str:
-    write_card(tmp_path / "CARD.md", FACTS, {**INDEX, **changes}, differences)
-    return (tmp_path / "CARD.md").read_text(encoding="utf-8")
+def _card(differences: list[str], **changes: object) -> str:
+    return card_text(FACTS, {**INDEX, **changes}, differences)
 
 
-def test_card_says_where_it_is_from_and_what_may_be_done(tmp_path: Path) -> None:
-    card = _card(tmp_path, [])
+def test_card_says_where_it_is_from_and_what_may_be_done() -> None:
+    card = _card([])
     for words in ("Some set", "example.org", "research only", "A. Author, 2020", "0.3 m", "mind the gap", "`terms`"):
         assert words in card
 
 
-def test_card_names_leaks_rejections_and_wrong_counts(tmp_path: Path) -> None:
-    card = _card(tmp_path, ["train/b: 2 of 5"])
+def test_card_names_leaks_rejections_and_wrong_counts() -> None:
+    card = _card(["train/b: 2 of 5"])
     for words in (
         "**Leak**: 1 groups",
         "train/x.png = test/y.png",
@@ -49,8 +47,8 @@ def test_card_names_leaks_rejections_and_wrong_counts(tmp_path: Path) -> None:
         "reference 2.5",
     ):
         assert words in card
-    assert "counts expected of the files" in _card(tmp_path, [])
-    assert "is not known" in _card(tmp_path, [], expected=None)
+    assert "counts expected of the files" in _card([])
+    assert "is not known" in _card([], expected=None)
 
 
 def test_counts_add_up_at_the_edges() -> None:

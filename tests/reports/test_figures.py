@@ -6,12 +6,14 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from sarjepa.reports import figures
+from sarjepa.reports.formats import figure_bytes
 
 
-def shots_plot() -> bytes:
+def shots_plot() -> Figure:
     lines = [figures.Line("a", ((10, 30, 28, 32), (20, 40, 38, 42))), figures.Line("paper", ((10, 67, 67, 67),), True)]
     return figures.accuracy_against_shots({"mstar": lines, "saracd": lines[:1]}, {"mstar": 10, "saracd": 20})
 
@@ -24,7 +26,7 @@ PICTURES = {
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_same_numbers_same_bytes_and_something_to_see(name: str) -> None:
-    first, second = PICTURES[name](), PICTURES[name]()
+    first, second = (figure_bytes(PICTURES[name]()) for _ in range(2))
     assert first == second
     pixels = np.asarray(Image.open(io.BytesIO(first)).convert("L"))
     assert min(pixels.shape) > 200 and len(np.unique(pixels)) > 20

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from sarjepa.reports.cards import write_card
+from sarjepa.reports.cards import card_text
 from sarjepa.reports.elements import element, to_html
 from sarjepa.reports.markdown import card_elements
 
@@ -28,9 +27,8 @@ def shown(text: str) -> Element:
     return element("div", *card_elements(text, lambda alt, name: element("mark", f"{alt}@{name}")))
 
 
-def test_a_card_keeps_every_word_and_gets_its_structure(tmp_path: Path) -> None:
-    write_card(tmp_path / "CARD.md", FACTS, INDEX, ["train: 6 of 7"])
-    page = shown((tmp_path / "CARD.md").read_text())
+def test_a_card_keeps_every_word_and_gets_its_structure() -> None:
+    page = shown(card_text(FACTS, INDEX, ["train: 6 of 7"]))
     text = " ".join(page.itertext())
     for words in ("A <set> & more", "https://example.org/a_b", "A. Author", "mind | the gap", "bad.png: damaged",
                   "train/x*.png = test/y**.png", "contact sheet@contact-sheet.png"):  # fmt: skip

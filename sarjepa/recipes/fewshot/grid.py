@@ -16,8 +16,8 @@ from sarjepa.evaluation.fewshot import Draw
 from sarjepa.evaluation.finetune import DivergedError
 from sarjepa.evaluation.metrics import scores
 from sarjepa.progress import Progress
-from sarjepa.recipes.downstream import Benchmark, Opened, open_features
-from sarjepa.recipes.evaluate import (
+from sarjepa.recipes.shared.downstream import Benchmark, Opened, open_features
+from sarjepa.recipes.shared.evaluate import (
     SELECTION,
     circumstances,
     classify,
@@ -26,7 +26,7 @@ from sarjepa.recipes.evaluate import (
     probe_runs,
     score_record,
 )
-from sarjepa.recipes.run_store import RunStore
+from sarjepa.recipes.shared.run_store import RunStore
 
 
 @dataclass(frozen=True)

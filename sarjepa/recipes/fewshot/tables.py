@@ -7,6 +7,7 @@ from typing import Any
 
 from sarjepa.recipes.fewshot.cells import ROW, VARIANT, Record
 from sarjepa.reports.figures import Line, accuracy_against_shots
+from sarjepa.reports.formats import figure_bytes
 from sarjepa.reports.paper import SOURCE, published
 from sarjepa.reports.tables import Table
 
@@ -163,7 +164,7 @@ def plot(cells: Sequence[Record], paper: bool = False) -> bytes:
         if paper:
             panels[dataset] += _paper_lines(cells, dataset)
     chance = {cell["dataset"]: 100 / cell["num_classes"] for cell in cells}
-    return accuracy_against_shots(panels, chance)
+    return figure_bytes(accuracy_against_shots(panels, chance))
 
 
 def _paper_lines(cells: Sequence[Record], dataset: str) -> list[Line]:

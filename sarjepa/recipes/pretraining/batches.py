@@ -14,7 +14,7 @@ from sarjepa.data.augment import augment, draw_augmentation
 from sarjepa.data.loader import ChipPool, batch_indices, steps_per_epoch
 from sarjepa.errors import InputError
 from sarjepa.pretext.masking import ImageKeys
-from sarjepa.recipes.built import open_source
+from sarjepa.recipes.shared.built import open_source
 from sarjepa.training.runtime import Ranks
 
 Batch = tuple[torch.Tensor, ImageKeys]

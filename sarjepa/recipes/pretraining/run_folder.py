@@ -13,10 +13,11 @@ import yaml
 
 from sarjepa.config import PretrainConfig, as_dict
 from sarjepa.errors import InputError
+from sarjepa.files import write_atomically
 from sarjepa.models.checkpoints import encoder_bytes
 from sarjepa.models.encoder import Encoder
 from sarjepa.progress import Progress
-from sarjepa.training.checkpoint import load_last_checkpoint, write_atomically
+from sarjepa.training.checkpoint import load_last_checkpoint
 from sarjepa.training.log import StepLog
 
 # Settings that may differ between a run and its continuation: they change where, how fast and how long, not what.
@@ -92,7 +93,7 @@ class RunFolder:
         for name in _EXPORTS:
             # The export of an earlier stop would be taken for the run's present state.
             (self.path / name).unlink(missing_ok=True)
-        write_atomically(self.path / "settings.yaml", yaml.safe_dump(self._settings, sort_keys=False).encode())
+        write_atomically(self.path / "settings.yaml", yaml.safe_dump(self._settings, sort_keys=False))
         return StepLog(self.path / "log.jsonl", step)
 
     def export(self, encoder: Encoder, describe: dict[str, Any], name: str = _EXPORTS[0]) -> None:

@@ -17,7 +17,7 @@ from sarjepa.pretext.method import Method
 from sarjepa.pretext.methods import build_method
 from sarjepa.progress import Progress
 from sarjepa.recipes.pretraining.watch import Watch
-from sarjepa.recipes.run_method import method_settings
+from sarjepa.recipes.shared.run_method import method_settings
 from sarjepa.training.runtime import Ranks, check_compiler
 
 if TYPE_CHECKING:

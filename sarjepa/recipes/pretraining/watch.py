@@ -14,7 +14,7 @@ from sarjepa.evaluation.fewshot import draw
 from sarjepa.evaluation.knn import fit_neighbours
 from sarjepa.models.encoder import Encoder
 from sarjepa.progress import Progress
-from sarjepa.recipes.downstream import open_benchmark
+from sarjepa.recipes.shared.downstream import open_benchmark
 from sarjepa.training.runtime import autocast
 
 SHOTS, TESTS = 40, 20  # training and test chips a class

@@ -15,11 +15,11 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from sarjepa.errors import InputError
-from sarjepa.recipes.class_report import KEYS, class_table
 from sarjepa.recipes.fewshot.cells import CARRIED, CELL
 from sarjepa.recipes.fewshot.tables import accuracy_table, comparison_table, detail_table
 from sarjepa.recipes.reporting.pictures import pictures, shown_picture
 from sarjepa.recipes.reporting.run import RunContent, root_option
+from sarjepa.recipes.shared.class_report import KEYS, class_table
 from sarjepa.reports.elements import bullets, element, notice
 from sarjepa.reports.page import Gap, Section
 

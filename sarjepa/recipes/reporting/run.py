@@ -22,7 +22,7 @@ from sarjepa.data.loader import steps_per_epoch
 from sarjepa.errors import InputError
 from sarjepa.models.checkpoints import RUN_FILES, load_encoder, weights_sha256
 from sarjepa.pretext.methods import METHODS
-from sarjepa.recipes.reporting.command_lines import by_name
+from sarjepa.recipes.shared.command_lines import by_name
 
 SETTINGS, LOG = "settings.yaml", "log.jsonl"
 _RECENT = 50  # steps whose mean loss is given beside the last step's

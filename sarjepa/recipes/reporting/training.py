@@ -9,11 +9,11 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from sarjepa.config import PretrainConfig
-from sarjepa.models.addresses import file_sha256
+from sarjepa.files import sha256_of
 from sarjepa.models.checkpoints import RUN_FILES
 from sarjepa.overlay import settings_of
-from sarjepa.recipes.reporting.command_lines import plain, shown
 from sarjepa.recipes.reporting.run import LOG, SETTINGS, RunContent, values
+from sarjepa.recipes.shared.command_lines import plain, shown
 from sarjepa.reports.charts import line_chart
 from sarjepa.reports.elements import element, picture_or_notice
 from sarjepa.reports.page import Gap, Section
@@ -96,7 +96,7 @@ def files_section(run: RunContent, out: Path) -> Section:
     found = sorted(path for path in run.folder.iterdir() if path.is_file() and path.suffix not in (".html", ".partial"))
     exports = sorted(path for path in run.folder.rglob("*.safetensors") if path.is_file())
     sizes = tuple((path.name, f"{path.stat().st_size:,}") for path in found if path.resolve() != out.resolve())
-    sums = tuple((path.relative_to(run.folder).as_posix(), file_sha256(path)) for path in exports)
+    sums = tuple((path.relative_to(run.folder).as_posix(), sha256_of(path)) for path in exports)
     if run.weights_sha256:
         sums += (("the encoder's weights alone, as results carry them", run.weights_sha256),)
     content: list[Element] = []

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from sarjepa.data.manifest import Manifest
 from sarjepa.data.manifest_parser import load_manifest
 from sarjepa.data.summary import differences
-from sarjepa.recipes.built import open_source
-from sarjepa.recipes.downstream import built_datasets
+from sarjepa.recipes.shared.built import built_datasets, open_source
 from sarjepa.reports.paper import published_counts
 from sarjepa.reports.tables import Table
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from sarjepa.config import PretrainConfig
 from sarjepa.evaluation.attention import even_distance
@@ -25,10 +26,11 @@ from sarjepa.recipes.reproduction.accuracy import (
 from sarjepa.recipes.reproduction.experiment import Experiment
 from sarjepa.recipes.reproduction.plan import Planned, Step, unique
 from sarjepa.recipes.reproduction.walk import record_of, seconds_of
-from sarjepa.recipes.run_store import RunStore
+from sarjepa.recipes.shared.run_store import RunStore
 from sarjepa.reports.attention_figures import HeadDistances, attention_distance
-from sarjepa.reports.figures import png_bytes
-from sarjepa.reports.reproduction import accuracy_against, accuracy_of_rows, finetuning_curves
+from sarjepa.reports.finetuning import finetuning_curves
+from sarjepa.reports.formats import figure_bytes
+from sarjepa.reports.reproduction import accuracy_against, accuracy_of_rows
 from sarjepa.reports.tables import Table
 
 
@@ -58,11 +60,11 @@ def _few_shot(experiment: Experiment, planned: Sequence[Planned], store: RunStor
     tables = accuracy_tables(experiment, values, about)
     write_tables(store, experiment, [*tables, difference_table(experiment, values)], _provenance(planned))
     store.write("table.csv", csv_text(values))
-    store.write("figure.png", _accuracy_figure(experiment, values))
+    store.write("figure.png", figure_bytes(_accuracy_figure(experiment, values)))
     return tuple(tables)
 
 
-def _accuracy_figure(experiment: Experiment, values: Sequence[Value]) -> bytes:
+def _accuracy_figure(experiment: Experiment, values: Sequence[Value]) -> Figure:
     def by_shots(own: Sequence[Value], name: str) -> dict[int, list[float]]:
         shots = sorted({value.shots for value in own})
         found = {num: [v.mean for v in own if (v.row, v.shots) == (name, num)] for num in shots}
@@ -107,7 +109,7 @@ def _attention(experiment: Experiment, planned: Sequence[Planned], store: RunSto
     store.write("table.csv", table.csv())
     even_px = _even_px(planned)
     panels_of_heads = {name: HeadDistances(heads, even_px) for name, heads in distances.items()}
-    store.write("figure.png", png_bytes(attention_distance(panels_of_heads, about)))
+    store.write("figure.png", figure_bytes(attention_distance(panels_of_heads, about)))
     return (table,)
 
 
@@ -141,7 +143,7 @@ def _curves(experiment: Experiment, planned: Sequence[Planned], store: RunStore,
     table = Table(f"{experiment.title}: last epoch", columns, rows, note)
     write_tables(store, experiment, [table], _provenance(planned))
     store.write("table.csv", table.csv())
-    store.write("figure.png", finetuning_curves(curves, experiment.title))
+    store.write("figure.png", figure_bytes(finetuning_curves(curves, experiment.title)))
     return (table,)
 
 

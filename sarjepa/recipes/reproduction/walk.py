@@ -23,11 +23,11 @@ from dataclasses import asdict
 from typing import Any
 
 from sarjepa.errors import InputError
+from sarjepa.files import write_json
 from sarjepa.progress import Progress
 from sarjepa.recipes.reproduction.plan import Step
 from sarjepa.recipes.reproduction.provenance import machine
-from sarjepa.recipes.run_store import json_bytes
-from sarjepa.training.checkpoint import LAST, write_atomically
+from sarjepa.training.checkpoint import LAST
 from sarjepa.training.loop import stop_on_signals
 
 MADE_BY = "made-by.json"
@@ -131,7 +131,7 @@ class Walker:
                              hint=f"read {log}; what is finished is kept")  # fmt: skip
         if not self._stopping:
             record = {"command": step.text(), "settings": settings_of_step(step), "seconds": round(time.time() - began)}
-            write_atomically(step.folder / MADE_BY, json_bytes(record | machine()))
+            write_json(step.folder / MADE_BY, record | machine())
             log.unlink()
         return step.folder.name
 

@@ -11,8 +11,8 @@ import torch
 from sarjepa.data.augment import resample
 from sarjepa.errors import InputError
 from sarjepa.models.encoder import Encoder, EncoderShape
-from sarjepa.recipes.looking.subjects import Subject
-from sarjepa.recipes.looking.viewers import Viewer, input_rule, labels_of
+from sarjepa.recipes.visualizing.subjects import Subject
+from sarjepa.recipes.visualizing.viewers import Viewer, input_rule, labels_of
 
 CPU = torch.device("cpu")
 

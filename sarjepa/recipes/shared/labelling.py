@@ -13,12 +13,12 @@ from sarjepa.config import ProbeConfig
 from sarjepa.data.shards import Shards
 from sarjepa.errors import InputError
 from sarjepa.evaluation.metrics import scores
+from sarjepa.files import write_atomically
 from sarjepa.progress import Progress
-from sarjepa.recipes.built import open_source
-from sarjepa.recipes.class_report import report_folder, write_report
-from sarjepa.recipes.classifier import SavedClassifier, load_classifier
-from sarjepa.recipes.result import Result
-from sarjepa.training.checkpoint import write_atomically
+from sarjepa.recipes.shared.built import open_source
+from sarjepa.recipes.shared.class_report import report_folder, write_report
+from sarjepa.recipes.shared.classifier import SavedClassifier, load_classifier
+from sarjepa.recipes.shared.result import Result
 
 _BATCH = 256
 
@@ -45,7 +45,7 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
     true = _true_labels(saved, shards, chosen)
     folder = report_folder(config.out, config.checkpoint, f"labels-{config.dataset}", None)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "predictions.csv", _predictions(saved, shards, chosen, probability).encode())
+    write_atomically(folder / "predictions.csv", _predictions(saved, shards, chosen, probability))
     known = true >= 0
     if not known.any():
         return Result(f"{len(chosen)} chips labelled; {folder / 'predictions.csv'}", folder)

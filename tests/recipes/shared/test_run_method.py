@@ -15,7 +15,7 @@ from sarjepa.errors import InputError
 from sarjepa.pretext.masking import ImageKeys
 from sarjepa.pretext.methods import MethodSettings
 from sarjepa.progress import Progress
-from sarjepa.recipes.run_method import method_settings, open_method, target_rows
+from sarjepa.recipes.shared.run_method import method_settings, open_method, target_rows
 
 CPU = torch.device("cpu")
 

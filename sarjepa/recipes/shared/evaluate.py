@@ -24,7 +24,7 @@ from sarjepa.evaluation.logistic import fit_logistic
 from sarjepa.evaluation.metrics import Scores, scores
 from sarjepa.models.heads import POOLS, Classifier, ProbeHead
 from sarjepa.progress import Progress
-from sarjepa.recipes.downstream import Benchmark, Opened
+from sarjepa.recipes.shared.downstream import Benchmark, Opened
 
 SELECTION = {
     "adamw": "last epoch",

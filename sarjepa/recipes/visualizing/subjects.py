@@ -19,7 +19,7 @@ from sarjepa.data.readers import UnreadableError, read_image
 from sarjepa.data.shards import Shards
 from sarjepa.draws import permutation
 from sarjepa.errors import InputError
-from sarjepa.recipes.built import open_source
+from sarjepa.recipes.shared.built import open_source
 
 _LONGEST_NAME = 14  # letters of a line
 

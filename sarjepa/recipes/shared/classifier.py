@@ -21,10 +21,10 @@ import torch
 from sarjepa.data.augment import centre_crop_and_resize
 from sarjepa.errors import InputError
 from sarjepa.evaluation.finetune import predict
+from sarjepa.files import write_atomically
 from sarjepa.models.described import described_bytes, read_described
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import POOLS, Classifier, ProbeHead
-from sarjepa.training.checkpoint import write_atomically
 
 FILE = "classifier.safetensors"
 _KIND = "sarjepa-classifier"

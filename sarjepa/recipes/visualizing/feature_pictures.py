@@ -11,8 +11,8 @@ from sarjepa.errors import InputError
 from sarjepa.evaluation.features import extract
 from sarjepa.evaluation.projection import Nearest, nearest, principal_plane
 from sarjepa.progress import Progress
-from sarjepa.recipes.looking.subjects import Subject
-from sarjepa.recipes.looking.viewers import Viewer
+from sarjepa.recipes.visualizing.subjects import Subject
+from sarjepa.recipes.visualizing.viewers import Viewer
 from sarjepa.reports.feature_figures import Neighbour, feature_map, neighbour_grid
 
 NUM_NEIGHBOURS = 6

@@ -20,10 +20,10 @@ from sarjepa.data.shards import Shards
 from sarjepa.errors import InputError, nearest
 from sarjepa.evaluation.features import ImageLoader, Pixels, cached, extract
 from sarjepa.evaluation.fewshot import Candidates
-from sarjepa.models.checkpoints import RUN_FILES, describe_line, initial_encoder, load_encoder, weights_sha256
+from sarjepa.models.checkpoints import describe_line, initial_encoder, load_encoder, weights_sha256
 from sarjepa.progress import Progress
-from sarjepa.recipes.built import open_source
-from sarjepa.recipes.classifier import is_classifier, load_classifier
+from sarjepa.recipes.shared.built import open_source
+from sarjepa.recipes.shared.classifier import is_classifier, load_classifier
 
 PIXELS_IMAGE_SIZE = 224  # the side the published evaluation resizes to
 
@@ -81,11 +81,6 @@ class Opened:
     describe: dict[str, object]
 
 
-def built_datasets(data_root: str) -> list[str]:
-    """The names of the sources built under a data root, sorted."""
-    return sorted(path.parent.name for path in Path(data_root).glob("shards/*/index.json"))
-
-
 def open_benchmark(data_root: str, name: str, label_set: str | None = None, crop: str = "published") -> Benchmark:
     """Open a built data set for evaluation.
 
@@ -139,18 +134,6 @@ def _candidates(name: str, label_set: str, shards: Shards, content: dict, pool: 
         pool["kind"],
         float(pool["fraction"]),
     )
-
-
-def newest_run(folder: str = "runs") -> str:
-    """The run folder whose checkpoint is newest.
-
-    Raises:
-        InputError: there is none.
-    """
-    files = [file for name in RUN_FILES for file in Path(folder).glob(f"*/{name}")]
-    if not files:
-        raise InputError("no run to evaluate", where=folder, hint="give --checkpoint, or run sarjepa pretrain first")
-    return str(max(files, key=lambda file: (file.stat().st_mtime, str(file))).parent)
 
 
 def open_checkpoint(name: str, seed: int, device: torch.device, progress: Progress | None = None) -> Opened:

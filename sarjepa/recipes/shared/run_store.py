@@ -18,12 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from sarjepa.errors import InputError
-from sarjepa.training.checkpoint import write_atomically
-
-
-def json_bytes(content: object) -> bytes:
-    """JSON that people can read and that holds no NaN."""
-    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+from sarjepa.files import json_text, write_atomically, write_json
 
 
 class RunStore:
@@ -63,7 +58,7 @@ class RunStore:
     def _check_settings(self) -> None:
         path = self.folder / "settings.json"
         if not path.exists():
-            self.write("settings.json", json_bytes(self.settings))
+            self.write("settings.json", json_text(self.settings))
             return
         there = json.loads(path.read_text(encoding="utf-8"))
         keys = [key for key in sorted({*there, *self.settings}) if there.get(key) != self.settings.get(key)]
@@ -93,8 +88,8 @@ class RunStore:
     def put(self, key: Mapping[str, Any], record: Mapping[str, Any]) -> None:
         """Keep the record of a finished run."""
         (self.folder / "runs").mkdir(exist_ok=True)
-        write_atomically(self._path(key), json_bytes(record))
+        write_json(self._path(key), record)
 
     def write(self, name: str, content: bytes | str) -> None:
         """Write one of the folder's files, whole or not at all."""
-        write_atomically(self.folder / name, content.encode() if isinstance(content, str) else content)
+        write_atomically(self.folder / name, content)

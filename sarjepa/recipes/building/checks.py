@@ -15,7 +15,7 @@ from sarjepa.data.manifest_parser import load_manifest
 from sarjepa.data.shards import Shards, open_shards, verify
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
-from sarjepa.recipes.result import Result
+from sarjepa.recipes.shared.result import Result
 from sarjepa.reports.tables import Table
 
 

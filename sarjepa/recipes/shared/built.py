@@ -6,11 +6,17 @@ from pathlib import Path
 
 from sarjepa.data.shards import Shards, open_shards
 from sarjepa.errors import InputError
+from sarjepa.models.checkpoints import RUN_FILES
 
 
 def shards_folder(data_root: str, source: str) -> Path:
     """Where a source's shards are."""
     return Path(data_root) / "shards" / source
+
+
+def built_datasets(data_root: str) -> list[str]:
+    """The names of the sources built under a data root, sorted."""
+    return sorted(path.parent.name for path in Path(data_root).glob("shards/*/index.json"))
 
 
 def open_source(data_root: str, source: str) -> Shards:
@@ -28,3 +34,15 @@ def open_source(data_root: str, source: str) -> Shards:
             hint=f"run sarjepa build-dataset --sources {source}{root} first",
         )
     return open_shards(folder)
+
+
+def newest_run(folder: str = "runs") -> str:
+    """The run folder whose checkpoint is newest.
+
+    Raises:
+        InputError: there is none.
+    """
+    files = [file for name in RUN_FILES for file in Path(folder).glob(f"*/{name}")]
+    if not files:
+        raise InputError("no run to evaluate", where=folder, hint="give --checkpoint, or run sarjepa pretrain first")
+    return str(max(files, key=lambda file: (file.stat().st_mtime, str(file))).parent)

@@ -12,9 +12,9 @@ from sarjepa.errors import InputError
 from sarjepa.evaluation.attention import brightest_patch, rollout, times_even, token_maps
 from sarjepa.pretext.masking import ImageKeys
 from sarjepa.progress import Progress
-from sarjepa.recipes.looking.subjects import Subject
-from sarjepa.recipes.looking.viewers import Viewer
-from sarjepa.recipes.run_method import open_method, target_rows
+from sarjepa.recipes.shared.run_method import open_method, target_rows
+from sarjepa.recipes.visualizing.subjects import Subject
+from sarjepa.recipes.visualizing.viewers import Viewer
 from sarjepa.reports.attention_figures import map_grid
 from sarjepa.reports.pretraining import TargetRow, targets_figure
 

@@ -11,13 +11,13 @@ import numpy as np
 
 from sarjepa.evaluation.metrics import Scores
 from sarjepa.evaluation.statistics import bootstrap_interval
+from sarjepa.files import write_atomically, write_json
 from sarjepa.models.addresses import is_address
-from sarjepa.recipes.evaluate import percentages, score_record
-from sarjepa.recipes.result import Result
-from sarjepa.recipes.run_store import json_bytes
+from sarjepa.recipes.shared.evaluate import percentages, score_record
+from sarjepa.recipes.shared.result import Result
 from sarjepa.reports.figures import confusion
+from sarjepa.reports.formats import figure_bytes
 from sarjepa.reports.tables import Table
-from sarjepa.training.checkpoint import write_atomically
 
 # What `class_table` reads of a report.json.
 KEYS = ("per_class", "accuracy", "balanced_accuracy", "macro_f1", "accuracy_ci95", "checkpoint", "dataset", "protocol",
@@ -67,9 +67,9 @@ def write_report(
         "classes": list(classes),
         "settings": dict(settings),
     }
-    write_atomically(folder / "report.json", json_bytes(content))
+    write_json(folder / "report.json", content)
     title = f"{facts['dataset']}, {facts['protocol']}: {found.accuracy:.1f}% of {total}"
-    write_atomically(folder / "confusion.png", confusion(found.confusion, classes, title))
+    write_atomically(folder / "confusion.png", figure_bytes(confusion(found.confusion, classes, title)))
     return Result(
         f"accuracy {found.accuracy:.1f}% (95% interval {low:.1f} to {high:.1f}); {folder / 'report.json'}",
         folder,

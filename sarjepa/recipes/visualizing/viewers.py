@@ -21,8 +21,8 @@ from sarjepa.errors import InputError
 from sarjepa.models.addresses import is_address
 from sarjepa.models.encoder import Encoder
 from sarjepa.progress import Progress
-from sarjepa.recipes.downstream import Opened, open_checkpoint
-from sarjepa.recipes.looking.subjects import Subject
+from sarjepa.recipes.shared.downstream import Opened, open_checkpoint
+from sarjepa.recipes.visualizing.subjects import Subject
 from sarjepa.reports.chips import ShownChip
 
 NATIVE = "native"

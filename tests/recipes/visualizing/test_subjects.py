@@ -10,7 +10,7 @@ from PIL import Image
 
 from sarjepa.data.shards import open_shards
 from sarjepa.errors import InputError
-from sarjepa.recipes.looking.subjects import Subject, open_chips, open_images, spread
+from sarjepa.recipes.visualizing.subjects import Subject, open_chips, open_images, spread
 
 
 def keys(subjects: list[Subject]) -> set[tuple[str, int]]:

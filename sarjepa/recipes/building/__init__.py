@@ -1,0 +1,1 @@
+"""The parts of `sarjepa build-dataset` that build nothing: its looking modes."""

@@ -1,0 +1,74 @@
+"""The commands that made everything on the page, rebuilt from the settings that each kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sarjepa.config import (
+    BuildDatasetConfig,
+    FewshotBenchConfig,
+    FinetuneConfig,
+    PretrainConfig,
+    ProbeConfig,
+    ReportConfig,
+    VisualizeAttentionConfig,
+)
+from sarjepa.data.manifest_parser import source_names
+from sarjepa.recipes.reporting.pictures import attention_folders
+from sarjepa.recipes.reporting.results import Found
+from sarjepa.recipes.reporting.run import RunContent, root_option
+from sarjepa.recipes.reporting.sources import read_index
+from sarjepa.recipes.shared.built import shards_folder
+from sarjepa.recipes.shared.command_lines import command_line
+from sarjepa.reports.elements import code_block, element
+from sarjepa.reports.page import Section
+
+
+def commands_section(
+    run: RunContent, reports: Sequence[Found], tables: Sequence[Found], root: str, page: ReportConfig
+) -> Section:
+    """The commands, from the settings that each kept."""
+    said = (
+        "Rebuilt from the settings that each command kept: what differs from the defaults is spelt out, whether it was "
+        "typed or came from a preset or a file."
+    )
+    steps: list[tuple[str, str]] = [(f"data: {source}", _built_with(source, root)) for source in run.sources]
+    if run.settings:
+        steps.append(
+            ("pre-training", command_line(PretrainConfig, run.settings, always=("sources",), never=("resume",)))
+        )
+    steps += [(str(one.path.parent), _evaluated_with(one.content)) for one in reports]
+    steps += [(str(one.path.parent), command_line(FewshotBenchConfig, one.content["settings"])) for one in tables]
+    steps += [_looked_with(run, folder, root) for folder in attention_folders(run)]
+    steps.append(("this page", command_line(ReportConfig, vars(page) | {"run": str(run.folder)})))
+    content = [element("p", said, class_="note")]
+    for name, line in steps:
+        content += [element("h3", name), code_block(line)]
+    return Section("commands", "Commands that made it", content)
+
+
+def _built_with(source: str, root: str) -> str:
+    kept = read_index(shards_folder(root, source)).get("settings") or {}
+    named = source if source in source_names() else f"folder:PATH/{source}"
+    settings = {**kept, "sources": [named], "data_root": root}
+    return command_line(BuildDatasetConfig, settings, always=("sources",))
+
+
+def _looked_with(run: RunContent, folder: Path, root: str) -> tuple[str, str]:
+    """The command of a folder of attention pictures; the settings of several checkpoints stand above their folders."""
+    for place in (folder, folder.parent):
+        path = place / "settings.yaml"
+        if place.name.startswith("attention") and path.is_file():
+            settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+            return str(folder), command_line(VisualizeAttentionConfig, settings, always=("checkpoint",))
+    named = f"sarjepa visualize-attention --checkpoint {run.typed}{root_option(root)}"
+    return f"{folder} (no settings were kept; these are the defaults)", named
+
+
+def _evaluated_with(content: dict[str, Any]) -> str:
+    config_class = FinetuneConfig if content.get("protocol") == "fine-tune" else ProbeConfig
+    return command_line(config_class, content.get("settings") or {}, always=("checkpoint", "dataset"))
