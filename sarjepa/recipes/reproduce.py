@@ -15,7 +15,7 @@ from sarjepa.progress import Progress
 from sarjepa.recipes.reproduction.counts import counts_table
 from sarjepa.recipes.reproduction.experiment import Experiment, Scale, read_experiment
 from sarjepa.recipes.reproduction.files import WRITERS, write_tables
-from sarjepa.recipes.reproduction.plan import Circumstances, Planned, plan, unique
+from sarjepa.recipes.reproduction.plan import PlanContext, Planned, plan, unique
 from sarjepa.recipes.reproduction.walk import Walker, record_of
 from sarjepa.recipes.shared.built import built_datasets, open_source
 from sarjepa.recipes.shared.result import Result
@@ -39,20 +39,20 @@ def run(config: ReproduceConfig, progress: Progress) -> Result:
     folder = Path(config.out or f"results/{experiment.name}")
     if experiment.measure == "counts":
         return _counts(experiment, config, folder)
-    circumstances = _circumstances(config, scale, progress)
-    planned = plan(experiment, circumstances)
+    context = _context(config, scale, progress)
+    planned = plan(experiment, context)
     trainings = unique([row.train for row in planned])
     measures = unique([step for row in planned for step in row.measure])
     for step in (*trainings, *measures):
         record_of(step)  # a folder of other settings is refused before hours go into the others
-    shared = {"experiment": experiment.name, "scale": scale.name, "sources": circumstances.sources,
-              "datasets": circumstances.datasets, "rows": {row.name: dict(row.pretrain) for row in experiment.rows},
+    shared = {"experiment": experiment.name, "scale": scale.name, "sources": context.sources,
+              "datasets": context.datasets, "rows": {row.name: dict(row.pretrain) for row in experiment.rows},
               "settings": dict(scale.settings)}  # fmt: skip
     with RunStore(folder, shared) as store:
         walker = Walker(config.jobs, config.launch)
         walker.walk(trainings, f"{experiment.name}: pre-training", progress)
         walker.walk(measures, f"{experiment.name}: measuring", progress)
-        about = _about(experiment, circumstances, planned)
+        about = _about(experiment, context, planned)
         tables = WRITERS[experiment.measure](experiment, planned, store, about)
         store.write("commands.txt", "".join(f"{step.text()}\n" for step in (*trainings, *measures)))
     return Result(f"{len(trainings)} runs, {len(measures)} measured; {folder / 'table.md'}", folder, tables)
@@ -66,7 +66,7 @@ def _counts(experiment: Experiment, config: ReproduceConfig, folder: Path) -> Re
     return Result(f"{len(table.rows)} data sets; {folder / 'table.md'}", folder, (table,))
 
 
-def _circumstances(config: ReproduceConfig, scale: Scale, progress: Progress) -> Circumstances:
+def _context(config: ReproduceConfig, scale: Scale, progress: Progress) -> PlanContext:
     """The scale with what the user chose, held against what is built."""
     sources = _built(config, config.sources, scale.sources, "to train on", progress)
     measured = config.datasets or tuple(name for name in config.sources if name in (*DOWNSTREAM, "synthetic"))
@@ -75,7 +75,7 @@ def _circumstances(config: ReproduceConfig, scale: Scale, progress: Progress) ->
     root = Path(config.run_root) / f"{scale.name}-{'-'.join(sources)}"
     common = {"data-root": config.data_root if config.data_root != "data" else None,
               "device": config.device if config.device != "auto" else None}  # fmt: skip
-    return Circumstances(scale, sources, datasets, tuple(seeds), common, root, config.imagenet)
+    return PlanContext(scale, sources, datasets, tuple(seeds), common, root, config.imagenet)
 
 
 def _built(
@@ -97,15 +97,15 @@ def _built(
     return tuple(found)
 
 
-def _about(experiment: Experiment, circumstances: Circumstances, planned: Sequence[Planned]) -> str:
+def _about(experiment: Experiment, context: PlanContext, planned: Sequence[Planned]) -> str:
     """The scale in a sentence, and what is missing from the table."""
     reference = next(row.train for row in planned if row.row.name == experiment.reference and row.train)
     config = reference.config
     assert isinstance(config, PretrainConfig)
     text = (
-        f"Scale {circumstances.scale.name}: {config.model}, {config.image_size} px, {config.epochs} epochs of "
-        f"{'+'.join(circumstances.sources)}, batch {config.batch_size}."
+        f"Scale {context.scale.name}: {config.model}, {config.image_size} px, {config.epochs} epochs of "
+        f"{'+'.join(context.sources)}, batch {config.batch_size}."
     )
-    if circumstances.imagenet is None and any(row.baseline == "imagenet" for row in experiment.rows):
+    if context.imagenet is None and any(row.baseline == "imagenet" for row in experiment.rows):
         text += " imagenet: no weights were given (--imagenet)."
     return text

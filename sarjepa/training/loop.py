@@ -37,7 +37,7 @@ class StepRecord:
 
 
 class StopRequest:
-    """Set by SIGTERM or Ctrl-C, read between steps: the run then saves and ends."""
+    """Set by SIGTERM, Ctrl-C or a closed terminal, read between steps: the run then saves and ends."""
 
     def __init__(self) -> None:
         self.reason = ""
@@ -51,12 +51,18 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """While open, SIGINT and SIGTERM ask for a stop instead of causing one."""
+    """While open, SIGINT, SIGTERM and SIGHUP ask for a stop instead of causing one.
+
+    A SIGHUP that is ignored stays so: nohup starts a program in order that it outlives its terminal.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request  # only the main thread may set handlers
         return
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, request) for number in numbers}
     try:
         yield request
     finally:

@@ -12,6 +12,7 @@ from sarjepa.config import ReproduceConfig
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
 from sarjepa.recipes import reproduce
+from sarjepa.recipes.reproduction import experiment as experiments
 from sarjepa.recipes.reproduction import walk
 from sarjepa.recipes.reproduction.accuracy import Value, accuracy_tables, difference_table
 from sarjepa.recipes.reproduction.experiment import (
@@ -23,14 +24,14 @@ from sarjepa.recipes.reproduction.experiment import (
     experiment_names,
     read_experiment,
 )
-from sarjepa.recipes.reproduction.plan import Circumstances, plan, run_name, unique
+from sarjepa.recipes.reproduction.plan import PlanContext, Step, plan, run_name, unique
 from sarjepa.reports.paper import published
 
 SCALES = ("demo", "laptop", "paper")
 
 
-def circumstances(scale: Scale, seeds: tuple[int, ...] = (0, 1)) -> Circumstances:
-    return Circumstances(scale, scale.sources, scale.datasets, seeds, {}, Path("runs") / scale.name)
+def context(scale: Scale, seeds: tuple[int, ...] = (0, 1)) -> PlanContext:
+    return PlanContext(scale, scale.sources, scale.datasets, seeds, {}, Path("runs") / scale.name)
 
 
 @pytest.mark.parametrize("scale_name", SCALES)
@@ -39,7 +40,7 @@ def test_every_experiment_plans_commands_with_valid_settings(name: str, scale_na
     experiment, scale = read_experiment(name, scale_name)
     assert experiment.measure in MEASURES and experiment.reference in [row.name for row in experiment.rows]
     assert all(row.baseline in (None, *BASELINES) for row in experiment.rows)
-    planned = plan(experiment, circumstances(scale))  # resolving refuses unknown settings and values out of range
+    planned = plan(experiment, context(scale))  # resolving refuses unknown settings and values out of range
     assert {row.row.name for row in planned} >= {row.name for row in experiment.rows if row.baseline != "imagenet"}
     assert all(step.text().startswith("sarjepa ") for row in planned for step in row.measure)
 
@@ -55,7 +56,7 @@ def test_tables_share_the_runs_of_equal_settings() -> None:
     trained = {}
     for name in ("table4", "figure4", "table5"):
         experiment, scale = read_experiment(name, "laptop")
-        trained[name] = {str(step.folder) for step in unique([p.train for p in plan(experiment, circumstances(scale))])}
+        trained[name] = {str(step.folder) for step in unique([p.train for p in plan(experiment, context(scale))])}
     assert "runs/laptop/sar-jepa-seed0" in trained["table4"] & trained["figure4"] & trained["table5"]
     assert "runs/laptop/lomar-sar-seed1" in trained["table4"] & trained["table5"]
     assert len(trained["table4"]) == 6 * 2  # untrained and pixels need no run of their own
@@ -150,7 +151,7 @@ def test_a_table_is_walked_once_resumed_and_refused_with_the_difference(
 
     more = replace(TINY, settings={**TINY.settings, "pretrain": {**TINY.settings["pretrain"], "lr": 0.5}})
     monkeypatch.setattr(reproduce, "read_experiment", lambda name, scale: (SMALL, more))
-    with pytest.raises(InputError, match=r"pretrain made with other settings.*lr 0\.5.*lr 0\.3"):
+    with pytest.raises(InputError, match=r"pretrain made with other settings.*lr 0\.3.*lr 0\.5"):
         reproduce.run(small, Progress())
     with pytest.raises(InputError, match="results of other settings"):
         reproduce.run(replace(small, run_root=str(tmp_path / "other")), Progress())
@@ -159,3 +160,36 @@ def test_a_table_is_walked_once_resumed_and_refused_with_the_difference(
 def test_a_command_that_fails_is_named_with_its_last_line(small: ReproduceConfig, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"pretrain failed.*sarjepa pretrain.*nobody"):
         reproduce.run(replace(small, launch="python -c 'import sys; sys.exit(\"nobody\")'"), Progress())
+
+
+def test_a_pretraining_that_was_told_to_stop_is_not_taken_for_a_finished_one(
+    small: ReproduceConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = walk.Walker._line
+
+    def stopped_early(self: walk.Walker, step: Step) -> list[str]:
+        return [*line(self, step), *(["--max-hours", "1e-9"] if step.command == "pretrain" else [])]
+
+    monkeypatch.setattr(walk.Walker, "_line", stopped_early)
+    with pytest.raises(InputError, match="pretrain was stopped before its end"):
+        reproduce.run(small, Progress())
+    monkeypatch.undo()
+    monkeypatch.setattr(reproduce, "read_experiment", lambda name, scale: (SMALL, TINY))
+    reproduce.run(small, Progress())
+    log = (tmp_path / "runs" / "tiny-synthetic" / "sar-jepa-seed0" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(record)["step"] for record in log] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"mesure": "few-shot"}, "mesure"), ({"measure": "few-shots"}, "few-shot"),
+     ({"rows": {"a": {"papr": "x"}}}, "papr"), ({"rows": {"a": {"baseline": "imagnet"}}}, "imagenet")],
+)  # fmt: skip
+def test_a_slip_in_an_experiment_is_found_when_it_is_read(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, object], words: str
+) -> None:
+    content = {"title": "T", "about": "", "measure": "few-shot", "rows": {}} | change
+    files = {**experiments._files(), "mine": json.dumps(content)}  # JSON is YAML
+    monkeypatch.setattr(experiments, "_files", lambda: files)
+    with pytest.raises(InputError, match=words):
+        read_experiment("mine", "demo")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -83,16 +84,33 @@ def test_clipping_bounds_the_step_of_a_large_gradient() -> None:
     assert seen[0] == pytest.approx(1.0, rel=1e-3)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_asks_for_a_stop_and_a_second_one_ends_at_once(number: int) -> None:
-    before = signal.getsignal(number)
+    signal.signal(number, signal.SIG_DFL)
     with stop_on_signals() as request:
         assert not request.reason
         os.kill(os.getpid(), number)
         assert request.reason == signal.Signals(number).name
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
-    assert signal.getsignal(number) is before
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_program_under_nohup_outlives_its_terminal() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with stop_on_signals() as request:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not request.reason
 
 
 def test_weight_decay_leaves_biases_norms_tokens_and_tables_alone() -> None:

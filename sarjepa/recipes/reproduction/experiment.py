@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -16,6 +16,7 @@ from sarjepa.errors import InputError, nearest
 
 MEASURES = ("counts", "few-shot", "curve", "attention")
 BASELINES = ("untrained", "pixels", "imagenet")
+_Kind = TypeVar("_Kind")
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,26 @@ def read_experiment(name: str, scale_name: str) -> tuple[Experiment, Scale]:
         raise InputError("no such scale", where=repr(scale_name), hint=nearest(scale_name, scales))
     content = yaml.safe_load(files[name])
     on_top = {scale: content.pop(scale, {}) for scale in scales}[scale_name]
-    rows = on_top.get("rows") or content.pop("rows", {})
-    content.pop("rows", None)
+    rows = on_top.get("rows") or content.get("rows", {})
+    content["rows"] = tuple(_made(Row, {"name": row, **(facts or {})}, name) for row, facts in rows.items())
     scale = scales[scale_name] | {key: value for key, value in on_top.items() if key != "rows"}
-    experiment = Experiment(name, rows=tuple(Row(row, **(facts or {})) for row, facts in rows.items()), **content)
-    return experiment, _scale(scale_name, scale)
+    return _made(Experiment, {"name": name, **content}, name), _scale(scale_name, scale)
+
+
+def _made(kind: type[_Kind], content: Mapping[str, Any], name: str) -> _Kind:
+    """A row or an experiment from a file's keys.
+
+    Raises:
+        InputError: a key is missing or unknown, or a word is not one of those that are known.
+    """
+    where = f"experiments/{name}.yaml"
+    for key, words in (("measure", MEASURES), ("baseline", BASELINES)):
+        if content.get(key) not in (None, *words):
+            raise InputError(f"no such {key}", where=f"{content[key]!r} in {where}", hint=nearest(content[key], words))
+    try:
+        return kind(**content)
+    except TypeError as error:  # Python's words name the key
+        raise InputError("keys are missing or unknown", where=where, got=error) from error
 
 
 def _scale(name: str, content: dict[str, Any]) -> Scale:

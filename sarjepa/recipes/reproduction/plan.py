@@ -9,6 +9,7 @@ ratio once.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 from sarjepa.config import COMMANDS, Common
 from sarjepa.overlay import overlay, read_preset
 from sarjepa.recipes.reproduction.experiment import Experiment, Row, Scale
+from sarjepa.recipes.shared.command_lines import option
 
 # The command that takes each measure, and what its folder inside the run is called.
 MEASURED_BY = {"few-shot": "fewshot-bench", "curve": "finetune", "attention": "visualize-attention"}
@@ -40,7 +42,7 @@ class Step:
 
     def text(self) -> str:
         """The line to type."""
-        return " ".join(["sarjepa", self.command, *self.arguments])
+        return shlex.join(["sarjepa", self.command, *self.arguments])
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Circumstances:
+class PlanContext:
     """What all steps of a plan share.
 
     Attributes:
@@ -82,18 +84,8 @@ class Circumstances:
         preset = read_preset(self.scale.preset, command)
         own = {key: value for key, value in self.common.items() if value is not None}
         config = overlay(COMMANDS[command], [("the preset", preset), ("the experiment", {**given, **own})])
-        return Step(command, ("--preset", self.scale.preset, *_flags({**given, **own})), config, folder)
-
-
-def _flags(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    flags = []
-    for key, value in settings.items():
-        if value is True:
-            flags.append(f"--{key}")
-        else:
-            text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-            flags += [f"--{key}", text]
-    return tuple(flags)
+        words = [word for name, value in {**given, **own}.items() for word in option(name, value)]
+        return Step(command, ("--preset", self.scale.preset, *words), config, folder)
 
 
 def run_name(settings: Mapping[str, Any], seed: int) -> str:
@@ -103,46 +95,46 @@ def run_name(settings: Mapping[str, Any], seed: int) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", text)
 
 
-def plan(experiment: Experiment, circumstances: Circumstances) -> list[Planned]:
+def plan(experiment: Experiment, context: PlanContext) -> list[Planned]:
     """Every row with every seed, seeds outermost, so that a plan that is cut short has whole tables of fewer seeds."""
     return [
         planned
-        for seed in circumstances.seeds
+        for seed in context.seeds
         for row in experiment.rows
-        if (planned := _planned(experiment, row, seed, circumstances)) is not None
+        if (planned := _planned(experiment, row, seed, context)) is not None
     ]
 
 
-def _planned(experiment: Experiment, row: Row, seed: int, circumstances: Circumstances) -> Planned | None:
+def _planned(experiment: Experiment, row: Row, seed: int, context: PlanContext) -> Planned | None:
     """A row with a seed; None for a baseline that has no seed of its own (past the first) or is not at hand."""
     if row.baseline in ("pixels", "imagenet"):
-        checkpoint = "pixels" if row.baseline == "pixels" else circumstances.imagenet
-        if checkpoint is None or seed != circumstances.seeds[0]:
+        checkpoint = "pixels" if row.baseline == "pixels" else context.imagenet
+        if checkpoint is None or seed != context.seeds[0]:
             return None
-        run, train = circumstances.root / row.baseline, None
+        run, train = context.root / row.baseline, None
     else:
         settings = (experiment.row(experiment.reference or "") if row.baseline else row).pretrain
-        run = circumstances.root / run_name(settings, seed)
-        given = {"sources": circumstances.sources, **settings, "seed": seed, "run-dir": str(run)}
-        train = circumstances.step("pretrain", run, given)
+        run = context.root / run_name(settings, seed)
+        given = {"sources": context.sources, **settings, "seed": seed, "run-dir": str(run)}
+        train = context.step("pretrain", run, given)
         checkpoint = f"random:{run}" if row.baseline else str(run)
     suffix = "-untrained" if row.baseline == "untrained" else ""
-    return Planned(row, seed, train, _measures(experiment.measure, checkpoint, run, suffix, circumstances))
+    return Planned(row, seed, train, _measures(experiment.measure, checkpoint, run, suffix, context))
 
 
-def _measures(measure: str, checkpoint: str, run: Path, suffix: str, circumstances: Circumstances) -> tuple[Step, ...]:
+def _measures(measure: str, checkpoint: str, run: Path, suffix: str, context: PlanContext) -> tuple[Step, ...]:
     """The commands that look at a checkpoint; their folders stand inside the run's."""
     command = MEASURED_BY[measure]
 
     def step(name: str, **given: Any) -> Step:
         folder = run / f"{name}{suffix}"
-        return circumstances.step(command, folder, {"checkpoint": checkpoint, **given, "out": str(folder)})
+        return context.step(command, folder, {"checkpoint": checkpoint, **given, "out": str(folder)})
 
     if measure == "few-shot":
-        return (step("few-shot", datasets=circumstances.datasets),)
+        return (step("few-shot", datasets=context.datasets),)
     if measure == "curve":
-        return tuple(step(f"curve-{name}", dataset=name, curve=True) for name in circumstances.datasets)
-    return (step("attention", dataset=circumstances.datasets[0]),)
+        return tuple(step(f"curve-{name}", dataset=name, curve=True) for name in context.datasets)
+    return (step("attention", dataset=context.datasets[0]),)
 
 
 def unique(steps: Sequence[Step | None]) -> list[Step]:

@@ -22,8 +22,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from typing import Any
 
+from sarjepa.config import PretrainConfig
 from sarjepa.errors import InputError
 from sarjepa.files import write_json
+from sarjepa.models.checkpoints import load_encoder
 from sarjepa.progress import Progress
 from sarjepa.recipes.reproduction.plan import Step
 from sarjepa.recipes.reproduction.provenance import machine
@@ -57,11 +59,20 @@ def record_of(step: Step) -> dict[str, Any] | None:
         raise InputError(
             f"the folder holds what {record['command'].split()[1]} made with other settings",
             where=step.folder,
-            expected=", ".join(f"{key} {wanted[key]!r}" for key in keys),
-            got=", ".join(f"{key} {there[key]!r}" for key in keys),
+            expected=", ".join(f"{key} {there[key]!r}" for key in keys),
+            got=", ".join(f"{key} {wanted[key]!r}" for key in keys),
             hint="move the folder away, or give another --run-root",
         )
     return record
+
+
+def has_ended(step: Step) -> bool:
+    """Whether a command did all of its work: a pre-training that is told to stop saves and reports success."""
+    config = step.config
+    if not isinstance(config, PretrainConfig):
+        return True
+    trained: dict[str, Any] = load_encoder(step.folder).describe
+    return trained["epochs"] >= config.epochs or trained["steps"] == config.max_steps
 
 
 class Walker:
@@ -119,20 +130,27 @@ class Walker:
         log = step.folder.with_name(step.folder.name + ".log")
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
+            # In a session of its own: Ctrl-C reaches this process alone, which then tells each child once. A child
+            # that is told twice does not stop to save.
             process = subprocess.Popen(
-                self._line(step), stdout=output, stderr=subprocess.STDOUT, env=self._environment()
-            )
+                self._line(step), stdout=output, stderr=subprocess.STDOUT, env=self._environment(),
+                start_new_session=True,
+            )  # fmt: skip
             self._live.add(process)
             code = process.wait()
             self._live.discard(process)
-        if code and not self._stopping:
+        if self._stopping:
+            return step.folder.name
+        if code:
             said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             raise InputError(f"{step.command} failed", where=step.text(), got=said[-1] if said else f"code {code}",
                              hint=f"read {log}; what is finished is kept")  # fmt: skip
-        if not self._stopping:
-            record = {"command": step.text(), "settings": settings_of_step(step), "seconds": round(time.time() - began)}
-            write_json(step.folder / MADE_BY, record | machine())
-            log.unlink()
+        if not has_ended(step):
+            raise InputError(f"{step.command} was stopped before its end", where=step.text(),
+                             hint="give the same command again: it goes on from the checkpoint")  # fmt: skip
+        record = {"command": step.text(), "settings": settings_of_step(step), "seconds": round(time.time() - began)}
+        write_json(step.folder / MADE_BY, record | machine())
+        log.unlink()
         return step.folder.name
 
     def _line(self, step: Step) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sarjepa.config import Common
-from sarjepa.overlay import Setting, settings_of
+from sarjepa.overlay import settings_of
 
 WIDTH = 100  # of a line, before it is continued on the next
 
@@ -43,21 +43,22 @@ def command_line(
         default = plain(known.default)
         value = stored.get(known.name, default)
         if known.name not in never and (value != default or known.name in always):
-            words += _option(known, value)
+            # An option that is repeated stands once per value.
+            values = value if known.repeats and isinstance(value, list) else [value]
+            words += [shlex.join(option(known.name, one)) for one in values]
     return _wrapped(words)
 
 
-def _option(known: Setting, value: Any) -> list[str]:
-    """An option as typed: none where nothing was given, several where it is repeated."""
+def option(name: str, value: object) -> list[str]:
+    """An option as the words of a command line, not yet quoted."""
     if isinstance(value, bool):
-        return [f"--{known.name}" if value else f"--no-{known.name}"]
-    values = value if known.repeats and isinstance(value, list) else [value]
-    return [f"--{known.name} {shlex.quote(shown(one))}" for one in values]
+        return [f"--{name}" if value else f"--no-{name}"]
+    return [f"--{name}", shown(value)]
 
 
 def shown(value: object) -> str:
     """A value as it is typed."""
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ",".join(map(shown, value))
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
