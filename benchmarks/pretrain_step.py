@@ -2,7 +2,7 @@
 
 The plain way: float32, the target by direct convolution, the relative-position bias gathered pair by pair. Ours: bf16
 autocast, box sums, the bias as matrix products. Both are the same method on the same chips with the same draws, in
-turns in one process; what is quoted is the ratio of the medians. Peak memory is a process's own, a process a setting.
+turns in one process; what is quoted is the ratio of the medians. Peak memory is that of one process per setting.
 
     python benchmarks/pretrain_step.py [--model vit-base] [--batch 8] [--memory-batch 75]
 """

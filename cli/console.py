@@ -61,8 +61,7 @@ def show_table(table: Any) -> None:
     """Print a `sarjepa.reports.tables.Table`."""
     rich_table = RichTable(title=table.title, title_justify="left")
     for number, column in enumerate(table.columns):
-        is_figure = number and all(row[number][:1].isdigit() or row[number] in ("", "-") for row in table.rows)
-        rich_table.add_column(column, justify="right" if is_figure else "left", overflow="fold")
+        rich_table.add_column(column, justify="right" if table.is_number(number) else "left", overflow="fold")
     for row in table.rows:
         rich_table.add_row(*row)
     out.print(rich_table)

@@ -1,8 +1,9 @@
 """Errors a user can act on.
 
 Whatever a person can get wrong (a path, a name, a file) ends as one `InputError`: one line that says what is wrong,
-where, what was expected, what was there, and what to do next. The command line prints that line and exits with 1;
-everything else that is raised is a fault of the program and keeps its traceback.
+where, what was expected, what was there, and what to do next. The command line prints that line and exits with 1; so it
+does with an OSError, by which the system refuses (a full disk, a folder without permission). Everything else is a fault
+of the program and keeps its traceback.
 """
 
 from __future__ import annotations

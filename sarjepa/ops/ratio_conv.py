@@ -12,7 +12,7 @@ turned by a quarter. The linear kernel weighs all pixels alike and both halves h
 weighs by exp(-(dx^2 + dy^2) / (2 s^2)), s = 0.3 (r - 1) + 0.8, and leaves the centre line out. Disjoint halves see
 independent speckle and answer an ideal step with its full ratio; halves that share a line damp it by (r + 1) terms.
 
-This costs 4 (2r+1)^2 multiply-adds a pixel a scale, 9,700 for the four scales of the method, and runs wherever a
+This costs 4 (2r+1)^2 multiply-adds per pixel and scale, 9,700 for the four scales of the method, and runs wherever a
 convolution runs. It says what the number is; `ratio_box` and `ratio_triton` say the same faster.
 """
 

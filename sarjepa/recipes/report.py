@@ -53,7 +53,7 @@ def run(config: ReportConfig, progress: Progress) -> Result:
     title = f"{content.folder.resolve().name}: {content.known('method') or 'run'}"
     page = html_page(title, _lead(content), sections, f"Written by sarjepa {__version__}.")
     out.parent.mkdir(parents=True, exist_ok=True)
-    # Names of files may hold bytes that are no text; they are shown as question marks.
+    # Names of files may hold bytes that are not text; they are shown as question marks.
     write_atomically(out, page.encode("utf-8", errors="replace"))
     gaps = [gap for section in sections for gap in section.gaps]
     for gap in gaps:

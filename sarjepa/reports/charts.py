@@ -1,8 +1,8 @@
 """Line charts as inline SVG: sharp at every width, in the page's own colours, light or dark, and without a script.
 
-A log holds a line a step, far more than a screen has pixels. The steps are put into equal bins; the line is the mean of
-a bin, the band behind it its smallest to largest value, so a single spike stays visible where a running mean would
-drown it. Few points are drawn as they are, with a dot each. Colours are classes of page.css.
+A log holds one line per step, far more than a screen has pixels. The steps are put into equal bins; the line is the
+mean of a bin, the band behind it its smallest to largest value, so a single spike stays visible where a running mean
+would drown it. Few points are drawn as they are, with a dot each. Colours are classes of page.css.
 """
 
 from __future__ import annotations

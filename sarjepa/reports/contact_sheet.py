@@ -1,4 +1,4 @@
-"""Contact sheet: a data set at a glance, a row of chips a class.
+"""Contact sheet: a data set at a glance, one row of chips per class.
 
 A person sees on it what no count shows: a class that is empty sea, a set stored too dark, a colour map, a border. Chips
 are shown as stored, all at one gain (said in the caption), scaled to fit a cell without changing their shape.
@@ -20,7 +20,7 @@ DIM = 0.35  # a set whose bright pixels stay below this is shown brighter
 
 
 def pick_chips(labels: Sequence[int] | np.ndarray, num_classes: int) -> list[tuple[int, list[int]]]:
-    """Which chips to show: (label, indices) a row, evenly spaced through each class; label -1 for chips without one."""
+    """Which chips to show: (label, indices) of each row, evenly spaced through the class; -1: no label."""
     array = np.asarray(labels)
     rows = []
     for label in [*range(num_classes), -1]:
@@ -40,7 +40,7 @@ def contact_sheet(title: str, rows: Sequence[tuple[str, Sequence[np.ndarray]]], 
 
     Args:
         title: first words of the caption.
-        rows: (name, images (H, W) as stored) a row.
+        rows: one (name, images (H, W) as stored) per row.
         scale: what stored values are divided by to give [0, 1].
     """
     bright = [float(np.percentile(image, 99.5)) / scale for _, images in rows for image in images]

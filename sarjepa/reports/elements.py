@@ -85,7 +85,7 @@ def picture(content: bytes, alt: str, caption: str, name: str = "") -> Element:
         name: of the file, for the error.
 
     Raises:
-        InputError: it is no whole PNG or SVG.
+        InputError: it is not a whole PNG or SVG.
     """
     try:
         kind, width, height = _svg(content) if content.lstrip()[:1] == b"<" else _png(content)

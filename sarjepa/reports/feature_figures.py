@@ -62,7 +62,7 @@ def _spread(values: np.ndarray) -> float:
 
 
 def _scatter(axes: Axes, point_N2: np.ndarray, names: Sequence[str]) -> None:
-    """Points in a colour and a marker a name; the rarest of too many names share one grey."""
+    """Points, one colour and marker per name; the rarest of too many names share one grey."""
     counts = Counter(name for name in names if name != NO_LABEL)
     named = sorted(sorted(counts), key=lambda name: -counts[name])[:_NUM_NAMED]
     label_N = np.array([name if name in named else NO_LABEL if name == NO_LABEL else "other" for name in names])
@@ -88,7 +88,7 @@ class Neighbour:
 def neighbour_grid(
     queries: Sequence[ShownChip], rows: Sequence[Sequence[Neighbour]], heading: str, note: str
 ) -> Figure:
-    """A row a query: the query, then its neighbours with class and distance, framed where the class differs.
+    """One row per query: the query, then its neighbours with class and distance, framed where the class differs.
 
     Args:
         queries: the chips asked about.

@@ -45,7 +45,7 @@ def style(axes: Axes) -> None:
 
 
 def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping[str, float]) -> Figure:
-    """Accuracy against shots, a panel a data set, with 95% intervals.
+    """Accuracy against shots, one panel per data set, with 95% intervals.
 
     Args:
         panels: {title: lines}, x in shots, y in percent.

@@ -67,7 +67,7 @@ class TargetRow:
 
 
 def targets_figure(rows: Sequence[TargetRow], channel_names: Sequence[str], heading: str = "") -> Figure:
-    """A row a chip: the input, what is masked, then each target channel with the prediction beside it.
+    """One row per chip: the input, what is masked, then each target channel with the prediction beside it.
 
     Target and prediction of a channel share one scale, from zero to the 99.5% quantile of the chip's target.
 

@@ -15,7 +15,7 @@ Row = tuple[str, Values]
 
 
 def accuracy_of_rows(panels: Mapping[str, Sequence[Row]], title: str) -> Figure:
-    """A panel a data set and feature; a row of the table upwards, a colour a number of shots, a dot a pre-training.
+    """One panel per data set and feature: rows as in the table, a colour for each number of shots.
 
     Args:
         panels: {title: rows}, each with its accuracies by shots.
@@ -37,7 +37,7 @@ def accuracy_of_rows(panels: Mapping[str, Sequence[Row]], title: str) -> Figure:
         axes.set_visible(False)
     handles, labels = axes_P[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
-    figure.suptitle(f"{title}\na dot a pre-training, a bar their mean", fontsize=9)
+    figure.suptitle(f"{title}\none dot per pre-training; bars: their means", fontsize=9)
     return figure
 
 
@@ -61,7 +61,7 @@ Point = tuple[float, Values]
 
 
 def accuracy_against(axes_of_groups: Mapping[str, Mapping[str, Sequence[Point]]], title: str) -> Figure:
-    """Scaling: a column a quantity (log axis), a row a data set; mean line, a dot a pre-training.
+    """Scaling: one column per quantity (log axis), one row per data set; a line through the means.
 
     Args:
         axes_of_groups: {data set: {quantity: points}}, a point being (quantity, accuracies by shots).

@@ -1,4 +1,4 @@
-"""One table, five dresses: text for a terminal, Markdown for a README, CSV, LaTeX for a paper, HTML for a page.
+"""One table in four forms: Markdown for a README, CSV, LaTeX for a paper, HTML for a page. The console draws its own.
 
 A table is text by the time it comes here: whoever made the numbers decides how many digits are honest. The LaTeX is
 booktabs (three rules, no vertical lines), the note below the table carries what a reader needs to trust it.
@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from sarjepa.reports.elements import element, scroll_box, to_html
+from sarjepa.reports.elements import element, scroll_box
 
 _LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -44,7 +44,7 @@ class Table:
     Attributes:
         title: one line above the table.
         columns: the names of the columns.
-        rows: as many cells a row as there are columns.
+        rows: each with as many cells as there are columns.
         note: what is said below the table; empty: nothing.
     """
 
@@ -57,26 +57,13 @@ class Table:
         for row in self.rows:
             assert len(row) == len(self.columns), f"{self.title}: {len(row)} cells for {len(self.columns)} columns"
 
-    def _is_number(self, column: int) -> bool:
+    def is_number(self, column: int) -> bool:
         """Whether a column holds numbers, which stand to the right."""
         cells = [row[column].strip() for row in self.rows if row[column].strip() not in ("", "-")]
         return bool(cells) and all(_NUMBER.match(cell) for cell in cells)
 
     def _widths(self, columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> list[int]:
         return [max(len(cell) for cell in cells) for cells in zip(columns, *rows, strict=True)]
-
-    def text(self) -> str:
-        """Aligned plain text, columns two spaces apart."""
-        widths = self._widths(self.columns, self.rows)
-        numeric = [self._is_number(column) for column in range(len(self.columns))]
-        lines = [
-            "  ".join(
-                cell.rjust(width) if right else cell.ljust(width)
-                for cell, width, right in zip(row, widths, numeric, strict=True)
-            ).rstrip()
-            for row in (self.columns, tuple("-" * width for width in widths), *self.rows)
-        ]
-        return "\n".join([self.title, *lines, *([self.note] if self.note else [])]) + "\n"
 
     def markdown(self) -> str:
         """GitHub's pipe table, the columns padded so that the source reads as a table too."""
@@ -86,7 +73,7 @@ class Table:
         )
         widths = [max(3, width) for width in self._widths(columns, rows)]
         rule = tuple(
-            "-" * (width - 1) + ":" if self._is_number(column) else "-" * width for column, width in enumerate(widths)
+            "-" * (width - 1) + ":" if self.is_number(column) else "-" * width for column, width in enumerate(widths)
         )
         lines = [
             "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
@@ -103,7 +90,7 @@ class Table:
 
     def latex(self) -> str:
         r"""A booktabs table float, ready for \input (needs \usepackage{booktabs})."""
-        alignment = "".join("r" if self._is_number(column) else "l" for column in range(len(self.columns)))
+        alignment = "".join("r" if self.is_number(column) else "l" for column in range(len(self.columns)))
         body = [" & ".join(escape_latex(cell) for cell in row) + r" \\" for row in self.rows]
         note = [r"\par\smallskip{\footnotesize " + escape_latex(self.note) + "}"] if self.note else []
         return (
@@ -128,7 +115,7 @@ class Table:
 
     def tree(self) -> Element:
         """The table as an element: it scrolls inside its box, its title stands above and its note below."""
-        numeric = [self._is_number(column) for column in range(len(self.columns))]
+        numeric = [self.is_number(column) for column in range(len(self.columns))]
         head = element(
             "tr", *(_cell("th", name, right, scope="col") for name, right in zip(self.columns, numeric, strict=True))
         )
@@ -142,10 +129,6 @@ class Table:
         below = [element("p", self.note, class_="note")] if self.note else []
         return element("figure", *above, scroll_box(table, f"table: {self.title or self.columns[0]}"), *below)
 
-    def html(self) -> str:
-        """A `<figure>` around the table, escaped, with numbers to the right."""
-        return to_html(self.tree())
 
-
-def _cell(tag: str, text: str, is_number: bool, **attributes: object) -> Element:
-    return element(tag, text, **({"class_": "number"} if is_number else {}), **attributes)
+def _cell(tag: str, text: str, right: bool, **attributes: object) -> Element:
+    return element(tag, text, **({"class_": "number"} if right else {}), **attributes)

@@ -92,7 +92,7 @@ def test_maps_are_laid_out_row_by_row() -> None:
 
 def test_the_brightest_patch_is_the_one_of_the_largest_mean() -> None:
     image = torch.zeros(4, 6)
-    image[0, 0] = 0.9  # one bright pixel is no bright patch
+    image[0, 0] = 0.9  # one bright pixel does not make a bright patch
     image[2:, 4:] = 0.5
     assert brightest_patch(image, 2) == (1, 2)
 

@@ -84,7 +84,7 @@ class _Harm:
 
 
 def _not_a_pickle(file: Path) -> None:
-    file.write_bytes(b"this is no checkpoint")
+    file.write_bytes(b"this is not a checkpoint")
 
 
 def _empty(file: Path) -> None:

@@ -1,4 +1,4 @@
-"""Contact sheet: a row a class, chips spread over the class, every image visible."""
+"""Contact sheet: one row per class, chips spread over the class, every image visible."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The parts of `sarjepa report`: a module a section of the page, and the command lines that made the run."""
+"""The parts of `sarjepa report`: one module per section of the page."""

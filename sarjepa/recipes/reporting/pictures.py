@@ -20,7 +20,7 @@ WORDS = {
     "curve": ("training loss and test accuracy over epochs", "After each epoch; nothing was chosen by it."),
     "plot": ("accuracy against shots", "Accuracy against shots, with 95% intervals."),
     "attention-distance": ("attention distance per head and block", "How far each head looks, block by block (px)."),
-    "maps": ("attention of the class token, a column a head", "Where the class token looks in the last block."),
+    "maps": ("attention of the class token, one column per head", "Where the class token looks in the last block."),
     "patch-maps": ("attention of one patch", "Where one patch looks in the last block."),
     "rollout": ("attention rollout after some blocks", "Attention multiplied through the blocks."),
     "targets": ("targets and predictions of masked patches", "What the masked patches hold, and what is predicted."),

@@ -162,7 +162,7 @@ def report_line(found: Found) -> str:
 
 
 def fewshot_lines(run: RunContent, tables: Sequence[Found]) -> list[str]:
-    """The few-shot accuracies of this run's weights, a line a data set and variant; said once if several tables do."""
+    """The few-shot accuracies of this run's weights, one line per data set and variant, each once."""
     entries: dict[str, dict[str, None]] = {}
     for found in tables:
         own = {row["checkpoint"] for row in found.content["runs"] if row.get("weights_sha256") == run.weights_sha256}

@@ -85,7 +85,7 @@ def entry(summary: Summary | None) -> str:
 
 
 def accuracy_tables(experiment: Experiment, values: Sequence[Value], about: str) -> list[Table]:
-    """A table a data set, protocol and feature: rows as the experiment lists them, the published numbers beside."""
+    """One table per data set, protocol and feature: rows as the experiment lists them, with the published numbers."""
     tables = []
     for (dataset, protocol, pool), own in panels(values).items():
         shots = sorted({value.shots for value in own})
@@ -162,7 +162,7 @@ def _differences(values: Sequence[Value], first: str, second: str) -> list[float
 
 
 def csv_text(values: Sequence[Value]) -> str:
-    """One line a row, seed, data set, protocol, feature and number of shots."""
+    """One line per row, seed, data set, protocol, feature and number of shots."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(("row", "seed", "dataset", "protocol", "feature", "shots", "num_draws", "mean", "std_of_draws"))

@@ -88,7 +88,7 @@ def read_experiment(name: str, scale_name: str) -> tuple[Experiment, Scale]:
         scale_name: "demo", "laptop" or "paper".
 
     Raises:
-        InputError: there is none of that name.
+        InputError: no experiment or scale has that name.
     """
     files = _files()
     if name not in experiment_names():

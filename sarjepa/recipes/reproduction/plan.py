@@ -47,7 +47,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Planned:
-    """A row with one pre-training seed: the run, if it has one, and what measures it (one step a data set or all)."""
+    """A row with one pre-training seed: its run, if it has one, and what measures it."""
 
     row: Row
     seed: int
