@@ -4,8 +4,8 @@ The attention distance of a head is the mean over query patches of sum_j attenti
 between patch centres in pixels: small for heads that look beside themselves, large for those that look across the chip.
 The class token is left out of both sides. Its column takes a part of each row's weight, so the rest sums to less than
 one: by default it is left so (the definition in the paper's figure 6), a head that attends to the class token alone has
-distance 0; `renormalise=True` divides by what the patches keep and gives a true mean distance. A head that looks
-everywhere alike has the distance `even_distance`: half of the picture's side, roughly, and no sign of a long sight.
+distance 0; `renormalise=True` divides by what the patches keep and gives a true mean distance. Uniform attention has
+`uniform_distance`: roughly half of the picture's side, and no sign that a head looks far.
 
 Rollout (Abnar & Zuidema, 2020) multiplies the blocks' attention, averaged over heads and mixed half and half with the
 identity for the residual path: how much of each patch may have reached the class token.
@@ -54,7 +54,7 @@ def mean_distances(
     """(blocks, heads) attention distances (px), averaged over a batch.
 
     Args:
-        attentions: one (B, H, 1 + N, 1 + N) a block.
+        attentions: one (B, H, 1 + N, 1 + N) per block.
         grid: rows and columns of the patches.
         patch_size: px.
         renormalise: see `head_distances`.
@@ -63,8 +63,8 @@ def mean_distances(
     return np.stack([head_distances(block, distance_NN, renormalise).mean(dim=0).cpu().numpy() for block in attentions])
 
 
-def even_distance(grid: tuple[int, int], patch_size: int, renormalise: bool = False) -> float:
-    """The attention distance (px) of a head that gives every token the same."""
+def uniform_distance(grid: tuple[int, int], patch_size: int, renormalise: bool = False) -> float:
+    """The attention distance (px) of uniform attention: every token gets the same."""
     num_patches = grid[0] * grid[1]
     kept = 1.0 if renormalise else num_patches / (1 + num_patches)
     return kept * float(patch_distances(*grid, patch_size).mean())
@@ -77,8 +77,8 @@ def brightest_patch(image_HW: Tensor, patch_size: int) -> tuple[int, int]:
     return row, column
 
 
-def times_even(maps: Tensor) -> Tensor:
-    """Maps (..., rows, columns) in multiples of an even share: 1 where a patch gets what all get on average.
+def relative_to_uniform(maps: Tensor) -> Tensor:
+    """Maps (..., rows, columns) in multiples of uniform attention: 1 where a patch gets what all get on average.
 
     Maps of several heads, chips and grids can then share one scale.
     """
@@ -103,7 +103,7 @@ def rollout(attentions: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
     """The class token's attention rollout after each block.
 
     Args:
-        attentions: one (B, H, 1 + N, 1 + N) a block, L of them.
+        attentions: one (B, H, 1 + N, 1 + N) per block, L of them.
         grid: rows and columns of the patches.
 
     Returns:

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from sarjepa.config import VisualizeAttentionConfig, as_dict
 from sarjepa.errors import InputError
-from sarjepa.evaluation.attention import even_distance, mean_distances
+from sarjepa.evaluation.attention import mean_distances, uniform_distance
 from sarjepa.files import write_atomically
 from sarjepa.progress import Progress
 from sarjepa.recipes.shared.built import built_datasets, newest_run
@@ -129,18 +129,18 @@ def _folder(out: str | None, viewers: Sequence[Viewer]) -> Path:
 def _distances(viewer: Viewer, subjects: Sequence[Subject], renormalise: bool, progress: Progress) -> HeadDistances:
     """(blocks, heads) attention distance (px of the input), averaged over all subjects."""
     total: np.ndarray | float = 0.0
-    even_px, patch, size = 0.0, viewer.rule.patch, viewer.batch_size(subjects)
+    uniform_px, patch, size = 0.0, viewer.rule.patch, viewer.batch_size(subjects)
     with progress.task(f"attention of {viewer.label}", total=len(subjects), unit="chips") as task:
         for start in range(0, len(subjects), size):
             batch = subjects[start : start + size]
             grid = viewer.rule.grid(batch[0])
             attentions = viewer.encoder.attention(viewer.inputs(batch))
             total = total + mean_distances(attentions, grid, patch, renormalise) * len(batch)
-            even_px += even_distance(grid, patch, renormalise) * len(batch)
+            uniform_px += uniform_distance(grid, patch, renormalise) * len(batch)
             task.advance(len(batch))
     if not np.isfinite(total).all():
         raise InputError("attention that is no finite numbers", where=viewer.name, expected="sound weights and chips")
-    return HeadDistances(np.asarray(total) / len(subjects), even_px / len(subjects))
+    return HeadDistances(np.asarray(total) / len(subjects), uniform_px / len(subjects))
 
 
 def _pictures(
@@ -191,7 +191,7 @@ def _summary(label: str, found: HeadDistances, note: str) -> Table:
         ("block", "mean", "smallest head", "largest head"),
         tuple((str(number), f"{row.mean():.1f}", f"{row.min():.1f}", f"{row.max():.1f}")
               for number, row in enumerate(found.distance_LH, start=1)),
-        f"{note}; even attention: {found.even_px:.1f}",
+        f"{note}; uniform attention: {found.uniform_px:.1f}",
     )  # fmt: skip
 
 

@@ -1,9 +1,8 @@
 """Pictures of attention: how far each head looks, and where.
 
-Distances stand as dots, a head each, around their mean, with a dotted line for a head that looks everywhere alike: on
-it a large distance says nothing. Maps are laid over their chips, all on one logarithmic scale in multiples of an even
-share, so that a head that looks evenly looks even; stretched each to its own range, the noise of such a head would
-look like interest.
+Distances stand as dots, one per head, around their mean, with a dotted line for uniform attention: a large distance on
+that line says nothing. Maps are laid over their chips, all on one logarithmic scale in multiples of uniform attention,
+so that a head without preferences looks like one; stretched to its own range, its noise would look like interest.
 """
 
 from __future__ import annotations
@@ -19,34 +18,34 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from sarjepa.reports.chips import PAPER_WIDTH, SMALL, TINY, ShownChip, bare, show_chip, tight_grid
+from sarjepa.reports.chips import PAPER_WIDTH, SMALL, TINY, ShownChip, show_chip, tight_grid
 from sarjepa.reports.figures import SERIES_COLORS, new_figure, style
 
-_PANELS_A_ROW = 3
+_PANELS_PER_ROW = 3
 _MAP_COLORS, _MAP_ALPHA = "viridis", 0.62
-_REACHES = (1.05, 1.1, 1.2, 1.5, 2.0, 4.0, 8.0, 16.0)  # widest factors off an even share that a scale may show
+_REACHES = (1.05, 1.1, 1.2, 1.5, 2.0, 4.0, 8.0, 16.0)  # widest factors off uniform attention that a scale may show
 
 
 @dataclass(frozen=True)
 class HeadDistances:
-    """Attention distances of one checkpoint: (blocks, heads) px, and that of a head that looks everywhere alike."""
+    """Attention distances of one checkpoint: (blocks, heads) px, and that of uniform attention."""
 
     distance_LH: np.ndarray
-    even_px: float | None = None
+    uniform_px: float | None = None
 
 
 def attention_distance(found: Mapping[str, HeadDistances], note: str = "") -> Figure:
-    """Attention distance per head and block, a panel a checkpoint, with the mean over heads.
+    """Attention distance per head and block, one panel per checkpoint, with the mean over heads.
 
     Args:
         found: by what the checkpoint is called.
         note: small print above.
     """
-    columns = min(_PANELS_A_ROW, len(found))
+    columns = min(_PANELS_PER_ROW, len(found))
     rows = math.ceil(len(found) / columns)
     figure = new_figure({1: 4.4, 2: 6.0}.get(columns, PAPER_WIDTH), 2.6 * rows + 0.7)
     axes_RC = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    top = 1.08 * max(max(float(one.distance_LH.max()), one.even_px or 0) for one in found.values())
+    top = 1.08 * max(max(float(one.distance_LH.max()), one.uniform_px or 0) for one in found.values())
     for number, (axes, (label, one)) in enumerate(zip(axes_RC.flat, found.items(), strict=False)):
         _distance_panel(axes, one, SERIES_COLORS[number % len(SERIES_COLORS)])
         axes.set_title(label, fontsize=8)
@@ -67,8 +66,8 @@ def _distance_panel(axes: Axes, found: HeadDistances, color: str) -> None:
     heads = axes.plot(block, found.distance_LH, "o", color=color, alpha=0.55, markersize=4, markeredgewidth=0)
     heads[0].set_label("a head")
     axes.plot(block, found.distance_LH.mean(axis=1), "-", color="black", linewidth=1.3, label="mean of the block")
-    if found.even_px is not None:
-        axes.axhline(found.even_px, color="#777777", linewidth=1, linestyle=":", label="even attention")
+    if found.uniform_px is not None:
+        axes.axhline(found.uniform_px, color="#777777", linewidth=1, linestyle=":", label="uniform attention")
     shown = block[:: math.ceil(len(block) / 12)]
     axes.set_xticks(shown)
     axes.set_xlim(0.6, len(block) + 0.4)
@@ -87,8 +86,8 @@ def map_grid(
     """Chips in the first column, their maps laid over them in the others.
 
     Args:
-        chips: a row each.
-        maps: (K, rows, columns) a chip, in multiples of an even share.
+        chips: one per row.
+        maps: (K, rows, columns) per chip, in multiples of uniform attention.
         titles: K, above the columns.
         heading: above everything.
         marked: row and column of a patch of each chip to be outlined.
@@ -113,7 +112,7 @@ def map_grid(
 
 
 def _map_scale(maps: Sequence[np.ndarray]) -> LogNorm:
-    """A logarithmic scale about an even share, as wide as all but the outermost 2% of the values ask for."""
+    """A logarithmic scale about uniform attention, as wide as all but the outermost 2% of the values ask for."""
     values = np.concatenate([part.ravel() for part in maps])
     away = float(np.quantile(np.exp(np.abs(np.log(np.clip(values, 1e-9, None)))), 0.98))
     reach = next((reach for reach in _REACHES if reach >= away), _REACHES[-1])
@@ -133,7 +132,7 @@ def _map_bar(figure: Figure, axes_RC: np.ndarray, norm: LogNorm) -> None:
     )
     bar.minorticks_off()
     bar.ax.tick_params(labelsize=TINY, length=2)
-    bar.set_label("attention, in multiples of an even share", fontsize=TINY)
+    bar.set_label("attention, in multiples of uniform attention", fontsize=TINY)
 
 
 def _mark(axes: Axes, chip: ShownChip, patch: tuple[int, int], grid: tuple[int, ...]) -> None:
@@ -142,4 +141,3 @@ def _mark(axes: Axes, chip: ShownChip, patch: tuple[int, int], grid: tuple[int, 
     corner = (patch[1] * width, patch[0] * height)
     for color, line in (("black", 1.5), ("white", 0.7)):
         axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=color, linewidth=line))
-    bare(axes)

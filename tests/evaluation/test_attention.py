@@ -10,13 +10,13 @@ import torch
 
 from sarjepa.evaluation.attention import (
     brightest_patch,
-    even_distance,
     head_distances,
     mean_distances,
     patch_distances,
+    relative_to_uniform,
     rollout,
-    times_even,
     token_maps,
+    uniform_distance,
 )
 
 
@@ -62,10 +62,10 @@ def test_what_goes_to_the_class_token_counts_only_when_renormalised() -> None:
 
 
 @pytest.mark.parametrize("renormalise", [False, True])
-def test_a_head_that_looks_everywhere_alike_has_the_even_distance(renormalise: bool) -> None:
-    everywhere = torch.full((1, 1, 16, 16), 1 / 16)
-    found = head_distances(everywhere, patch_distances(3, 5, 8), renormalise)
-    assert even_distance((3, 5), 8, renormalise) == pytest.approx(float(found), rel=1e-6)
+def test_uniform_attention_has_the_uniform_distance(renormalise: bool) -> None:
+    uniform = torch.full((1, 1, 16, 16), 1 / 16)
+    found = head_distances(uniform, patch_distances(3, 5, 8), renormalise)
+    assert uniform_distance((3, 5), 8, renormalise) == pytest.approx(float(found), rel=1e-6)
 
 
 def test_where_the_class_token_looks_does_not_count() -> None:
@@ -97,10 +97,10 @@ def test_the_brightest_patch_is_the_one_of_the_largest_mean() -> None:
     assert brightest_patch(image, 2) == (1, 2)
 
 
-def test_even_attention_is_one_everywhere_and_a_weaker_head_is_not_told_by_its_strength() -> None:
-    assert torch.allclose(times_even(torch.full((2, 3, 4), 0.01)), torch.ones(2, 3, 4))
+def test_uniform_attention_is_one_everywhere_and_a_weaker_head_is_not_told_by_its_strength() -> None:
+    assert torch.allclose(relative_to_uniform(torch.full((2, 3, 4), 0.01)), torch.ones(2, 3, 4))
     maps = torch.rand(2, 3, 4)
-    assert torch.allclose(times_even(maps), times_even(0.1 * maps))
+    assert torch.allclose(relative_to_uniform(maps), relative_to_uniform(0.1 * maps))
 
 
 def test_rollout_of_two_blocks_by_hand() -> None:

@@ -52,12 +52,12 @@ def test_every_checkpoint_has_a_panel_on_one_scale(num: int) -> None:
     assert figure.get_figwidth() <= PAPER_WIDTH
 
 
-def test_even_attention_need_not_be_known() -> None:
+def test_uniform_attention_need_not_be_known() -> None:
     figure = attention_distance({"run": HeadDistances(np.ones((2, 2)))})
-    assert "even attention" not in [text.get_text() for text in figure.legends[0].texts]
+    assert "uniform attention" not in [text.get_text() for text in figure.legends[0].texts]
 
 
-def test_all_maps_share_one_scale_about_an_even_share() -> None:
+def test_all_maps_share_one_scale_about_uniform_attention() -> None:
     figure = maps()
     shown = [image.norm for axes in figure.axes for image in axes.images if image.get_alpha() not in (None, 1)]
     assert len(shown) == 6 and all(norm is shown[0] for norm in shown)
@@ -66,7 +66,7 @@ def test_all_maps_share_one_scale_about_an_even_share() -> None:
 
 @pytest.mark.parametrize(("spread", "last_tick"), [(0.0, "1.05"), (0.05, "1.2"), (0.5, "4"), (5.0, "16")])
 def test_the_scale_is_as_wide_as_the_maps_ask_for(spread: float, last_tick: str) -> None:
-    """A head that looks evenly is not made to look interested; its scale says how little there is."""
+    """Nearly uniform attention is not made to look interested; its scale says how little there is."""
     bar = next(axes for axes in maps(spread, marked=False).axes if axes.get_xlabel().startswith("attention"))
     labels = [label.get_text() for label in bar.get_xticklabels()]
     assert labels[-1] == last_tick and labels[0] == f"1/{last_tick}" and "1" in labels

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sarjepa.config import PretrainConfig
-from sarjepa.evaluation.attention import even_distance
+from sarjepa.evaluation.attention import uniform_distance
 from sarjepa.models.encoder import encoder_shape
 from sarjepa.recipes.reproduction.accuracy import (
     FEATURES,
@@ -107,19 +107,19 @@ def _attention(experiment: Experiment, planned: Sequence[Planned], store: RunSto
     table = Table(f"{experiment.title}: attention distance", columns, rows, note)
     write_tables(store, experiment, [table], _provenance(planned))
     store.write("table.csv", table.csv())
-    even_px = _even_px(planned)
-    panels_of_heads = {name: HeadDistances(heads, even_px) for name, heads in distances.items()}
+    uniform_px = _uniform_px(planned)
+    panels_of_heads = {name: HeadDistances(heads, uniform_px) for name, heads in distances.items()}
     store.write("figure.png", figure_bytes(attention_distance(panels_of_heads, about)))
     return (table,)
 
 
-def _even_px(planned: Sequence[Planned]) -> float:
-    """The distance of a head that looks everywhere alike, on the runs' own grid of patches."""
+def _uniform_px(planned: Sequence[Planned]) -> float:
+    """The distance of uniform attention on the runs' own grid of patches."""
     config = next(one.train.config for one in planned if one.train)
     assert isinstance(config, PretrainConfig)
     shape = encoder_shape(config.model, config.image_size, config.patch_size, "relative")
     side = config.image_size // shape.patch_size
-    return even_distance((side, side), shape.patch_size)
+    return uniform_distance((side, side), shape.patch_size)
 
 
 def _curves(experiment: Experiment, planned: Sequence[Planned], store: RunStore, about: str) -> tuple[Table, ...]:

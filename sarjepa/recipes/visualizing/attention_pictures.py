@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from sarjepa.errors import InputError
-from sarjepa.evaluation.attention import brightest_patch, rollout, times_even, token_maps
+from sarjepa.evaluation.attention import brightest_patch, relative_to_uniform, rollout, token_maps
 from sarjepa.pretext.masking import ImageKeys
 from sarjepa.progress import Progress
 from sarjepa.recipes.shared.run_method import open_method, target_rows
@@ -54,8 +54,8 @@ def map_figures(viewer: Viewer, subjects: Sequence[Subject], patch: tuple[int, i
 
 
 def _map(maps_1KRC: torch.Tensor) -> np.ndarray:
-    """(K, rows, columns) in multiples of an even share."""
-    return times_even(maps_1KRC[0].float()).cpu().numpy()
+    """(K, rows, columns) in multiples of uniform attention."""
+    return relative_to_uniform(maps_1KRC[0].float()).cpu().numpy()
 
 
 def target_figure(viewer: Viewer, subjects: Sequence[Subject], seed: int, progress: Progress) -> Figure | None:
