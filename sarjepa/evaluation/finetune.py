@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -155,19 +156,12 @@ def fit_temperature(logits_TC: Tensor, label_T: Tensor) -> float:
         label_T: their classes.
 
     Returns:
-        T in [0.05, 20]; divide logits by it. The negative log-likelihood is convex in 1/T: a golden-section search in
-        log T finds its one minimum.
+        T in [0.05, 20]; divide logits by it. The negative log-likelihood is convex in 1/T, so a search over log T finds
+        its one minimum.
     """
 
     def loss(log_temperature: float) -> float:
         return float(functional.cross_entropy(logits_TC.double() / np.exp(log_temperature), label_T))
 
-    low, high = float(np.log(0.05)), float(np.log(20.0))
-    golden = (5**0.5 - 1) / 2
-    for _ in range(60):
-        left, right = high - golden * (high - low), low + golden * (high - low)
-        if loss(left) <= loss(right):
-            high = right
-        else:
-            low = left
-    return float(np.exp((low + high) / 2))
+    found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
+    return float(np.exp(found.x))
