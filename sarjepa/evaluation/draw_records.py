@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from sarjepa.errors import InputError
-from sarjepa.evaluation.fewshot import Candidates, Draw, chip_keys, draw_sha256
+from sarjepa.evaluation.fewshot import Candidates, Draw, draw_sha256
 
 FORMAT = "sarjepa-draws-1"
 
@@ -60,7 +60,7 @@ def to_record(candidates: Candidates, policy: str, draws: Sequence[Draw]) -> dic
 
 
 def from_record(candidates: Candidates, record: dict[str, Any], where: str) -> dict[tuple[int, int], Draw]:
-    """The draws of one data set, by (shots, seed).
+    """The draws of one data set, by (shots, seed), without their spare chips, which are not recorded.
 
     Args:
         candidates: the chips at hand.
@@ -92,20 +92,6 @@ def _from_record(candidates: Candidates, record: dict[str, Any], where: str) -> 
         train, test = order[np.array(item["train"], np.int64)], order[np.array(record["tests"][item["test"]], np.int64)]
         if draw_sha256(candidates, train, test) != item["sha256"]:
             raise InputError("a draw does not match its hash", where=where, expected=item["sha256"])
-        spare = _spare(candidates, train, test, record["policy"], item["seed"])
-        found[(item["shots"], item["seed"])] = Draw(
-            item["seed"], item["shots"], train, test, item["sha256"], dict(item["short"]), spare
-        )
+        key = (item["shots"], item["seed"])
+        found[key] = Draw(item["seed"], item["shots"], train, test, item["sha256"], dict(item["short"]))
     return found
-
-
-def _spare(candidates: Candidates, train: np.ndarray, test: np.ndarray, policy: str, seed: int) -> np.ndarray:
-    """Labelled chips on neither side, by class and key; under the grouped policy none whose group is on one."""
-    used = np.concatenate([train, test])
-    free_N = candidates.labels >= 0
-    free_N[used] = False
-    if policy == "grouped":
-        free_N &= ~np.isin(candidates.groups, candidates.groups[used])
-    free = np.flatnonzero(free_N)
-    keys = chip_keys(candidates.paths, seed, f"pool/{candidates.name}")
-    return free[np.lexsort((keys[free], candidates.labels[free]))]
