@@ -2,7 +2,7 @@
 
 Over runs (different draws): the mean, the sample standard deviation (divisor n - 1) and Student's t interval. It says
 what another draw of the same kind would give; the runs of one pre-trained model share that model, so it says nothing
-about another pre-training. For a single run: the bootstrap over test images (percentile method), which says how the
+about another pre-training. For a single run: Wilson's interval of a proportion, over test images, which says how the
 accuracy would move with other test images, the training set held fixed.
 
 Two checkpoints on the same draws are compared pair by pair: draws differ far more than checkpoints do, and the
@@ -17,8 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
-
-from sarjepa.draws import stream_key
 
 CONFIDENCE = 0.95
 
@@ -61,7 +59,7 @@ def summarise(values: Sequence[float]) -> Summary:
     """Mean, sample standard deviation and t interval.
 
     Args:
-        values: one number a run, at least one.
+        values: one number per run, at least one.
     """
     value_R = np.asarray(values, dtype=np.float64)
     num, mean = len(value_R), float(value_R.mean())
@@ -72,25 +70,22 @@ def summarise(values: Sequence[float]) -> Summary:
     return Summary(num, mean, std, (mean - half, mean + half))
 
 
-def bootstrap_interval(values: np.ndarray, seed: int = 0, num_resamples: int = 2000) -> tuple[float, float]:
-    """The 95% percentile-bootstrap interval of the mean of `values` (hits as 0 or 100, one a test image)."""
-    value_T = np.asarray(values, dtype=np.float64)
-    generator = np.random.default_rng(stream_key(seed, "bootstrap"))
-    level, count = np.unique(value_T, return_counts=True)
-    if len(level) <= 2:  # hits and misses: resampling images is drawing the number of hits
-        drawn = generator.multinomial(len(value_T), count / len(value_T), size=num_resamples)
-        means = drawn @ level / len(value_T)
-    else:
-        means = np.array([generator.choice(value_T, len(value_T)).mean() for _ in range(num_resamples)])
-    low, high = np.percentile(means, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
-    return float(low), float(high)
+def wilson_interval(hits: int, total: int) -> tuple[float, float]:
+    """The 95% interval (percent) of the share of hits, by Wilson's score method (1927).
+
+    Args:
+        hits: how many test images were right.
+        total: how many there are, at least one.
+    """
+    interval = stats.binomtest(hits, total).proportion_ci(CONFIDENCE, method="wilson")
+    return 100 * float(interval.low), 100 * float(interval.high)
 
 
 def compare(first: Sequence[float], second: Sequence[float]) -> Comparison:
     """Compare two checkpoints on the same draws.
 
     Args:
-        first, second: one number a draw, in the same order.
+        first, second: one number per draw, in the same order.
     """
     difference_R = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     summary = summarise(difference_R.tolist())

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sarjepa.evaluation.statistics import bootstrap_interval, compare, summarise
+from sarjepa.evaluation.statistics import compare, summarise, wilson_interval
 
 
 def test_spread_is_the_sample_standard_deviation_with_a_t_interval() -> None:
@@ -31,16 +31,18 @@ def test_the_interval_covers_the_truth_nineteen_times_in_twenty() -> None:
     assert 0.935 < covered / 2000 < 0.965
 
 
-def test_the_bootstrap_of_hits_is_as_wide_as_the_binomial() -> None:
-    hits = np.repeat([100.0, 0.0], [700, 300])
-    low, high = bootstrap_interval(hits)
-    half = 196 * math.sqrt(0.7 * 0.3 / 1000)
-    assert (low, high) == pytest.approx((70 - half, 70 + half), abs=0.4)
-    assert bootstrap_interval(hits) == (low, high), "the same numbers give the same interval"
+@pytest.mark.parametrize(("hits", "total"), [(700, 1000), (3, 20), (50, 50), (0, 7)])
+def test_the_interval_of_a_proportion_is_wilson_s(hits: int, total: int) -> None:
+    """Its ends are the shares p from which the hits are 1.96 standard errors of p away."""
+    ends = np.array(wilson_interval(hits, total)) / 100
+    off = np.abs(hits / total - ends)
+    assert off == pytest.approx(1.959964 * np.sqrt(ends * (1 - ends) / total), abs=1e-6)
+    assert ends[0] <= hits / total <= ends[1]
 
 
-def test_all_hits_leave_no_doubt_for_the_bootstrap() -> None:
-    assert bootstrap_interval(np.full(50, 100.0)) == (100.0, 100.0)
+def test_all_hits_leave_some_doubt() -> None:
+    low, high = wilson_interval(50, 50)
+    assert low == pytest.approx(100 * 50 / (50 + 1.959964**2), abs=1e-4) and high == 100
 
 
 def test_pairs_show_a_difference_that_the_spread_over_draws_hides() -> None:

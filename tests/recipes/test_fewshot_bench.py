@@ -181,7 +181,7 @@ def test_an_error_of_input_leaves_nothing_behind(toy_root: Path, toy_run: Path, 
 def test_a_single_run_has_the_interval_over_test_images(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
     fewshot_bench.run(bench(toy_root, toy_run, tmp_path, checkpoint=("pixels",), shots=(2,), runs=1), Progress())
     [cell] = json.loads((tmp_path / "results.json").read_text())["cells"]
-    assert cell["ci95_kind"] == "bootstrap over test images" and cell["std"] is None
+    assert cell["ci95_kind"] == "Wilson over test images" and cell["std"] is None
     assert cell["ci95"][0] < cell["mean"] < cell["ci95"][1]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sarjepa.evaluation.statistics import bootstrap_interval, compare, summarise
+from sarjepa.evaluation.statistics import compare, summarise, wilson_interval
 
 Record = Mapping[str, Any]
 VARIANT = ("protocol", "pool", "solver", "split_policy")
@@ -38,7 +38,7 @@ def cell_of(records: Sequence[Record]) -> dict[str, Any]:
     if accuracy.num == 1:
         confusion = np.array(first["confusion"])
         hits, total = int(np.trace(confusion)), int(confusion.sum())
-        ci95, kind = bootstrap_interval(np.repeat([100.0, 0.0], [hits, total - hits])), "bootstrap over test images"
+        ci95, kind = wilson_interval(hits, total), "Wilson over test images"
     cell: dict[str, Any] = {key: first[key] for key in CELL}
     cell |= {
         "num_runs": accuracy.num,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sarjepa.evaluation.metrics import Scores
-from sarjepa.evaluation.statistics import bootstrap_interval
+from sarjepa.evaluation.statistics import wilson_interval
 from sarjepa.files import write_atomically, write_json
 from sarjepa.models.addresses import is_address
 from sarjepa.recipes.shared.evaluate import percentages, score_record
@@ -52,12 +52,12 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     hits, total = int(np.trace(found.confusion)), int(found.confusion.sum())
-    low, high = bootstrap_interval(np.repeat([100.0, 0.0], [hits, total - hits]))
+    low, high = wilson_interval(hits, total)
     content = {
         **facts,
         **score_record(found, classes),
         "accuracy_ci95": [round(low, 4), round(high, 4)],
-        "ci95_kind": "bootstrap over test images",
+        "ci95_kind": "Wilson over test images",
         "per_class": {
             name: {"recall": recall, "precision": precision, "num_test": int(row.sum())}
             for name, recall, precision, row in zip(
