@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sarjepa.draws import permutation, stream_key
-from sarjepa.models.heads import BATCH_NORM_EPS, PROBE_STD, ProbeHead
+from sarjepa.models.heads import BATCH_NORM_EPS, PROBE_STD
 
 WARMUP_EPOCHS = 2
 WARMUP_RATE = 1e-5
@@ -34,7 +34,7 @@ MOMENTUM = 0.1
 
 
 @dataclass(frozen=True)
-class Heads:
+class LinearProbes:
     """R trained probes, folded into plain affine maps (the normalisation's running statistics inside).
 
     Attributes:
@@ -54,16 +54,6 @@ class Heads:
         """(T, C) logits of one run."""
         scaled_CD = self.weight[run] / torch.sqrt(self.var[run] + BATCH_NORM_EPS)
         return feature_TD @ scaled_CD.T + (self.bias[run] - scaled_CD @ self.mean[run])
-
-    def module(self, run: int) -> ProbeHead:
-        """One run's probe as a module."""
-        head = ProbeHead(self.weight.shape[2], self.weight.shape[1])
-        with torch.no_grad():
-            head.norm.running_mean.copy_(self.mean[run])  # type: ignore[union-attr]
-            head.norm.running_var.copy_(self.var[run])  # type: ignore[union-attr]
-            head.linear.weight.copy_(self.weight[run])
-            head.linear.bias.copy_(self.bias[run])
-        return head.eval()
 
 
 def epoch_rate(epoch: int, epochs: int, lr: float) -> float:
@@ -98,8 +88,8 @@ def train_probes(
     batch_size: int = 50,
     lr: float = 1e-3,
     weight_decay: float = 5e-4,
-) -> Heads:
-    """Train one probe a run, all together.
+) -> LinearProbes:
+    """Train one probe per run, all together.
 
     Args:
         feature_ND: (N, D) float32 features.
@@ -138,7 +128,7 @@ def train_probes(
             optimiser.step()
             losses.append(-(logp_RBC * target_RBC).sum(dim=2).mean(dim=1))
         loss_R = torch.stack(losses).mean(dim=0)
-    return Heads(mean, var, weight, bias[:, 0], loss_R)
+    return LinearProbes(mean, var, weight, bias[:, 0], loss_R)
 
 
 def _normalise(batch_RBD: Tensor, mean_RD: Tensor, var_RD: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ from sarjepa.recipes.shared.built import newest_run
 from sarjepa.recipes.shared.class_report import report_folder, write_report
 from sarjepa.recipes.shared.classifier import FILE, save_classifier
 from sarjepa.recipes.shared.downstream import Benchmark, open_benchmark, open_checkpoint
-from sarjepa.recipes.shared.evaluate import classify, finetune_run, run_facts
+from sarjepa.recipes.shared.evaluate import classify, finetune_run
+from sarjepa.recipes.shared.records import run_facts
 from sarjepa.recipes.shared.result import Result
 from sarjepa.reports.finetuning import finetuning_curves
 from sarjepa.reports.formats import figure_bytes

@@ -17,8 +17,9 @@ from sarjepa.recipes.shared.built import newest_run
 from sarjepa.recipes.shared.class_report import report_folder, write_report
 from sarjepa.recipes.shared.classifier import is_classifier
 from sarjepa.recipes.shared.downstream import open_benchmark, open_checkpoint, open_features
-from sarjepa.recipes.shared.evaluate import probe_runs, run_facts
+from sarjepa.recipes.shared.evaluate import probe_runs
 from sarjepa.recipes.shared.labelling import label_chips
+from sarjepa.recipes.shared.records import run_facts
 from sarjepa.recipes.shared.result import Result
 from sarjepa.training.runtime import pick_device
 
@@ -41,7 +42,7 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
     cache = Path(config.data_root) / "features"
     features = open_features(opened, benchmark, config.pool, config.precision, cache, device, progress)
     drawn = draw(benchmark.candidates, config.split_policy, config.shots, config.seed)
-    [(probed, _, _)] = probe_runs(features, benchmark, [drawn], config.solver, config, device)
+    [probed] = probe_runs(features, benchmark, [drawn], config.solver, config, device)
     if probed.scores is None:
         raise InputError("the training diverged", where=opened.name, hint="lower --lr")
     facts = run_facts(config, opened, benchmark, drawn, "linear-probe", config.solver)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from sarjepa.evaluation.linear import Heads, batches, epoch_rate, initial_weight, train_probes
+from sarjepa.evaluation.linear import LinearProbes, batches, epoch_rate, initial_weight, train_probes
 from sarjepa.evaluation.statistics import summarise
 from sarjepa.models.heads import ProbeHead
 
@@ -52,12 +52,11 @@ def plain_loop(feature: torch.Tensor, label: torch.Tensor, train: np.ndarray, nu
 def test_batched_runs_equal_the_one_by_one_loop(shots: int, width: int) -> None:
     feature, label = mixture(800, width, 8, 1.5, seed=0)
     train_RS = np.stack([first_of_each(label, shots, offset=10 * run) for run in range(5)])
-    heads = train_probes(feature, label, train_RS, 8, range(5))
+    probes = train_probes(feature, label, train_RS, 8, range(5))
     for run in range(5):
         plain = plain_loop(feature, label, train_RS[run], 8, run)
         with torch.no_grad():
-            assert torch.allclose(heads.logits(run, feature), plain(feature), atol=2e-5)
-            assert torch.allclose(heads.module(run)(feature), plain(feature), atol=2e-5)
+            assert torch.allclose(probes.logits(run, feature), plain(feature), atol=2e-5)
 
 
 def test_a_run_does_not_depend_on_its_neighbours() -> None:
@@ -74,8 +73,8 @@ def test_accuracy_agrees_with_the_bayes_rate() -> None:
     feature, label = mixture(num_test + 4000, 10, 2, 0.0, seed=2)
     feature[:, 0] += centre * (2 * label - 1)
     train = np.arange(4000)
-    heads = train_probes(feature, label, train[None], 2, [0])
-    hits = heads.logits(0, feature[4000:]).argmax(dim=1) == label[4000:]
+    probes = train_probes(feature, label, train[None], 2, [0])
+    hits = probes.logits(0, feature[4000:]).argmax(dim=1) == label[4000:]
     bayes = 0.5 * (1 + math.erf(centre / math.sqrt(2)))
     sampling = math.sqrt(bayes * (1 - bayes) / num_test)
     assert bayes - 0.005 - 3 * sampling < float(hits.float().mean()) < bayes + 3 * sampling
@@ -87,8 +86,8 @@ def test_shuffled_labels_give_chance_within_the_interval() -> None:
     shuffled = label[torch.randperm(len(label), generator=torch.Generator().manual_seed(4))]
     test = np.arange(3000, 6000)
     trains = np.stack([first_of_each(shuffled[:3000], 20, offset=20 * run) for run in range(10)])
-    heads = train_probes(feature, shuffled, trains, num_classes, range(10))
-    accuracy = [100 * float((heads.logits(run, feature[test]).argmax(1) == shuffled[test]).float().mean())
+    probes = train_probes(feature, shuffled, trains, num_classes, range(10))
+    accuracy = [100 * float((probes.logits(run, feature[test]).argmax(1) == shuffled[test]).float().mean())
                 for run in range(10)]  # fmt: skip
     low, high = summarise(accuracy).ci95
     assert low < 100 / num_classes < high
@@ -97,8 +96,8 @@ def test_shuffled_labels_give_chance_within_the_interval() -> None:
 def test_a_feature_that_equals_the_label_gives_every_hit() -> None:
     label = torch.arange(600) % 10
     feature = nn.functional.one_hot(label, 10).float()
-    heads = train_probes(feature, label, first_of_each(label, 10)[None], 10, [0])
-    assert bool((heads.logits(0, feature).argmax(1) == label).all())
+    probes = train_probes(feature, label, first_of_each(label, 10)[None], 10, [0])
+    assert bool((probes.logits(0, feature).argmax(1) == label).all())
 
 
 def test_permuting_the_images_changes_nothing() -> None:
@@ -132,6 +131,6 @@ def test_a_diverging_run_shows_and_spares_the_others() -> None:
     feature, label = mixture(200, 8, 2, 1.0, seed=7)
     feature[:10] = float("inf")
     train_RS = np.stack([np.arange(20), np.arange(20, 40)])
-    heads = train_probes(feature, label, train_RS, 2, [0, 1])
-    assert torch.isfinite(heads.loss).tolist() == [False, True]
-    assert isinstance(heads, Heads) and bool(torch.isfinite(heads.weight[1]).all())
+    probes = train_probes(feature, label, train_RS, 2, [0, 1])
+    assert torch.isfinite(probes.loss).tolist() == [False, True]
+    assert isinstance(probes, LinearProbes) and bool(torch.isfinite(probes.weight[1]).all())

@@ -16,16 +16,9 @@ from sarjepa.evaluation.fewshot import Draw
 from sarjepa.evaluation.finetune import DivergedError
 from sarjepa.evaluation.metrics import scores
 from sarjepa.progress import Progress
-from sarjepa.recipes.shared.downstream import Benchmark, Opened, open_features
-from sarjepa.recipes.shared.evaluate import (
-    SELECTION,
-    circumstances,
-    classify,
-    draw_facts,
-    finetune_run,
-    probe_runs,
-    score_record,
-)
+from sarjepa.recipes.shared.downstream import Benchmark, OpenedEncoder, open_features
+from sarjepa.recipes.shared.evaluate import classify, finetune_run, probe_runs
+from sarjepa.recipes.shared.records import SELECTION, draw_facts, evaluation_facts, score_record
 from sarjepa.recipes.shared.run_store import RunStore
 
 
@@ -39,7 +32,7 @@ class Variant:
     split_policy: str
 
 
-def variants(config: FewshotBenchConfig, opened: Opened) -> list[Variant]:
+def variants(config: FewshotBenchConfig, opened: OpenedEncoder) -> list[Variant]:
     """Every combination that makes sense: pixels have one feature, fine-tuning has no solver.
 
     Raises:
@@ -73,7 +66,7 @@ class Grid:
 
     config: FewshotBenchConfig
     store: RunStore
-    opened: Opened
+    opened: OpenedEncoder
     benchmark: Benchmark
     variant: Variant
     device: torch.device
@@ -114,7 +107,7 @@ class Grid:
             "seed": drawn.seed,
             **found,
             **draw_facts(drawn, self.benchmark),
-            **circumstances(self.benchmark, variant.split_policy, variant.pool, self.config.precision),
+            **evaluation_facts(self.benchmark, variant.split_policy, variant.pool, self.config.precision),
             "selection": SELECTION[variant.solver],
             "weights_sha256": self.opened.weights_sha256,
         }
@@ -134,7 +127,7 @@ class Grid:
         what = f"{self.benchmark.name}: {solver} on {self.opened.name}"
         for shots in self.progress.track(sorted({drawn.shots or 0 for drawn in missing}), what):
             cell = [drawn for drawn in missing if drawn.shots == shots]
-            for probed, _, _ in probe_runs(features, self.benchmark, cell, solver, self.config, self.device):
+            for probed in probe_runs(features, self.benchmark, cell, solver, self.config, self.device):
                 if probed.scores is None:
                     failures.append(self._failure(probed.draw, "the loss is not a number"))
                 else:

@@ -13,7 +13,7 @@ from sarjepa.evaluation.metrics import Scores
 from sarjepa.evaluation.statistics import wilson_interval
 from sarjepa.files import write_atomically, write_json
 from sarjepa.models.addresses import is_address
-from sarjepa.recipes.shared.evaluate import percentages, score_record
+from sarjepa.recipes.shared.records import percentages, score_record
 from sarjepa.recipes.shared.result import Result
 from sarjepa.reports.figures import confusion
 from sarjepa.reports.formats import figure_bytes

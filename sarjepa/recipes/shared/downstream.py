@@ -63,7 +63,7 @@ class Benchmark:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedEncoder:
     """What a checkpoint setting stands for.
 
     Attributes:
@@ -136,7 +136,7 @@ def _candidates(name: str, label_set: str, shards: Shards, content: dict, pool: 
     )
 
 
-def open_checkpoint(name: str, seed: int, device: torch.device, progress: Progress | None = None) -> Opened:
+def open_checkpoint(name: str, seed: int, device: torch.device, progress: Progress | None = None) -> OpenedEncoder:
     """Open `pixels`, `random:RUN`, or a run folder, checkpoint or exported encoder.
 
     Args:
@@ -149,21 +149,22 @@ def open_checkpoint(name: str, seed: int, device: torch.device, progress: Progre
         InputError: nothing is there, or it is no checkpoint.
     """
     if name == "pixels":
-        return Opened(name, Pixels().to(device), PIXELS_IMAGE_SIZE, "pixels", {"method": "16 x 16 pooled pixels"})
+        describe: dict[str, object] = {"method": "16 x 16 pooled pixels"}
+        return OpenedEncoder(name, Pixels().to(device), PIXELS_IMAGE_SIZE, "pixels", describe)
     if is_classifier(name):
         saved = load_classifier(name, str(device))
         encoder = saved.classifier.encoder
-        return Opened(name, encoder, encoder.image_size, weights_sha256(encoder), saved.describe)  # type: ignore[arg-type]
+        return OpenedEncoder(name, encoder, encoder.image_size, weights_sha256(encoder), saved.describe)  # type: ignore[arg-type]
     if name.startswith("random:"):
         encoder = initial_encoder(name.removeprefix("random:"), seed, str(device))
     else:
         encoder = load_encoder(name, str(device))
     (progress or Progress()).note(f"{name}: {describe_line(encoder)}")
-    return Opened(name, encoder, encoder.image_size, weights_sha256(encoder), dict(encoder.describe))
+    return OpenedEncoder(name, encoder, encoder.image_size, weights_sha256(encoder), dict(encoder.describe))
 
 
 def open_features(
-    opened: Opened,
+    opened: OpenedEncoder,
     benchmark: Benchmark,
     pool: str,
     precision: str,

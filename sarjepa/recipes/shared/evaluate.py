@@ -1,4 +1,4 @@
-"""One evaluated run: learn from a draw, predict its test set, keep what was found as a record.
+"""One evaluated run: learn from a draw and predict its test set.
 
 `probe`, `finetune` and `fewshot-bench` are three doors to this code, so that a single probe is the very number that the
 table's cell averages.
@@ -9,30 +9,22 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sarjepa.config import Evaluation, FinetuneConfig, ProbeConfig
-from sarjepa.evaluation.fewshot import Draw, near_copy_share
+from sarjepa.config import Evaluation
+from sarjepa.evaluation.fewshot import Draw
 from sarjepa.evaluation.finetune import Curve, finetune, predict
 from sarjepa.evaluation.knn import fit_centroids, fit_neighbours
-from sarjepa.evaluation.linear import Heads, train_probes
+from sarjepa.evaluation.linear import LinearProbes, train_probes
 from sarjepa.evaluation.logistic import fit_logistic
 from sarjepa.evaluation.metrics import Scores, scores
 from sarjepa.models.heads import POOLS, Classifier, ProbeHead
 from sarjepa.progress import Progress
-from sarjepa.recipes.shared.downstream import Benchmark, Opened
-
-SELECTION = {
-    "adamw": "last epoch",
-    "lbfgs": "optimum, strength by 5-fold on the shots",
-    "knn": "nothing chosen",
-    "centroid": "nothing chosen",
-    "fine-tune": "last epoch",
-}
+from sarjepa.recipes.shared.downstream import Benchmark, OpenedEncoder
 
 
 class Fitted(Protocol):
@@ -50,12 +42,10 @@ class Probed:
     Attributes:
         draw: what it learnt from and was tested on.
         scores: on the test set; None where the training diverged.
-        logits: (T, C) of the test set.
     """
 
     draw: Draw
     scores: Scores | None
-    logits: Tensor
 
 
 def fit(solver: str, feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int,
@@ -87,24 +77,21 @@ def probe_runs(
     solver: str,
     config: Evaluation,
     device: torch.device,
-) -> list[tuple[Probed, Fitted, int]]:
-    """Probe every draw; those with as many training images are trained together.
+) -> list[Probed]:
+    """Probe every draw, in order; those with equally many training images are trained together.
 
     Args:
-        features: (N, D), a row a chip of the source.
+        features: (N, D), one row per chip of the source.
         benchmark: whose labels count.
-        draws: one a run.
+        draws: one per run.
         solver: adamw, lbfgs, knn or centroid.
         config: rates and epochs.
         device: where the work is done.
-
-    Returns:
-        For each draw, in order: the outcome, what was fitted, and the run's number in it.
     """
     feature_ND = torch.from_numpy(np.array(features, dtype=np.float32)).to(device)
     labels, num_classes = benchmark.candidates.labels, len(benchmark.classes)
     label_N = torch.from_numpy(labels).to(device)
-    outcomes: dict[int, tuple[Probed, Fitted, int]] = {}
+    outcomes: dict[int, Probed] = {}
     for size in sorted({len(draw.train) for draw in draws}):
         members = [number for number, draw in enumerate(draws) if len(draw.train) == size]
         train_RS = np.stack([draws[number].train for number in members])
@@ -113,13 +100,13 @@ def probe_runs(
         for run, number in enumerate(members):
             draw = draws[number]
             logits = fitted.logits(run, feature_ND[torch.from_numpy(draw.test).to(device)]).cpu()
-            failed = isinstance(fitted, Heads) and not bool(torch.isfinite(fitted.loss[run]))
+            failed = isinstance(fitted, LinearProbes) and not bool(torch.isfinite(fitted.loss[run]))
             found = None if failed else scores(labels[draw.test], logits.argmax(dim=1).numpy(), num_classes)
-            outcomes[number] = (Probed(draw, found, logits), fitted, run)
+            outcomes[number] = Probed(draw, found)
     return [outcomes[number] for number in range(len(draws))]
 
 
-def new_classifier(opened: Opened, benchmark: Benchmark, pool: str, device: torch.device) -> Classifier:
+def new_classifier(opened: OpenedEncoder, benchmark: Benchmark, pool: str, device: torch.device) -> Classifier:
     """A classifier on a copy of the encoder, so that the next run starts from the same weights."""
     encoder = copy.deepcopy(opened.encoder)
     head = ProbeHead(encoder.width * POOLS[pool], len(benchmark.classes))  # type: ignore[operator, arg-type]
@@ -127,7 +114,7 @@ def new_classifier(opened: Opened, benchmark: Benchmark, pool: str, device: torc
 
 
 def finetune_run(
-    opened: Opened,
+    opened: OpenedEncoder,
     benchmark: Benchmark,
     train: np.ndarray,
     seed: int,
@@ -163,65 +150,8 @@ def finetune_run(
 
 
 def classify(
-    classifier: Classifier, opened: Opened, benchmark: Benchmark, indices: np.ndarray, precision: str
+    classifier: Classifier, opened: OpenedEncoder, benchmark: Benchmark, indices: np.ndarray, precision: str
 ) -> Tensor:
     """(T, C) logits of some chips."""
     device = next(classifier.parameters()).device
     return predict(classifier, benchmark.loader(opened.image_size, device), indices, precision=precision)
-
-
-def percentages(values: np.ndarray) -> list[float | None]:
-    """Rounded numbers for JSON, None for what is undefined."""
-    return [None if np.isnan(value) else round(float(value), 4) for value in values]
-
-
-def score_record(found: Scores, classes: Sequence[str]) -> dict[str, Any]:
-    """Scores, JSON-ready."""
-    return {
-        "accuracy": round(found.accuracy, 4),
-        "balanced_accuracy": round(found.balanced_accuracy, 4),
-        "macro_f1": round(found.macro_f1, 4),
-        "recall": dict(zip(classes, percentages(found.recall), strict=True)),
-        "confusion": found.confusion.tolist(),
-    }
-
-
-def circumstances(benchmark: Benchmark, split_policy: str, pool: str, precision: str) -> dict[str, Any]:
-    """What a number depends on beside the weights and the draw; it stands beside every number."""
-    return {
-        "label_set": benchmark.label_set,
-        "num_classes": len(benchmark.classes),
-        "split_policy": split_policy,
-        "crop": benchmark.crop,
-        "pool": pool,
-        "precision": precision,
-    }
-
-
-def draw_facts(draw: Draw, benchmark: Benchmark) -> dict[str, Any]:
-    """What is said of a draw beside its score."""
-    return {
-        "draw_sha256": draw.sha256,
-        "num_train": len(draw.train),
-        "num_test": len(draw.test),
-        "short": draw.short,
-        "near_copy_percent": round(100 * near_copy_share(benchmark.candidates, draw), 2),
-    }
-
-
-def run_facts(
-    config: ProbeConfig | FinetuneConfig, opened: Opened, benchmark: Benchmark, draw: Draw, protocol: str, solver: str
-) -> dict[str, Any]:
-    """What stands in the report of a single run beside its scores."""
-    return {
-        "checkpoint": opened.name,
-        "weights_sha256": opened.weights_sha256,
-        "dataset": benchmark.name,
-        "protocol": protocol,
-        "solver": solver,
-        "selection": SELECTION[solver],
-        "shots": config.shots,
-        "seed": config.seed,
-        **circumstances(benchmark, config.split_policy, config.pool, config.precision),
-        **draw_facts(draw, benchmark),
-    }

@@ -21,7 +21,7 @@ from sarjepa.errors import InputError
 from sarjepa.models.addresses import is_address
 from sarjepa.models.encoder import Encoder
 from sarjepa.progress import Progress
-from sarjepa.recipes.shared.downstream import Opened, open_checkpoint
+from sarjepa.recipes.shared.downstream import OpenedEncoder, open_checkpoint
 from sarjepa.recipes.visualizing.subjects import Subject
 from sarjepa.reports.chips import ShownChip
 
@@ -186,7 +186,7 @@ def open_viewers(
     ]
 
 
-def _viewer(opened: Opened, label: str, image_size: str | None, device: torch.device) -> Viewer:
+def _viewer(opened: OpenedEncoder, label: str, image_size: str | None, device: torch.device) -> Viewer:
     encoder, facts = opened.encoder, opened.describe
     if not isinstance(encoder, Encoder):
         raise InputError("no attention to look at", where=opened.name, hint="give a run folder or a checkpoint")
