@@ -1,4 +1,4 @@
-"""Settings from several places, laid over one another: defaults < preset < YAML file < command line.
+"""Settings from several places, laid over one another: defaults < preset < SARJEPA_DATA < YAML file < command line.
 
 Values are coerced by the field's type (PyYAML reads `1e-3` as text, a command line reads everything as text), unknown
 keys stop with the nearest known one, and every error says which layer it came from.
@@ -7,7 +7,9 @@ keys stop with the nearest known one, and every error says which layer it came f
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import importlib.resources
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -21,6 +23,7 @@ from sarjepa.config import COMMANDS, Common, Repeat
 from sarjepa.errors import InputError, nearest
 
 Config = TypeVar("Config", bound=Common)
+_KINDS = {str: "text", int: "a whole number", float: "a finite number", bool: "true or false"}
 
 
 @dataclass(frozen=True)
@@ -76,48 +79,55 @@ def overlay(config_class: type[Config], layers: list[tuple[str, Mapping[str, Any
         layers: (where it comes from, {key: value}); keys with dashes or underscores.
 
     Raises:
-        InputError: an unknown key, or a value that is not of the field's type or range.
+        InputError: a key is unknown or stands twice in a layer, or a value is not of the field's type or range.
     """
     settings = {setting.key: setting for setting in settings_of(config_class)}
     values: dict[str, Any] = {}
     for origin, layer in layers:
+        found: dict[str, Any] = {}
         for written, value in layer.items():
             key = str(written).replace("-", "_")
             if key not in settings:
                 known = [name.replace("_", "-") for name in settings]
                 raise InputError("unknown setting", where=f"{written!r} in {origin}", hint=nearest(str(written), known))
-            values[key] = _coerce(settings[key], value, origin)
+            if key in found:
+                raise InputError("the setting is given twice", where=f"{written!r} in {origin}")
+            found[key] = _coerce(settings[key], value, origin)
+        values |= found
     return config_class(**values)
 
 
 def _coerce(setting: Setting, value: Any, origin: str) -> Any:
-    """A value as the field's type."""
+    """A value as the field's type; a name that is repeated in a list counts once."""
     if value is None or (value == "none" and setting.is_optional and setting.kind is not str):
         if setting.is_optional:
             return None
         raise InputError("empty setting", where=f"{setting.key.replace('_', '-')} in {origin}")
     if setting.is_list:
         items = value.split(",") if isinstance(value, str) and not setting.repeats else value
-        items = [items] if isinstance(items, str | int | float) else items
-        return tuple(_scalar(setting, item, origin) for item in items if item != "")
+        items = items if isinstance(items, list | tuple) else [items]
+        found = [_scalar(setting, item, origin) for item in items if str(item).strip()]
+        return tuple(dict.fromkeys(found) if setting.kind is str else found)
     return _scalar(setting, value, origin)
 
 
 def _scalar(setting: Setting, value: Any, origin: str) -> Any:
     where = f"{setting.key.replace('_', '-')} in {origin}"
-    if isinstance(value, list | dict) or (isinstance(value, bool) and setting.kind is not bool):
-        raise InputError("wrong kind of value", where=where, expected=setting.kind.__name__, got=value)
-    if setting.kind is bool:
-        if isinstance(value, bool):
-            return value
-        raise InputError("wrong kind of value", where=where, expected="true or false", got=repr(value))
     try:
-        if setting.kind is int and isinstance(value, float) and value != int(value):
+        if isinstance(value, bool) != (setting.kind is bool):
+            raise TypeError
+        if not isinstance(value, str | int | float | datetime.date):  # PyYAML makes a date of a name like 2024-01-31
+            raise TypeError
+        found = setting.kind(value.strip() if isinstance(value, str) else value)
+        if (isinstance(value, float) and setting.kind is int and found != value) or (
+            setting.kind is float and not math.isfinite(found)
+        ):
             raise ValueError
-        return setting.kind(value.strip() if isinstance(value, str) else value)
-    except (TypeError, ValueError) as error:
-        kind = {int: "a whole number", float: "a number"}.get(setting.kind, setting.kind.__name__)
-        raise InputError("wrong kind of value", where=where, expected=kind, got=repr(value)) from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(
+            "wrong kind of value", where=where, expected=_KINDS[setting.kind], got=repr(value)[:60]
+        ) from error
+    return found
 
 
 def preset_names() -> list[str]:
@@ -134,31 +144,48 @@ def read_preset(name: str, command: str) -> dict[str, Any]:
     """
     if name not in preset_names():
         raise InputError("no such preset", where=repr(name), hint=nearest(name, preset_names()))
-    text = importlib.resources.files("sarjepa.presets").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    return _section(text, f"preset {name}", command)
+    content = importlib.resources.files("sarjepa.presets").joinpath(f"{name}.yaml").read_bytes()
+    return _section(content, f"preset {name}", command)
 
 
 def read_settings_file(path: Path, command: str) -> dict[str, Any]:
     """The settings for a command in a YAML file: a flat file, or one section a command.
 
     Raises:
-        InputError: the file is missing, is no YAML, or is not a mapping.
+        InputError: the file is missing, cannot be read as YAML, or is not a mapping of settings.
     """
     if not path.is_file():
         raise InputError("no such settings file", where=path)
-    return _section(path.read_text(encoding="utf-8"), str(path), command)
+    return _section(path.read_bytes(), str(path), command)
 
 
-def _section(text: str, origin: str, command: str) -> dict[str, Any]:
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping; PyYAML itself would take the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := [key for place, key in enumerate(keys) if key in keys[:place]]:
+            raise yaml.constructor.ConstructorError(problem=f"the key {twice[0]!r} stands twice")
+        return super().construct_mapping(node, deep)
+
+
+def _section(text: bytes, origin: str, command: str) -> dict[str, Any]:
+    """The settings for a command in the text of a YAML file."""
     try:
-        content = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise InputError("not readable as YAML", where=origin, got=str(error).replace("\n", " ")) from error
-    if not isinstance(content, dict):
-        raise InputError("not a mapping of settings", where=origin, got=type(content).__name__)
+        content = yaml.load(text, _UniqueKeys)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date like 2024-13-01
+        raise InputError("not readable as YAML", where=origin, got=error) from error
+    content = _mapping(content, origin)
     sections = set(content) & set(COMMANDS)
     if not sections:
         return content
-    if stray := sorted(set(content) - sections):
-        raise InputError("no such command", where=f"{stray[0]!r} in {origin}", hint=nearest(str(stray[0]), COMMANDS))
-    return content.get(command) or {}
+    if stray := sorted(str(key) for key in set(content) - sections):
+        raise InputError("no such command", where=f"{stray[0]!r} in {origin}", hint=nearest(stray[0], COMMANDS))
+    return _mapping(content.get(command), f"{command!r} in {origin}")
+
+
+def _mapping(content: object, where: str) -> dict[str, Any]:
+    """What YAML gave, as a mapping; nothing is an empty one."""
+    if content is not None and not isinstance(content, dict):
+        raise InputError("not a mapping of settings", where=where, got=type(content).__name__)
+    return content or {}

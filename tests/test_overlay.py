@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import pytest
 
-from sarjepa.config import COMMANDS, PretrainConfig, as_dict, parse_crop
+from sarjepa.config import COMMANDS, FewshotBenchConfig, PretrainConfig, as_dict, parse_crop
 from sarjepa.errors import InputError
 from sarjepa.overlay import overlay, preset_names, read_preset, read_settings_file, settings_of
 
@@ -52,6 +53,14 @@ def test_every_preset_is_valid_for_every_command_it_speaks_of() -> None:
         ({"method": "sarjepa"}, ["'sarjepa'", "'sar-jepa'"]),
         ({"warmup-epochs": 500}, ["warmup-epochs", "0 to 200"]),
         ({"epochs": None}, ["epochs", "file.yaml"]),
+        ({"epochs": float("inf")}, ["epochs", "whole number", "inf"]),
+        ({"lr": float("nan")}, ["lr", "finite number", "nan"]),
+        ({"lr": 10**400}, ["lr", "finite number"]),
+        ({"lr": {"peak": 1e-3}}, ["lr", "finite number", "'peak'"]),
+        ({"sources": {"mstar": 1}}, ["sources", "text", "'mstar'"]),
+        ({"sources": ["mstar", None]}, ["sources", "text", "None"]),
+        ({"radii": datetime.date(2024, 1, 31)}, ["radii", "whole number", "2024"]),
+        ({"batch-size": 8, "batch_size": 16}, ["given twice", "'batch_size'", "file.yaml"]),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_was_expected(layer: dict, words: list[str]) -> None:
@@ -59,6 +68,23 @@ def test_a_wrong_setting_is_named_with_what_was_expected(layer: dict, words: lis
         overlay(PretrainConfig, [("file.yaml", layer)])
     for word in words:
         assert word in str(error.value)
+
+
+def test_a_name_that_is_repeated_counts_once_and_a_number_as_often_as_it_stands() -> None:
+    layer = {"sources": "saracd, mstar,saracd, ", "crop-scale": [1, 1], "radii": "5,5"}
+    config = overlay(PretrainConfig, [("line", layer)])
+    assert (config.sources, config.crop_scale, config.radii) == (("saracd", "mstar"), (1.0, 1.0), (5, 5))
+    bench = overlay(
+        FewshotBenchConfig, [("line", {"checkpoint": ["pixels", "pixels"], "protocols": "linear-probe,linear-probe"})]
+    )
+    assert (bench.checkpoint, bench.protocols) == (("pixels",), ("linear-probe",))
+
+
+def test_a_name_that_yaml_takes_for_a_date_or_a_number_stays_a_name(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("run-dir: 2024-01-31\nsources: [2024, 2024-02-01]\n")
+    config = overlay(PretrainConfig, [("file", read_settings_file(file, "pretrain"))])
+    assert (config.run_dir, config.sources) == ("2024-01-31", ("2024", "2024-02-01"))
 
 
 def test_a_file_may_hold_sections_for_several_commands(tmp_path: Path) -> None:
@@ -71,12 +97,34 @@ def test_a_file_may_hold_sections_for_several_commands(tmp_path: Path) -> None:
         read_settings_file(file, "pretrain")
 
 
-@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n"])
-def test_a_file_that_is_no_mapping_is_refused_by_name(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"- a\n- b\n", "not a mapping"),
+        (b"0\n", "not a mapping"),
+        (b"a: [1\n", "not readable"),
+        (b"run-dir: caf\xe9\n", "not readable"),
+        (b"run-dir: 2024-13-45\n", "not readable"),
+        (b"lr: 1e-3\nepochs: 2\nlr: 1e-4\n", "'lr' stands twice"),
+        (b"pretrain: {lr: 1e-3, lr: 1e-4}\n", "'lr' stands twice"),
+        (b"pretrain: [epochs]\n", "not a mapping.*pretrain"),
+        (b"pretrain: {epochs: 3}\n1: 2\nprob: 3\n", "no such command"),
+        (b"[" * 5000, "not readable"),
+    ],
+)
+def test_a_damaged_file_is_refused_in_one_line_by_its_name(tmp_path: Path, content: bytes, words: str) -> None:
     file = tmp_path / "bad.yaml"
-    file.write_text(text)
-    with pytest.raises(InputError, match=r"bad\.yaml"):
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=words) as error:
         read_settings_file(file, "pretrain")
+    assert "bad.yaml" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_an_empty_file_or_section_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "empty.yaml"
+    for text in ("", "# nothing yet\n", "pretrain:\nprobe: {pool: mean}\n"):
+        file.write_text(text)
+        assert read_settings_file(file, "pretrain") == {}
 
 
 def test_every_setting_has_help() -> None:
