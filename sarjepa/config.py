@@ -10,6 +10,7 @@ Only `sarjepa.recipes` reads these objects; everything below takes plain keyword
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -221,7 +222,7 @@ class Evaluation(Common):
         str | None, "classes and chips that count (mstar: soc-10, soc-10-single); default: the manifest's"
     ] = None
     crop: Annotated[str, "centre crop (px) before resizing: published, none, N, or mstar=64,..."] = "published"
-    precision: Annotated[str, "of feature extraction: bf16 or fp32"] = "fp32"
+    precision: Annotated[str, "of the encoder: bf16 (autocast) or fp32"] = "fp32"
     epochs: Annotated[int, "epochs of the probe or fine-tuning"] = 40
     batch_size: Annotated[int, "images a training step"] = 50
     lr: Annotated[float, "peak learning rate"] = 1e-3
@@ -239,10 +240,10 @@ class Evaluation(Common):
 
 @dataclass(frozen=True)
 class SingleEvaluation(Evaluation):
-    """What probe and finetune share beside: one data set, one draw, one report."""
+    """What only probe and finetune share: one data set, one draw, one report."""
 
     dataset: Annotated[str, "built data set"] = "mstar"
-    shots: Annotated[int | None, "training chips a class; default: the whole training split"] = None
+    shots: Annotated[int | None, "training chips per class; default: the whole training split"] = None
     split_policy: Annotated[str, "published, or grouped: no near-duplicate on both sides"] = "published"
     pool: Annotated[str, "feature of a chip: cls, mean, grid2 or grid4 (patch tokens on a coarse grid)"] = "cls"
     out: Annotated[str | None, "folder of the report; default: inside the run"] = None
@@ -301,8 +302,8 @@ class FewshotBenchConfig(Evaluation):
         REPEAT,
     ] = ()
     datasets: Annotated[tuple[str, ...], "built data sets; default: the downstream ones that are built"] = ()
-    shots: Annotated[tuple[int, ...], "training chips a class"] = (10, 20, 40)
-    runs: Annotated[int, "draws a cell, seeds SEED .. SEED + RUNS - 1"] = 10
+    shots: Annotated[tuple[int, ...], "training chips per class"] = (10, 20, 40)
+    runs: Annotated[int, "draws per cell, seeds SEED .. SEED + RUNS - 1"] = 10
     protocols: Annotated[tuple[str, ...], "linear-probe, fine-tune"] = ("linear-probe",)
     split_policy: Annotated[
         tuple[str, ...], "published, grouped (no near-duplicate on both sides), or both, a row each"
@@ -344,7 +345,11 @@ class VisualizeAttentionConfig(Common):
         "repeat it to set several side by side; default: the newest run",
         REPEAT,
     ] = ()
-    images: Annotated[tuple[str, ...], "image files to look at; default: chips of the data sets", REPEAT] = ()
+    images: Annotated[
+        tuple[str, ...],
+        "image to look at, or a folder of images; repeat the option for several; default: chips of the data sets",
+        REPEAT,
+    ] = ()
     dataset: Annotated[
         tuple[str, ...], "built data sets to take chips from; default: those the runs were trained on"
     ] = ()
@@ -434,29 +439,30 @@ COMMANDS: dict[str, type[Common]] = {
 }
 
 
-def parse_crop(text: str, source: str) -> int | str:
+def parse_crop(text: str, source: str, known: Collection[str] = ()) -> int | str:
     """What a crop setting says for one source.
 
     Args:
         text: "none", "published", a number, or pairs such as "mstar=64,saracd=none".
         source: the source it is asked for.
+        known: the sources that a pair may name; any if empty.
 
     Returns:
         A side in pixels, "none" or "published"; a source that no pair names gets "published".
 
     Raises:
-        InputError: the text is none of these.
+        InputError: the text has another form, or a pair names an unknown source.
     """
-    pairs: dict[str, str] = {}
-    for part in filter(None, text.split(",")):
-        name, _, side = part.rpartition("=")
-        pairs[name or source] = side
-    value = pairs.get(source, "published")
-    if value in ("none", "published"):
-        return value
-    if not value.isdigit() or int(value) < 1:
-        raise InputError("no such crop", where=repr(text), expected="published, none, N or SOURCE=N,...")
-    return int(value)
+    sides: dict[str, str] = {}
+    for part in text.split(","):
+        name, _, side = part.strip().rpartition("=")
+        if known and name and name not in known:
+            raise InputError("no such source", where=f"{name!r} in crop {text!r}", hint=nearest(name, known))
+        if side not in ("none", "published") and not (side.isdecimal() and int(side)):
+            raise InputError("no such crop", where=repr(text), expected="published, none, N or SOURCE=N,...")
+        sides[name or source] = side
+    side = sides.get(source, "published")
+    return int(side) if side.isdecimal() else side
 
 
 def as_dict(config: Common) -> dict[str, object]:

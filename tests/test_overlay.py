@@ -138,5 +138,15 @@ def test_crops_can_be_given_for_one_source_alone() -> None:
     assert parse_crop("mstar=64,saracd=none", "saracd") == "none"
     assert parse_crop("mstar=64", "fusarship") == "published"
     assert parse_crop("96", "fusarship") == 96
+
+
+@pytest.mark.parametrize("text", ["mstar=wide", "saracd=wide", "mstar=0", "mstar=²", "mstar=", "", "-8"])
+def test_a_crop_of_another_form_is_refused_whichever_source_it_is_for(text: str) -> None:
     with pytest.raises(InputError, match="no such crop"):
-        parse_crop("mstar=wide", "mstar")
+        parse_crop(text, "mstar")
+
+
+def test_a_crop_for_a_source_that_is_not_known_names_the_nearest() -> None:
+    assert parse_crop("mstar=64", "saracd", {"mstar", "saracd"}) == "published"
+    with pytest.raises(InputError, match=r"no such source: 'mstra'.*did you mean 'mstar'"):
+        parse_crop("saracd=none,mstra=64", "saracd", {"mstar", "saracd"})

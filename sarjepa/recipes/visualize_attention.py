@@ -2,7 +2,7 @@
 
     attention-distance.csv   block, head, distance_px, averaged over chips
     attention-distance.png   the same, with the mean of each block
-    maps.png                 where the class token looks in the last block, a column a head
+    maps.png                 where the class token looks in the last block, one column per head
     patch-maps.png           where one patch looks
     rollout.png              what may have reached the class token after some blocks
     targets.png              targets and predictions of masked patches, where the run has its predictor
@@ -29,6 +29,7 @@ from sarjepa.files import write_atomically
 from sarjepa.progress import Progress
 from sarjepa.recipes.shared.built import built_datasets, newest_run
 from sarjepa.recipes.shared.class_report import report_folder
+from sarjepa.recipes.shared.downstream import check_crop
 from sarjepa.recipes.shared.result import Result
 from sarjepa.recipes.visualizing.attention_pictures import map_figures, target_figure
 from sarjepa.recipes.visualizing.feature_pictures import feature_figures
@@ -51,7 +52,8 @@ def run(config: VisualizeAttentionConfig, progress: Progress) -> Result:
         progress: where to tell how far it is, and which pictures there cannot be.
 
     Raises:
-        InputError: a checkpoint is none or has no attention, there are no chips to look at, or they do not fit.
+        InputError: a checkpoint cannot be read or has no attention, there are no chips to look at, they do not fit
+            into memory, or the folder cannot be written.
     """
     device = pick_device(config.device)
     names = config.checkpoint or (newest_run(),)
@@ -90,6 +92,7 @@ def _sources(config: VisualizeAttentionConfig, viewers: Sequence[Viewer], progre
 
 def _subjects(config: VisualizeAttentionConfig, sources: Sequence[str]) -> tuple[list[Subject], list[Subject]]:
     """What is looked at, and the chips of the feature map."""
+    check_crop(config.data_root, config.crop)
 
     def chips(num: int) -> list[Subject]:
         return open_chips(config.data_root, sources, config.crop, config.seed, num) if sources else []
@@ -139,7 +142,7 @@ def _distances(viewer: Viewer, subjects: Sequence[Subject], renormalise: bool, p
             uniform_px += uniform_distance(grid, patch, renormalise) * len(batch)
             task.advance(len(batch))
     if not np.isfinite(total).all():
-        raise InputError("attention that is no finite numbers", where=viewer.name, expected="sound weights and chips")
+        raise InputError("attention is not finite", where=viewer.name, expected="finite weights and pixels")
     return HeadDistances(np.asarray(total) / len(subjects), uniform_px / len(subjects))
 
 

@@ -93,6 +93,16 @@ def test_a_folder_that_is_no_checkpoint_is_refused(toy_root: Path, tmp_path: Pat
         probe_report(toy_root, tmp_path, checkpoint=str(toy_root))
 
 
+@pytest.mark.parametrize(("crop", "side"), [("toy=16", 16), ("toy=none", None), ("mstar=64,toy=24", 24), ("20", 20)])
+def test_a_crop_is_for_the_sources_it_names(toy_root: Path, crop: str, side: int | None) -> None:
+    assert downstream.open_benchmark(str(toy_root), "toy", crop=crop).crop == side
+
+
+def test_a_crop_for_an_unknown_source_is_refused(toy_root: Path) -> None:
+    with pytest.raises(InputError, match=r"no such source: 'mstra' in crop.*did you mean 'mstar'"):
+        downstream.open_benchmark(str(toy_root), "toy", crop="mstra=64")
+
+
 def test_no_run_at_all_says_what_to_do(toy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="sarjepa pretrain"):
@@ -127,9 +137,9 @@ def test_what_was_opened_is_told_with_its_checksum(toy_run: Path) -> None:
     assert listener.told == f"{toy_run}: sar-jepa; sha256 {sha256}"
 
 
-def test_features_that_are_no_numbers_are_refused(
+def test_features_that_are_not_finite_are_refused(
     toy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(downstream, "cached", lambda *rest: np.full((72, 4), np.nan, np.float32))
-    with pytest.raises(InputError, match=r"no finite numbers.*72 chips of toy"):
+    with pytest.raises(InputError, match=r"not finite.*72 chips of toy"):
         probe_report(toy_root, tmp_path, checkpoint="pixels", solver="lbfgs")

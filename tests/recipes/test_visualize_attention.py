@@ -154,7 +154,7 @@ def test_a_target_that_is_no_image_is_a_note(
     toy_root: Path, toy_checkpoint_writer: Callable[..., Path], tmp_path: Path
 ) -> None:
     run = toy_checkpoint_writer(tmp_path / "run", "i-jepa")
-    assert any("target is no image" in note for note in look(toy_root, run, tmp_path / "out"))
+    assert any("target is not an image" in note for note in look(toy_root, run, tmp_path / "out"))
     assert "targets" not in pictures(tmp_path / "out")
 
 
@@ -181,6 +181,7 @@ def test_near_duplicates_of_a_query_are_no_neighbours(
         ({"dataset": ("nowhere",)}, "not built"),
         ({"checkpoint": ("pixels",)}, "no attention"),
         ({"images": ("nowhere.png",)}, "no such image"),
+        ({"crop": "mstra=64"}, "no such source"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing_behind(
@@ -202,5 +203,5 @@ def test_damaged_weights_are_refused(toy_root: Path, toy_run: Path, tmp_path: Pa
     with torch.no_grad():
         encoder.cls_token.fill_(float("nan"))
     (tmp_path / "broken.safetensors").write_bytes(encoder_bytes(encoder, {"sources": ["toy"]}))
-    with pytest.raises(InputError, match="no finite numbers"):
+    with pytest.raises(InputError, match="attention is not finite"):
         look(toy_root, tmp_path / "broken.safetensors", tmp_path / "out")

@@ -16,13 +16,14 @@ from torch import Tensor, nn
 
 from sarjepa.config import parse_crop
 from sarjepa.data.augment import centre_crop_and_resize
+from sarjepa.data.manifest_parser import source_names
 from sarjepa.data.shards import Shards
 from sarjepa.errors import InputError, nearest
 from sarjepa.evaluation.features import ImageLoader, Pixels, cached, extract
 from sarjepa.evaluation.fewshot import Candidates
 from sarjepa.models.checkpoints import describe_line, initial_encoder, load_encoder, weights_sha256
 from sarjepa.progress import Progress
-from sarjepa.recipes.shared.built import open_source
+from sarjepa.recipes.shared.built import built_datasets, open_source
 from sarjepa.recipes.shared.classifier import is_classifier, load_classifier
 
 PIXELS_IMAGE_SIZE = 224  # the side the published evaluation resizes to
@@ -91,8 +92,8 @@ def open_benchmark(data_root: str, name: str, label_set: str | None = None, crop
         crop: the crop setting.
 
     Raises:
-        InputError: it is not built (with the command that builds it), there is no such label set, or no chip of it
-            has a label.
+        InputError: it is not built (with the command that builds it), there is no such label set, no chip of it has a
+            label, or the crop names an unknown source.
     """
     shards = open_source(data_root, name)
     benchmark = shards.index.get("benchmark") or {}
@@ -106,9 +107,32 @@ def open_benchmark(data_root: str, name: str, label_set: str | None = None, crop
         raise InputError(
             "no chip has a label", where=f"{name}, label set {chosen!r}", hint="evaluate a labelled source"
         )
-    setting = parse_crop(crop, name)
-    side = benchmark.get("crop") if setting == "published" else None if setting == "none" else int(setting)
-    return Benchmark(name, chosen, shards, candidates, side, tuple(shard["sha256"] for shard in shards.index["shards"]))
+    check_crop(data_root, crop)
+    data_sha256 = tuple(shard["sha256"] for shard in shards.index["shards"])
+    return Benchmark(name, chosen, shards, candidates, crop_side(crop, name, shards), data_sha256)
+
+
+def check_crop(data_root: str, crop: str) -> None:
+    """Refuse a crop setting for a source that is neither built nor public.
+
+    Raises:
+        InputError: there is no such source, or the setting is not a crop.
+    """
+    parse_crop(crop, "", {*source_names(), *built_datasets(data_root)})
+
+
+def crop_side(crop: str, name: str, shards: Shards) -> int | None:
+    """The side (px) of the centre crop that a setting means for a source; None: chips stay whole.
+
+    Args:
+        crop: the crop setting.
+        name: of the source.
+        shards: the source, which knows its published crop.
+    """
+    side = parse_crop(crop, name)
+    if side == "published":
+        return (shards.index.get("benchmark") or {}).get("crop")
+    return None if side == "none" else int(side)
 
 
 def _candidates(name: str, label_set: str, shards: Shards, content: dict, pool: dict | None) -> Candidates:
@@ -146,7 +170,7 @@ def open_checkpoint(name: str, seed: int, device: torch.device, progress: Progre
         progress: is told what was opened: its checksum, and what of the file was left out.
 
     Raises:
-        InputError: nothing is there, or it is no checkpoint.
+        InputError: nothing is there, or it cannot be read as a checkpoint.
     """
     if name == "pixels":
         describe: dict[str, object] = {"method": "16 x 16 pooled pixels"}
@@ -207,9 +231,9 @@ def open_features(
     bad = counted[~np.isfinite(feature_MD).all(axis=1)]
     if len(bad):
         raise InputError(
-            "features that are no finite numbers",
+            "features are not finite",
             where=opened.name,
-            expected="sound weights and chips",
+            expected="finite weights and pixels",
             got=f"{len(bad)} chips of {benchmark.name}, first {benchmark.shards.paths[bad[0]]}",
         )
     if len(counted) == num:

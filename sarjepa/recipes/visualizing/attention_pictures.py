@@ -22,7 +22,7 @@ NUM_DEPTHS = 4  # blocks after which the rollout is shown
 
 
 def map_figures(viewer: Viewer, subjects: Sequence[Subject], patch: tuple[int, int] | None) -> dict[str, Figure]:
-    """Where the class token and one patch look in the last block, a column a head, and the rollout.
+    """Where the class token and one patch look in the last block, one column per head, and the rollout.
 
     Args:
         viewer: who looks.
@@ -65,7 +65,7 @@ def target_figure(viewer: Viewer, subjects: Sequence[Subject], seed: int, progre
         viewer: whose checkpoint may hold a predictor.
         subjects: a row each.
         seed: of the masks.
-        progress: is told why there is no picture.
+        progress: is told why a picture is missing.
     """
     rows: list[TargetRow] = []
     names: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ def target_figure(viewer: Viewer, subjects: Sequence[Subject], seed: int, progre
             keys = ImageKeys(seed, 0, np.array([number]))
             found = target_rows(method, viewer.rule(subject), keys, [viewer.rule.shown(subject)])
             if found is None:
-                raise InputError("the method's target is no image", where=viewer.name)
+                raise InputError("the method's target is not an image", where=viewer.name)
             rows, names = rows + found[0], found[1]
     except InputError as error:
         progress.note(f"no picture of targets: {error}")

@@ -47,7 +47,7 @@ def feature_figures(
     }
     found = nearest(queries_QD, features_ND, _near_copies(queries, gallery), NUM_NEIGHBOURS)
     if not found.index_QK.shape[1]:
-        progress.note("no picture of neighbours: too few chips that are no near-duplicates of each other")
+        progress.note("no picture of neighbours: too few chips that are not near-duplicates of each other")
         return figures
     figures["neighbours"] = neighbour_grid(
         [viewer.rule.shown(query) for query in queries],
@@ -69,7 +69,7 @@ def _features(viewer: Viewer, subjects: Sequence[Subject], pool: str, progress: 
         description=f"features of {viewer.label}",
     )[pool]
     if not np.isfinite(found).all():
-        raise InputError("features that are no finite numbers", where=viewer.name, expected="sound weights and chips")
+        raise InputError("features are not finite", where=viewer.name, expected="finite weights and pixels")
     return found
 
 

@@ -15,11 +15,11 @@ import numpy as np
 
 from sarjepa.config import parse_crop
 from sarjepa.data.augment import centre_crop
-from sarjepa.data.readers import UnreadableError, read_image
-from sarjepa.data.shards import Shards
+from sarjepa.data.readers import UnreadableError, identify, read_image
 from sarjepa.draws import permutation
 from sarjepa.errors import InputError
 from sarjepa.recipes.shared.built import open_source
+from sarjepa.recipes.shared.downstream import crop_side
 
 _LONGEST_NAME = 14  # letters of a line
 
@@ -30,10 +30,10 @@ class Subject:
 
     Attributes:
         image_HW: float32 magnitude in [0, 1], cropped.
-        class_name: "" where there is none.
+        class_name: "" for an image without a class.
         source: "" for a file of one's own.
         group: near-duplicate group within the source; -1 for a file.
-        resolution_m: metres a pixel, None where nobody knows.
+        resolution_m: metres per pixel, None if unknown.
         file: name of the user's file; "" for a chip.
     """
 
@@ -53,27 +53,37 @@ class Subject:
 
 
 def open_images(paths: Sequence[str], crop: str) -> list[Subject]:
-    """The image files that the user names.
+    """The images that the user names.
 
     Args:
-        paths: of any format there is a reader for.
+        paths: files of any format there is a reader for, and folders, which stand for the images in them.
         crop: the crop setting; a plain number crops files too.
 
     Raises:
-        InputError: a file is missing or no image.
+        InputError: a file is missing or cannot be read as an image, or a folder holds no images.
     """
-    setting = parse_crop(crop, "")
+    side = parse_crop(crop, "")
     subjects = []
-    for name in paths:
-        if not Path(name).is_file():
-            raise InputError("no such image", where=name)
+    for path in [file for name in paths for file in _image_files(Path(name))]:
         try:
-            image = _unit_magnitude(read_image(Path(name).read_bytes()).image)
+            image = _unit_magnitude(read_image(path.read_bytes()).image)
         except UnreadableError as error:
-            raise InputError("not a readable image", where=name, got=error) from error
-        image = centre_crop(image, setting) if isinstance(setting, int) else image
-        subjects.append(Subject(image, file=Path(name).name))
+            raise InputError("not a readable image", where=path, got=error) from error
+        image = centre_crop(image, side) if isinstance(side, int) else image
+        subjects.append(Subject(image, file=path.name))
     return subjects
+
+
+def _image_files(path: Path) -> list[Path]:
+    """A file itself, or the files in a folder that look like images, by name."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise InputError("no such image", where=path)
+    found = sorted(file for file in path.iterdir() if file.is_file() and identify(file.read_bytes()) is not None)
+    if not found:
+        raise InputError("no images in the folder", where=path, hint="name image files, or the folder that holds them")
+    return found
 
 
 def _unit_magnitude(image: np.ndarray) -> np.ndarray:
@@ -103,7 +113,7 @@ def open_chips(data_root: str, sources: Sequence[str], crop: str, seed: int, num
     for place, name in enumerate(sources):
         shards = open_source(data_root, name)
         share = num // len(sources) + (place < num % len(sources))
-        side = _crop_side(shards, crop, name)
+        side = crop_side(crop, name, shards)
         chosen = np.sort(_distinct(shards.groups, seed)[:share])
         for index, image in zip(chosen.tolist(), shards.images(chosen), strict=True):
             image = image if side is None else centre_crop(image, side)
@@ -125,13 +135,6 @@ def _distinct(groups: np.ndarray, seed: int) -> np.ndarray:
     order = permutation(seed, "attention/chips", 0, len(groups))
     _, first = np.unique(groups[order], return_index=True)
     return order[np.sort(first)]
-
-
-def _crop_side(shards: Shards, crop: str, source: str) -> int | None:
-    setting = parse_crop(crop, source)
-    if setting == "published":
-        return (shards.index.get("benchmark") or {}).get("crop")
-    return None if setting == "none" else int(setting)
 
 
 def spread(subjects: Sequence[Subject], num: int) -> list[Subject]:

@@ -1,7 +1,7 @@
 """How a subject becomes an input, and who looks at it.
 
 An input rule resamples to the side an encoder was trained at or to any other height and width in whole patches, or
-leaves the image as it is and cuts it to whole patches ("native"), for scenes that are no square. A viewer is a
+leaves the image as it is and cuts it to whole patches ("native"), for scenes that are not square. A viewer is a
 checkpoint's encoder with its rule.
 """
 
@@ -92,7 +92,7 @@ def input_rule(setting: str | None, image_size: int, patch: int, device: torch.d
         device: where inputs go.
 
     Raises:
-        InputError: the setting is none of these, or not in whole patches.
+        InputError: the setting has another form, or is not in whole patches.
     """
     if setting == NATIVE:
         return InputRule(None, patch, device)
@@ -178,7 +178,7 @@ def open_viewers(
         progress: is told what was opened.
 
     Raises:
-        InputError: nothing is there, it is no checkpoint, or one without attention; or the size does not fit it.
+        InputError: a checkpoint is missing, cannot be read or has no attention, or the size does not fit it.
     """
     return [
         _viewer(open_checkpoint(name, seed, device, progress), label, image_size, device)

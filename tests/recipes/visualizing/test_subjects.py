@@ -46,12 +46,25 @@ def test_files_become_magnitude_by_their_type(tmp_path: Path, dtype: type, large
     assert subject.title == "scene.PNG" and subject.class_name == subject.source == ""
 
 
+def test_a_folder_means_the_images_in_it(tmp_path: Path) -> None:
+    for place in ("scenes/b.png", "scenes/a.tif", "single.png"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((12, 20), 50, np.uint8)).save(tmp_path / place)
+    (tmp_path / "scenes" / "notes.txt").write_text("wind from the west")
+    (tmp_path / "scenes" / "older").mkdir()
+    found = open_images([str(tmp_path / "single.png"), str(tmp_path / "scenes")], "8")
+    assert [subject.file for subject in found] == ["single.png", "a.tif", "b.png"]
+    assert {subject.image_HW.shape for subject in found} == {(8, 8)}
+    with pytest.raises(InputError, match="no images in the folder"):
+        open_images([str(tmp_path / "scenes" / "older")], "none")
+
+
 def test_a_long_name_is_cut_to_two_short_lines() -> None:
     title = Subject(np.zeros((1, 1)), file="S1A_IW_GRDH_1SDV_20240101T000000_ship.tif").title
     assert title.startswith("S1A_IW") and title.endswith("ship.tif") and max(map(len, title.split("\n"))) <= 14
 
 
-def test_a_file_that_is_missing_or_no_image_is_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_missing_or_not_an_image_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("hello")
     for name, words in (("nowhere.png", "no such image"), ("text.png", "not a readable image")):
         with pytest.raises(InputError, match=words) as caught:
