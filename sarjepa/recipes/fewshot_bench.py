@@ -38,7 +38,8 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
         progress: where to tell how far it is.
 
     Raises:
-        InputError: a data set is not built, a checkpoint is none, the folder holds other results or is in use.
+        InputError: a data set is not built, a checkpoint cannot be read, nothing is left to do, or the folder cannot be
+            written, is in use or holds results of other settings.
     """
     device = pick_device(config.device)
     benchmarks = [open_benchmark(config.data_root, name, config.label_set, config.crop) for name in _datasets(config)]
@@ -47,6 +48,10 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
     # Whatever is wrong with the input is said before the folder is made.
     encoders = [open_checkpoint(name, config.seed, device, progress) for name in checkpoints]
     rows = [(opened, variants(config, opened)) for opened in encoders]
+    if not any(its_variants for _, its_variants in rows):
+        raise InputError("nothing to fine-tune", where=", ".join(checkpoints), hint="use --protocols linear-probe")
+    if "fine-tune" in config.protocols and "pixels" in checkpoints:
+        progress.note("pixels: no weights to fine-tune, so the table has no such row")
     folder = Path(config.out or DEFAULT_OUT)
     records: list[dict[str, Any]] = []
     failures: list[str] = []
@@ -79,14 +84,21 @@ def _datasets(config: FewshotBenchConfig) -> tuple[str, ...]:
 
 
 def _draws(config: FewshotBenchConfig, benchmark: Benchmark, policy: str) -> list[Draw]:
-    """The draws of every shot count and seed: read from the file, or made."""
+    """The draws of every shot count and seed: read from the file, or made.
+
+    Raises:
+        InputError: the file cannot be read, or lacks a draw.
+    """
     seeds = range(config.seed, config.seed + config.runs)
     places = [(shots, seed) for shots in sorted(set(config.shots)) for seed in seeds]
     if config.draws is None:
         return [draw(benchmark.candidates, policy, shots, seed) for shots, seed in places]
     path = Path(config.draws)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))["datasets"][benchmark.name][policy]
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']!r}, not {FORMAT!r}")
+        record = content["datasets"][benchmark.name][policy]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             "no such draws in the file",

@@ -93,6 +93,19 @@ def test_draws_can_be_read_back(toy_root: Path, toy_run: Path, tmp_path: Path) -
     assert runs[0] == runs[1]
 
 
+@pytest.mark.parametrize(("part", "other"), [("format", "someone-else-s"), ("format", None), ("datasets", {})])
+def test_a_file_of_draws_in_another_form_is_refused(
+    toy_root: Path, toy_run: Path, tmp_path: Path, part: str, other: object
+) -> None:
+    fewshot_bench.run(bench(toy_root, toy_run, tmp_path / "first", checkpoint=("pixels",)), Progress())
+    content = json.loads((tmp_path / "first" / "draws.json").read_text())
+    (tmp_path / "draws.json").write_text(json.dumps(content | {part: other}))
+    config = bench(toy_root, toy_run, tmp_path / "second", draws=str(tmp_path / "draws.json"))
+    with pytest.raises(InputError, match="no such draws in the file"):
+        fewshot_bench.run(config, Progress())
+    assert not (tmp_path / "second").exists()
+
+
 def test_a_folder_of_other_settings_is_refused_with_the_difference(
     toy_root: Path, toy_run: Path, tmp_path: Path
 ) -> None:
@@ -162,6 +175,24 @@ def test_fine_tuning_goes_through_the_same_grid(toy_root: Path, toy_run: Path, t
     fewshot_bench.run(config, Progress())
     cells = json.loads((tmp_path / "results.json").read_text())["cells"]
     assert [(cell["protocol"], cell["num_runs"]) for cell in cells] == [("linear-probe", 2), ("fine-tune", 2)]
+
+
+def test_pixels_are_left_out_of_fine_tuning_with_a_note(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    class Notes(Progress):
+        told = ""
+
+        def note(self, message: str) -> None:
+            self.told += message
+
+    notes = Notes()
+    config = bench(toy_root, toy_run, tmp_path, checkpoint=("pixels", str(toy_run)), shots=(2,), runs=1,
+                   protocols=("linear-probe", "fine-tune"), epochs=2)  # fmt: skip
+    fewshot_bench.run(config, notes)
+    cells = json.loads((tmp_path / "results.json").read_text())["cells"]
+    assert [(cell["checkpoint"], cell["protocol"]) for cell in cells] == [
+        ("pixels", "linear-probe"), (str(toy_run), "linear-probe"), (str(toy_run), "fine-tune")
+    ]  # fmt: skip
+    assert "pixels: no weights to fine-tune" in notes.told
 
 
 def test_a_data_set_that_is_not_built_names_its_command(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:

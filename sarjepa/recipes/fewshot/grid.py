@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from sarjepa.config import FewshotBenchConfig
-from sarjepa.errors import InputError
 from sarjepa.evaluation.features import Pixels
 from sarjepa.evaluation.fewshot import Draw
 from sarjepa.evaluation.finetune import DivergedError
@@ -33,17 +32,13 @@ class Variant:
 
 
 def variants(config: FewshotBenchConfig, opened: OpenedEncoder) -> list[Variant]:
-    """Every combination that makes sense: pixels have one feature, fine-tuning has no solver.
-
-    Raises:
-        InputError: fine-tuning is asked for of what has no weights.
-    """
-    if "fine-tune" in config.protocols and not hasattr(opened.encoder, "blocks"):
-        raise InputError("nothing to fine-tune", where=opened.name, hint="use --protocols linear-probe")
-    pools = ("pixels",) if isinstance(opened.encoder, Pixels) else config.pool
+    """Every combination that makes sense: pixels have one feature and no weights to tune, fine-tuning has no solver."""
+    without_weights = isinstance(opened.encoder, Pixels)
+    pools = ("pixels",) if without_weights else config.pool
     return [
         Variant(protocol, pool, solver, policy)
         for protocol in config.protocols
+        if not (without_weights and protocol == "fine-tune")
         for pool in pools
         for solver in (("fine-tune",) if protocol == "fine-tune" else config.solver)
         for policy in config.split_policy
