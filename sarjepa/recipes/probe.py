@@ -1,7 +1,7 @@
 """probe: one frozen checkpoint on one data set, with all that can be said of one run.
 
-Given a classifier that `finetune` saved, nothing is trained: the chips are labelled by it, into predictions.csv, and
-where they have labels of their own the report says how well.
+Given a classifier that `finetune` saved, nothing is trained: it labels the chips, into predictions.csv, and where they
+have labels of their own the report says how well.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sarjepa.recipes.shared.downstream import open_benchmark, open_checkpoint, o
 from sarjepa.recipes.shared.evaluate import probe_runs
 from sarjepa.recipes.shared.labelling import label_chips
 from sarjepa.recipes.shared.records import run_facts
-from sarjepa.recipes.shared.result import Result
+from sarjepa.recipes.shared.result import Result, writable_folder
 from sarjepa.training.runtime import pick_device
 
 
@@ -32,13 +32,15 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
         progress: where to tell how far it is.
 
     Raises:
-        InputError: the data set is not built, the checkpoint is none, or the training diverged.
+        InputError: the data set is not built, the checkpoint cannot be read, the folder cannot be written, or the
+            training diverged.
     """
     device = pick_device(config.device)
     if config.checkpoint and is_classifier(config.checkpoint):
         return label_chips(config, device, progress)
     benchmark = open_benchmark(config.data_root, config.dataset, config.label_set, config.crop)
     opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress)
+    folder = writable_folder(report_folder(config.out, opened.name, f"probe-{benchmark.name}", config.shots))
     cache = Path(config.data_root) / "features"
     features = open_features(opened, benchmark, config.pool, config.precision, cache, device, progress)
     drawn = draw(benchmark.candidates, config.split_policy, config.shots, config.seed)
@@ -46,5 +48,4 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
     if probed.scores is None:
         raise InputError("the training diverged", where=opened.name, hint="lower --lr")
     facts = run_facts(config, opened, benchmark, drawn, "linear-probe", config.solver)
-    folder = report_folder(config.out, opened.name, f"probe-{benchmark.name}", config.shots)
     return write_report(folder, benchmark.classes, probed.scores, facts, asdict(config))

@@ -30,7 +30,7 @@ from sarjepa.progress import Progress
 from sarjepa.recipes.shared.built import built_datasets, newest_run
 from sarjepa.recipes.shared.class_report import report_folder
 from sarjepa.recipes.shared.downstream import check_crop
-from sarjepa.recipes.shared.result import Result
+from sarjepa.recipes.shared.result import Result, writable_folder
 from sarjepa.recipes.visualizing.attention_pictures import map_figures, target_figure
 from sarjepa.recipes.visualizing.feature_pictures import feature_figures
 from sarjepa.recipes.visualizing.subjects import Subject, open_chips, open_images, spread
@@ -64,8 +64,7 @@ def run(config: VisualizeAttentionConfig, progress: Progress) -> Result:
     note = f"{len(subjects)} {'images' if config.images else 'chips'}, class token left out of both sides, " + (
         "each patch's attention renormalised" if config.renormalise else "not renormalised"
     )
-    folder = _folder(config.out, viewers)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = writable_folder(_folder(config.out, viewers))
     found = {}
     for viewer in viewers:
         found[viewer.label] = _distances(viewer, subjects, config.renormalise, progress)

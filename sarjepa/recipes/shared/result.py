@@ -1,10 +1,12 @@
-"""What a recipe hands back: what it wrote, in words, and a table where there is one."""
+"""What a recipe hands back: what it wrote, in words, and a table where there is one; and the folder it writes to."""
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sarjepa.errors import InputError
 from sarjepa.reports.tables import Table
 
 
@@ -21,3 +23,19 @@ class Result:
     message: str
     folder: Path
     tables: tuple[Table, ...] = field(default=())
+
+
+def writable_folder(folder: Path) -> Path:
+    """Make a folder, if need be, before the work whose results it is to hold.
+
+    Raises:
+        InputError: files cannot be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise InputError(
+            "the folder cannot be written", where=folder, got=error.strerror, hint="give another --out"
+        ) from error

@@ -1,4 +1,4 @@
-"""Results that survive an interruption: one small file a run, a lock, and the settings they belong to.
+"""Results that survive an interruption: one small file per run, a lock, and the settings they belong to.
 
 Every finished run is a JSON file written under a temporary name and renamed, so a grid that was stopped goes on where
 it was and a file is whole or absent. Its name holds a hash of everything that decides the numbers, so nothing stale is
@@ -19,6 +19,7 @@ from typing import Any
 
 from sarjepa.errors import InputError
 from sarjepa.files import json_text, write_atomically, write_json
+from sarjepa.recipes.shared.result import writable_folder
 
 
 class RunStore:
@@ -29,7 +30,8 @@ class RunStore:
         settings: what every run in it shares, JSON-ready.
 
     Raises:
-        InputError: on entering: another process is at work here, or the folder has other settings.
+        InputError: on entering: the folder cannot be written, another process is at work here, or the folder holds
+            results of other settings.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -37,7 +39,7 @@ class RunStore:
         self._lock = contextlib.ExitStack()
 
     def __enter__(self) -> RunStore:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        writable_folder(self.folder)
         with contextlib.ExitStack() as opened:  # closes the lock again where the folder is refused
             lock = opened.enter_context((self.folder / ".lock").open("w"))
             try:
