@@ -280,6 +280,10 @@ class FinetuneConfig(SingleEvaluation):
     command: ClassVar[str] = "finetune"
 
     checkpoint: Annotated[str | None, "run folder, checkpoint or exported encoder; default: the newest run"] = None
+    shots: Annotated[
+        int | None,
+        "training chips per class; default: the whole training split, less a tenth held out for the temperature",
+    ] = None
     layer_decay: Annotated[float, "rate of a block relative to the one above it; 1: none, as published"] = 1.0
     curve: Annotated[bool, "also test after every epoch, for the curve; the last epoch stays the result"] = False
 

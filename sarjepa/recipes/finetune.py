@@ -22,7 +22,7 @@ from sarjepa.recipes.shared.classifier import FILE, save_classifier
 from sarjepa.recipes.shared.downstream import Benchmark, open_benchmark, open_checkpoint
 from sarjepa.recipes.shared.evaluate import classify, finetune_run
 from sarjepa.recipes.shared.records import run_facts
-from sarjepa.recipes.shared.result import Result
+from sarjepa.recipes.shared.result import Result, writable_folder
 from sarjepa.reports.finetuning import finetuning_curves
 from sarjepa.reports.formats import figure_bytes
 from sarjepa.training.runtime import pick_device
@@ -38,13 +38,15 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         progress: where to tell how far it is.
 
     Raises:
-        InputError: the data set is not built, the checkpoint is none, or the training diverged.
+        InputError: the data set is not built, the checkpoint cannot be read, the folder cannot be written, or the
+            training diverged.
     """
     device = pick_device(config.device)
     benchmark = open_benchmark(config.data_root, config.dataset, config.label_set, config.crop)
     opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress)
     if not hasattr(opened.encoder, "blocks"):
         raise InputError("nothing to fine-tune", where=opened.name, hint="give a run folder or a checkpoint")
+    folder = writable_folder(report_folder(config.out, opened.name, f"finetune-{benchmark.name}", config.shots))
     drawn = draw(benchmark.candidates, config.split_policy, config.shots, config.seed)
     train, held = calibration_chips(drawn, benchmark)
     labels = benchmark.candidates.labels
@@ -72,14 +74,18 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         "temperature": round(temperature, 4),
         "train_loss": [round(loss, 5) for loss in curve.loss],
     }
-    folder = report_folder(config.out, opened.name, f"finetune-{benchmark.name}", config.shots)
-    folder.mkdir(parents=True, exist_ok=True)
     describe = {
         "classes": list(benchmark.classes),
         "temperature": temperature,
         "crop": benchmark.crop,
         "dataset": benchmark.name,
         "label_set": benchmark.label_set,
+        "draw": {
+            "split_policy": config.split_policy,
+            "shots": config.shots,
+            "seed": config.seed,
+            "sha256": drawn.sha256,
+        },
         "accuracy": round(found.accuracy, 4),
         "encoder": opened.describe,
     }
@@ -104,8 +110,9 @@ def _write_curve(folder: Path, curve: Curve, encoder: str, dataset: str) -> None
 def calibration_chips(drawn: Draw, benchmark: Benchmark) -> tuple[np.ndarray, np.ndarray]:
     """The chips to train on and those held out for the temperature.
 
-    A few-shot draw leaves spare training chips: as many a class as there are shots are held out, and the shots are all
-    trained on. Where nothing is spare (the whole training split), a tenth of each class is taken from the training.
+    A few-shot draw leaves spare training chips: of each class as many as there are shots are held out, and all shots
+    are trained on. Where nothing is spare (the whole training split), a tenth of each class is held out of the
+    training; the draw and its hash still count it among the training chips.
     """
     labels = benchmark.candidates.labels
     train, held = [], []

@@ -17,6 +17,7 @@ from sarjepa.errors import InputError
 from sarjepa.evaluation.fewshot import draw
 from sarjepa.progress import Progress
 from sarjepa.recipes import finetune, probe
+from sarjepa.recipes.shared.class_report import class_table
 from sarjepa.recipes.shared.classifier import load_classifier
 from sarjepa.recipes.shared.downstream import open_benchmark, open_checkpoint
 
@@ -30,11 +31,25 @@ def tuned(toy_root: Path, toy_run: Path, tmp_path_factory: pytest.TempPathFactor
     return out
 
 
+def note_of(folder: Path) -> str:
+    return class_table(json.loads((folder / "report.json").read_text())).note
+
+
 def test_report_has_the_curve_and_the_temperature(tuned: Path) -> None:
     report = json.loads((tuned / "report.json").read_text())
     assert len(report["train_loss"]) == 20 and report["train_loss"][-1] < report["train_loss"][0]
     assert report["temperature"] > 0 and report["num_held_for_temperature"] == 3
     assert (tuned / "confusion.png").exists()
+
+
+def test_the_chips_held_out_for_the_temperature_are_not_said_to_be_trained_on(
+    toy_root: Path, toy_run: Path, tuned: Path, tmp_path: Path
+) -> None:
+    assert "33 of the 36 training chips (3 held out for the temperature)" in note_of(tuned)
+    config = FinetuneConfig(data_root=str(toy_root), dataset="toy", checkpoint=str(toy_run), shots=3, device="cpu",
+                            out=str(tmp_path), epochs=1)  # fmt: skip
+    finetune.run(config, Progress())
+    assert "9 training chips (3 shots per class)" in note_of(tmp_path)
 
 
 def test_testing_after_every_epoch_changes_no_result(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
@@ -106,6 +121,51 @@ def test_probe_labels_chips_with_a_saved_classifier(toy_root: Path, tuned: Path,
     assert lines[0] == "path,label,predicted,p(across),p(along),p(blob)" and len(lines) == 37
     accuracies = [json.loads((folder / "report.json").read_text())["accuracy"] for folder in (tmp_path, tuned)]
     assert accuracies[0] == pytest.approx(accuracies[1], abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def tuned_on_copies(toy_root: Path, toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tuned on a source without a split: 30 of its 120 chips, all with copies among the others."""
+    out = tmp_path_factory.mktemp("tuned-on-copies")
+    config = FinetuneConfig(data_root=str(toy_root), dataset="copies", checkpoint=str(toy_run), device="cpu",
+                            out=str(out), epochs=2, seed=3)  # fmt: skip
+    finetune.run(config, Progress())
+    return out
+
+
+def test_a_saved_classifier_is_not_scored_on_the_chips_it_was_trained_on(
+    toy_root: Path, tuned_on_copies: Path, tmp_path: Path
+) -> None:
+    config = ProbeConfig(data_root=str(toy_root), dataset="copies", checkpoint=str(tuned_on_copies), device="cpu",
+                         out=str(tmp_path))  # fmt: skip
+    probe.run(config, Progress())
+    report, trained = (json.loads((folder / "report.json").read_text()) for folder in (tmp_path, tuned_on_copies))
+    for key in ("num_test", "confusion", "draw_sha256", "near_copy_percent", "split_policy"):
+        assert report[key] == trained[key], key
+    assert report["near_copy_percent"] > 0 and report["num_test"] == 90
+    benchmark = open_benchmark(str(toy_root), "copies")
+    drawn = draw(benchmark.candidates, "published", None, 3)
+    labelled = {line.split(",")[0] for line in (tmp_path / "predictions.csv").read_text().splitlines()[1:]}
+    assert labelled == {benchmark.candidates.paths[index] for index in drawn.test}
+
+
+def test_a_data_set_that_changed_since_the_training_is_not_scored(
+    tuned_on_copies: Path, tmp_path: Path, toy_writer: Callable[..., Path]
+) -> None:
+    toy_writer(tmp_path, "copies", num_per_class=11, with_split=False, copies=4)
+    config = ProbeConfig(data_root=str(tmp_path), dataset="copies", checkpoint=str(tuned_on_copies), device="cpu",
+                         out=str(tmp_path / "out"))  # fmt: skip
+    with pytest.raises(InputError, match=r"cannot be told.*copies"):
+        probe.run(config, Progress())
+    assert not (tmp_path / "out").exists()
+
+
+def test_on_another_data_set_near_copies_are_not_known(toy_root: Path, tuned_on_copies: Path, tmp_path: Path) -> None:
+    config = ProbeConfig(data_root=str(toy_root), dataset="toy", checkpoint=str(tuned_on_copies), device="cpu",
+                         out=str(tmp_path))  # fmt: skip
+    probe.run(config, Progress())
+    assert json.loads((tmp_path / "report.json").read_text())["near_copy_percent"] is None
+    assert "is not known" in note_of(tmp_path) and "test split" in note_of(tmp_path)
 
 
 def test_chips_without_labels_are_labelled_too(tuned: Path, tmp_path: Path, toy_writer: Callable[..., Path]) -> None:

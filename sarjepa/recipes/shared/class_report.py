@@ -44,13 +44,12 @@ def write_report(
     """Write the report's files and say what is in them.
 
     Args:
-        folder: where to; made if need be.
+        folder: where to; it exists.
         classes: their names.
         found: the scores.
         facts: what the number depends on.
         settings: the command's resolved settings.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     hits, total = int(np.trace(found.confusion)), int(found.confusion.sum())
     low, high = wilson_interval(hits, total)
     content = {
@@ -98,15 +97,27 @@ def class_table(content: Mapping[str, Any]) -> Table:
 
 
 def _note(content: Mapping[str, Any]) -> str:
-    shots = f"{content['shots']} shots a class" if content["shots"] else "the whole training split"
-    trained = f"{content['num_train']} training chips ({shots}), " if content["num_train"] else ""
     note = (
-        f"{trained}{content['label_set']}, {content['split_policy']} split, feature {content['pool']}, "
+        f"{_trained_on(content)}{content['label_set']}, {content['split_policy']} split, feature {content['pool']}, "
         f"{content['selection']}. Accuracy {content['accuracy']:.1f}%, macro-F1 {content['macro_f1']:.1f}%."
     )
     if content["short"]:
         had = ", ".join(f"{name} has {number}" for name, number in content["short"].items())
         note += f" Fewer chips than shots: {had}."
-    if content["near_copy_percent"] >= 0.05:
+    if content["near_copy_percent"] is None:
+        note += " Whether test chips have near-copies among the training chips is not known."
+    elif content["near_copy_percent"] >= 0.05:
         note += f" {content['near_copy_percent']:.1f}% of the test chips have a near-copy among the training chips."
     return note
+
+
+def _trained_on(content: Mapping[str, Any]) -> str:
+    """The training chips; of a whole training split, a part is held out where a temperature is fitted."""
+    num_train, num_held = content["num_train"], content.get("num_held_for_temperature")
+    if not num_train:
+        return ""
+    if content["shots"]:
+        return f"{num_train} training chips ({content['shots']} shots per class), "
+    if num_held:
+        return f"{num_train} of the {num_train + num_held} training chips ({num_held} held out for the temperature), "
+    return f"{num_train} training chips (the whole training split), "

@@ -109,7 +109,7 @@ def load_classifier(path: str | Path, device: str = "cpu") -> SavedClassifier:
         device: where it goes.
 
     Raises:
-        InputError: nothing is there, or it is no classifier.
+        InputError: nothing is there, or it cannot be read as a classifier.
     """
     file = Path(path)
     file = file / FILE if file.is_dir() else file

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,13 +13,16 @@ import torch
 from sarjepa.config import ProbeConfig
 from sarjepa.data.shards import Shards
 from sarjepa.errors import InputError
+from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.metrics import scores
 from sarjepa.files import write_atomically
 from sarjepa.progress import Progress
 from sarjepa.recipes.shared.built import open_source
 from sarjepa.recipes.shared.class_report import report_folder, write_report
 from sarjepa.recipes.shared.classifier import SavedClassifier, load_classifier
-from sarjepa.recipes.shared.result import Result
+from sarjepa.recipes.shared.downstream import Benchmark, open_benchmark
+from sarjepa.recipes.shared.records import draw_facts
+from sarjepa.recipes.shared.result import Result, writable_folder
 
 _BATCH = 256
 
@@ -39,14 +43,19 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
         raise InputError("a saved classifier is not trained again", where=config.checkpoint, hint="leave out --shots")
     saved = load_classifier(config.checkpoint, str(device))
     shards = open_source(config.data_root, config.dataset)
-    chosen = np.flatnonzero(shards.splits == "test")
-    chosen = chosen if len(chosen) else np.arange(len(shards))
+    is_test = shards.splits == "test"
+    chosen = np.flatnonzero(is_test) if is_test.any() else np.arange(len(shards))
+    side: dict[str, Any] = {"split_policy": "test" if is_test.any() else "no", "near_copy_percent": None}
+    tested = chosen
+    if saved.describe["dataset"] == config.dataset:
+        benchmark, drawn = _own_draw(saved, config)
+        chosen, tested = np.setdiff1d(chosen, drawn.train), drawn.test
+        side = {"split_policy": saved.describe["draw"]["split_policy"], **draw_facts(drawn, benchmark), "num_train": 0}
+    folder = writable_folder(report_folder(config.out, config.checkpoint, f"labels-{config.dataset}", None))
     probability = _probabilities(saved, shards, chosen, progress)
-    true = _true_labels(saved, shards, chosen)
-    folder = report_folder(config.out, config.checkpoint, f"labels-{config.dataset}", None)
-    folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "predictions.csv", _predictions(saved, shards, chosen, probability))
-    known = true >= 0
+    true = _true_labels(saved, shards, chosen)
+    known = (true >= 0) & np.isin(chosen, tested)
     if not known.any():
         return Result(f"{len(chosen)} chips labelled; {folder / 'predictions.csv'}", folder)
     found = scores(true[known], probability[known].argmax(axis=1), len(saved.classes))
@@ -57,16 +66,35 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
         "shots": None,
         "seed": None,
         "label_set": saved.describe["label_set"],
-        "split_policy": "test split" if "test" in shards.splits else "all chips",
         "crop": saved.describe["crop"],
         "pool": saved.describe["pool"],
         "selection": "as saved",
         "num_train": 0,
         "num_test": int(known.sum()),
         "short": {},
-        "near_copy_percent": 0.0,
+        **side,
     }
     return write_report(folder, saved.classes, found, facts, asdict(config))
+
+
+def _own_draw(saved: SavedClassifier, config: ProbeConfig) -> tuple[Benchmark, Draw]:
+    """The draw that the classifier was trained on, made again.
+
+    Raises:
+        InputError: the data set no longer gives that draw.
+    """
+    benchmark = open_benchmark(config.data_root, config.dataset, saved.describe["label_set"])
+    made = saved.describe.get("draw")
+    if made is not None:
+        drawn = draw(benchmark.candidates, made["split_policy"], made["shots"], made["seed"])
+        if drawn.sha256 == made["sha256"]:
+            return benchmark, drawn
+    raise InputError(
+        "the chips that the classifier was trained on cannot be told from the others",
+        where=f"{config.dataset} for {config.checkpoint}",
+        expected="the data set as it was when the classifier was trained",
+        hint="build new chips as a source of another name, or run sarjepa finetune again",
+    )
 
 
 def _probabilities(saved: SavedClassifier, shards: Shards, chosen: np.ndarray, progress: Progress) -> np.ndarray:
