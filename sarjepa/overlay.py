@@ -99,20 +99,23 @@ def overlay(config_class: type[Config], layers: list[tuple[str, Mapping[str, Any
 
 def _coerce(setting: Setting, value: Any, origin: str) -> Any:
     """A value as the field's type; a name that is repeated in a list counts once."""
+    empty = InputError("empty setting", where=f"{setting.name} in {origin}")
     if value is None or (value == "none" and setting.is_optional and setting.kind is not str):
         if setting.is_optional:
             return None
-        raise InputError("empty setting", where=f"{setting.key.replace('_', '-')} in {origin}")
+        raise empty
     if setting.is_list:
         items = value.split(",") if isinstance(value, str) and not setting.repeats else value
         items = items if isinstance(items, list | tuple) else [items]
         found = [_scalar(setting, item, origin) for item in items if str(item).strip()]
+        if not found and setting.default:
+            raise empty
         return tuple(dict.fromkeys(found) if setting.kind is str else found)
     return _scalar(setting, value, origin)
 
 
 def _scalar(setting: Setting, value: Any, origin: str) -> Any:
-    where = f"{setting.key.replace('_', '-')} in {origin}"
+    where = f"{setting.name} in {origin}"
     try:
         if isinstance(value, bool) != (setting.kind is bool):
             raise TypeError
@@ -149,7 +152,7 @@ def read_preset(name: str, command: str) -> dict[str, Any]:
 
 
 def read_settings_file(path: Path, command: str) -> dict[str, Any]:
-    """The settings for a command in a YAML file: a flat file, or one section a command.
+    """The settings for a command in a YAML file: a flat file, or one section per command.
 
     Raises:
         InputError: the file is missing, cannot be read as YAML, or is not a mapping of settings.

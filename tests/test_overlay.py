@@ -53,6 +53,8 @@ def test_every_preset_is_valid_for_every_command_it_speaks_of() -> None:
         ({"method": "sarjepa"}, ["'sarjepa'", "'sar-jepa'"]),
         ({"warmup-epochs": 500}, ["warmup-epochs", "0 to 200"]),
         ({"epochs": None}, ["epochs", "file.yaml"]),
+        ({"sources": []}, ["empty setting", "sources", "file.yaml"]),
+        ({"crop-scale": " ,"}, ["empty setting", "crop-scale"]),
         ({"epochs": float("inf")}, ["epochs", "whole number", "inf"]),
         ({"lr": float("nan")}, ["lr", "finite number", "nan"]),
         ({"lr": 10**400}, ["lr", "finite number"]),

@@ -1,7 +1,7 @@
 """Where an encoder looks: attention distance, class-token maps, rollout.
 
 The attention distance of a head is the mean over query patches of sum_j attention(i, j) * distance(i, j), the distance
-between patch centres in pixels: small for heads that look beside themselves, large for those that look across the chip.
+between patch centres in pixels: small for heads that look nearby, large for those that look across the chip.
 The class token is left out of both sides. Its column takes a part of each row's weight, so the rest sums to less than
 one: by default it is left so (the definition in the paper's figure 6), a head that attends to the class token alone has
 distance 0; `renormalise=True` divides by what the patches keep and gives a true mean distance. Uniform attention has

@@ -1,6 +1,6 @@
 """Each image through the frozen encoder once: features as plain matrices, kept on disk by what they are made of.
 
-One pass gives all four poolings (they cost nothing beside the encoder), stored as float32 .npy files that a later run
+One pass gives all four poolings (they cost nothing next to the encoder), stored as float32 .npy files that a later run
 maps instead of computing. The folder's name is a hash of the weights, the data and the transform, so a changed
 checkpoint, a rebuilt data set or another crop can never meet stale features, and whatever is there can be trusted:
 the folder appears by one rename, when it is complete.
@@ -97,8 +97,8 @@ def cached(
     """The features of a content key, computed where they are not on disk.
 
     Args:
-        folder: holds one folder a key.
-        parts: what the key is made of; kept beside the features, to be read by people.
+        folder: holds one folder per key.
+        parts: what the key is made of; kept with the features, to be read by people.
         pool: which of the poolings is wanted.
         compute: gives all of them.
 

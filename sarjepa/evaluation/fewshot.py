@@ -6,11 +6,11 @@ a seed lies inside its 20-shot set; and seed 0 is a seed like any other.
 
 Two policies:
 
-- published: the pool is a random 80% a class of the training split (MSTAR, FUSAR-Ship; the rest is held for
-  validation), or, for a source without a split (SAR-ACD), a random tenth a class of everything, the other nine
+- published: the pool is a random 80% of each class of the training split (MSTAR, FUSAR-Ship; the rest is held for
+  validation), or, for a source without a split (SAR-ACD), a random tenth of each class of everything, the other nine
   tenths being the test set. The share comes with the data set. SAR-ACD's files are brightness and contrast copies of
   far fewer chips, so here its test set holds near-copies of what was learnt.
-- grouped: the same, but whole near-duplicate groups go to one side, and a draw takes one chip a group, so that ten
+- grouped: the same, but whole near-duplicate groups go to one side, and a draw takes one chip per group, so that ten
   shots are ten distinct chips. A group that holds two classes has no true label and is left out. A source without a
   split gives half of its groups to the pool instead of a tenth: SAR-ACD's smallest class has 37 distinct chips, a tenth
   of which would be four.
@@ -84,7 +84,7 @@ class Draw:
 
     Attributes:
         seed: its seed.
-        shots: chips a class asked for; None: the whole training split.
+        shots: chips asked for per class; None: the whole training split.
         train: indices, class by class, each class in the order drawn.
         test: indices, sorted by path.
         sha256: of the paths and classes on both sides.
@@ -169,7 +169,7 @@ def split(candidates: Candidates, policy: str, seed: int) -> Split:
     return Split(np.concatenate(pool), np.zeros(0, np.int64), _by_path(candidates, rest_all))
 
 
-def _one_a_group(candidates: Candidates, ordered: np.ndarray) -> np.ndarray:
+def _one_per_group(candidates: Candidates, ordered: np.ndarray) -> np.ndarray:
     """The first chip of every group, in the order given."""
     _, first = np.unique(candidates.groups[ordered], return_index=True)
     return ordered[np.sort(first)]
@@ -190,7 +190,7 @@ def draw(candidates: Candidates, policy: str, shots: int | None, seed: int) -> D
     Args:
         candidates: the chips.
         policy: "published" or "grouped".
-        shots: chips a class; None: the whole training side (pool and held-out chips together).
+        shots: chips per class; None: the whole training side (pool and held-out chips together).
         seed: of the run.
     """
     parts = split(candidates, policy, seed)
@@ -199,7 +199,7 @@ def draw(candidates: Candidates, policy: str, shots: int | None, seed: int) -> D
     for label, name in enumerate(candidates.classes):
         ordered = source[candidates.labels[source] == label]
         if policy == "grouped" and shots is not None:
-            ordered = _one_a_group(candidates, ordered)
+            ordered = _one_per_group(candidates, ordered)
         taken = ordered if shots is None else ordered[:shots]
         if len(taken) < (shots or 0):
             short[name] = len(taken)

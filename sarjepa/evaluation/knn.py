@@ -4,7 +4,7 @@ Both look at directions, not lengths: features are centred on the training image
 (SimpleShot, Wang et al. 2019: with few shots this beats many learnt heads). Neighbours vote with exp(cosine / 0.07), as
 in the k-NN test of DINO (Caron et al. 2021), k = 20 or as many training images as there are.
 
-Shapes: R runs, S training images a run, T test images, D width, C classes.
+Shapes: R runs, S training images per run, T test images, D width, C classes.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ The recipe (METHOD, section 5): AdamW (0.9, 0.999), weight decay 5e-4 on weight 
 batch dropped where there are at least 50 images, 40 epochs. The rate changes once an epoch: 1e-5 in epochs 0 and 1,
 then rate * (1 + cos(pi j / epochs)) / 2 in epoch 2 + j. The last epoch's weights are what is tested.
 
-Shapes: R runs, S training images a run, T test images, D feature width, C classes.
+Shapes: R runs, S training images per run, T test images, D feature width, C classes.
 """
 
 from __future__ import annotations

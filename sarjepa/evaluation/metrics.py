@@ -1,7 +1,7 @@
 """What is said of predictions: everything follows from the confusion matrix.
 
 Accuracy alone flatters a classifier where most of the test set is easy (FUSAR-Ship: 80% scene classes), so balanced
-accuracy (the mean of the classes' recalls) and macro-F1 (the mean of their F1) stand beside it. All are in percent.
+accuracy (the mean of the classes' recalls) and macro-F1 (the mean of their F1) are given with it. All are in percent.
 A class without test images has no recall and is left out of both means; one that is never predicted has F1 = 0.
 """
 

@@ -6,7 +6,7 @@ about another pre-training. For a single run: Wilson's interval of a proportion,
 accuracy would move with other test images, the training set held fixed.
 
 Two checkpoints on the same draws are compared pair by pair: draws differ far more than checkpoints do, and the
-difference of a pair is free of that. Wilcoxon's signed-rank test is stated beside the t interval because ten
+difference of a pair is free of that. Wilcoxon's signed-rank test is stated next to the t interval because ten
 differences are few and their distribution is unknown.
 """
 

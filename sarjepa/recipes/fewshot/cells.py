@@ -1,6 +1,6 @@
 """From the records of runs to cells: means with their uncertainty, paired comparisons, the CSV.
 
-A cell is what runs that differ in their seed alone have in common. Rows of a table may differ in the checkpoint and in
+A cell holds the runs that differ in their seed alone. Rows of a table may differ in the checkpoint and in
 the variant (protocol, feature, solver, split policy), and a number never leaves its variant behind.
 """
 
@@ -72,7 +72,7 @@ def make_cells(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def comparisons(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Every pair of checkpoints on their common draws, a cell each.
+    """Every pair of checkpoints on their common draws, one entry per cell.
 
     Only like is compared with like: protocol, solver, split policy and feature are the same (`pixels` has but one
     feature and is compared with every one).
@@ -120,7 +120,7 @@ def _comparison(
 
 
 def csv_text(cells: Sequence[Record]) -> str:
-    """A row a cell, with all that its number depends on."""
+    """One row per cell, with all that its number depends on."""
     columns = [*CELL, "num_runs", "mean", "std", "ci95_low", "ci95_high", "ci95_kind", "balanced_accuracy", "macro_f1",
                "near_copy_percent", "seeds", *CARRIED]  # fmt: skip
     buffer = io.StringIO()

@@ -65,7 +65,7 @@ def dataset_note(cells: Sequence[Record]) -> str:
 
 
 def accuracy_table(cells: Sequence[Record], dataset: str, paper: bool = False) -> Table:
-    """One data set: a row a checkpoint and variant, a column a shot count."""
+    """One data set: one row per checkpoint and variant, one column per shot count."""
     own = [cell for cell in cells if cell["dataset"] == dataset]
     shots, keys = sorted(_distinct(own, "shots")), _varying(own)
     entries = {(*(cell[key] for key in ROW), cell["shots"]): _entry(cell) for cell in own}
@@ -102,7 +102,7 @@ def _paper_rows(
 
 
 def detail_table(cells: Sequence[Record]) -> Table:
-    """A row a cell, with the interval and the metrics that do not hide small classes."""
+    """One row per cell, with the interval and the metrics that do not hide small classes."""
     keys = _varying(cells)
     rows = tuple(
         (
@@ -151,7 +151,7 @@ def failed_text(failures: Sequence[str]) -> str:
 
 
 def plot(cells: Sequence[Record], paper: bool = False) -> bytes:
-    """Accuracy against shots, a panel a data set, a line a row of its table."""
+    """Accuracy against shots: one panel per data set, one line per row of its table."""
     panels: dict[str, list[Line]] = {}
     keys = _varying(cells)
     for dataset in _distinct(cells, "dataset"):

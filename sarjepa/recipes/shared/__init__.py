@@ -5,5 +5,5 @@
 - classifier: a classifier as a file.
 - labelling: what a saved classifier says of a source.
 - run_method: a pre-training method from the settings of its run. run_store: results that survive an interruption.
-- result: what every command returns.
+- result: what every command returns, and the folder it writes to.
 """

@@ -28,7 +28,10 @@ _BATCH = 256
 
 
 def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -> Result:
-    """Label a source's test chips (all of its chips where it has no test split).
+    """Label a source's test chips (all of its chips where it has no test split), and score those of a known class.
+
+    On the data set that the classifier was trained on, its training chips are left out and only the test side of its
+    draw is scored. Elsewhere nobody knows which chips are near-copies of its training chips, and the report says so.
 
     Args:
         config: names the classifier (`checkpoint`), the source (`dataset`) and the folder.
@@ -36,7 +39,8 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
         progress: where to tell how far it is.
 
     Raises:
-        InputError: the source is not built, or shots were asked for, which a trained classifier has no use for.
+        InputError: the source is not built or has changed since the training, the folder cannot be written, or shots
+            were asked for, which a trained classifier has no use for.
     """
     assert config.checkpoint is not None
     if config.shots is not None:

@@ -38,7 +38,7 @@ def score_record(found: Scores, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def evaluation_facts(benchmark: Benchmark, split_policy: str, pool: str, precision: str) -> dict[str, Any]:
-    """What a number depends on besides the weights and the draw; it stands beside every number."""
+    """What a number depends on besides the weights and the draw; it is given with every number."""
     return {
         "label_set": benchmark.label_set,
         "num_classes": len(benchmark.classes),

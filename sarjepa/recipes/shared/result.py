@@ -1,4 +1,4 @@
-"""What a recipe hands back: what it wrote, in words, and a table where there is one; and the folder it writes to."""
+"""What a recipe hands back, and the folder that it writes to."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def map_figures(viewer: Viewer, subjects: Sequence[Subject], patch: tuple[int, i
 
     Args:
         viewer: who looks.
-        subjects: at what, a row each.
+        subjects: at what, one per row.
         patch: row and column (from 0) of the patch; None: the brightest of each subject.
 
     Returns:
@@ -63,7 +63,7 @@ def target_figure(viewer: Viewer, subjects: Sequence[Subject], seed: int, progre
 
     Args:
         viewer: whose checkpoint may hold a predictor.
-        subjects: a row each.
+        subjects: one per row.
         seed: of the masks.
         progress: is told why a picture is missing.
     """

@@ -28,7 +28,7 @@ def feature_figures(
     Args:
         viewer: whose features.
         gallery: chips of built sources.
-        queries: a row each; what shares their near-duplicate group is not found.
+        queries: one per row; what shares their near-duplicate group is not found.
         pool: how tokens become a feature.
         progress: where to tell how far it is, and what could not be drawn.
 

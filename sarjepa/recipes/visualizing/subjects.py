@@ -1,4 +1,4 @@
-"""What is looked at: chips of built sources, or one's own images.
+"""What is looked at: chips of built sources, or the user's own images.
 
 Either becomes magnitude in [0, 1], cropped as the evaluation crops it, with what is known of it. Of near-duplicates
 (the brightness copies of SAR-ACD) one is drawn: they would be counted and found as if they were so many chips.
@@ -31,7 +31,7 @@ class Subject:
     Attributes:
         image_HW: float32 magnitude in [0, 1], cropped.
         class_name: "" for an image without a class.
-        source: "" for a file of one's own.
+        source: "" for the user's own file.
         group: near-duplicate group within the source; -1 for a file.
         resolution_m: metres per pixel, None if unknown.
         file: name of the user's file; "" for a chip.
@@ -46,7 +46,7 @@ class Subject:
 
     @property
     def title(self) -> str:
-        """What is written beside it, at most two lines."""
+        """What is written next to it, at most two lines."""
         if len(self.file) > _LONGEST_NAME:
             return f"{self.file[: _LONGEST_NAME - 3]}...\n{self.file[-_LONGEST_NAME:]}"
         return self.file or "\n".join(filter(None, (self.class_name, self.source)))
