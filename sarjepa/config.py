@@ -243,7 +243,11 @@ class SingleEvaluation(Evaluation):
     """What only probe and finetune share: one data set, one draw, one report."""
 
     dataset: Annotated[str, "built data set"] = "mstar"
-    shots: Annotated[int | None, "training chips per class; default: the whole training split"] = None
+    shots: Annotated[
+        int | None,
+        "training chips per class; default: the whole training split, of which finetune holds a tenth out for its "
+        "temperature",
+    ] = None
     split_policy: Annotated[str, "published, or grouped: no near-duplicate on both sides"] = "published"
     pool: Annotated[str, "feature of a chip: cls, mean, grid2 or grid4 (patch tokens on a coarse grid)"] = "cls"
     out: Annotated[str | None, "folder of the report; default: inside the run"] = None
@@ -280,10 +284,6 @@ class FinetuneConfig(SingleEvaluation):
     command: ClassVar[str] = "finetune"
 
     checkpoint: Annotated[str | None, "run folder, checkpoint or exported encoder; default: the newest run"] = None
-    shots: Annotated[
-        int | None,
-        "training chips per class; default: the whole training split, less a tenth held out for the temperature",
-    ] = None
     layer_decay: Annotated[float, "rate of a block relative to the one above it; 1: none, as published"] = 1.0
     curve: Annotated[bool, "also test after every epoch, for the curve; the last epoch stays the result"] = False
 
