@@ -85,13 +85,13 @@ def _what_it_is_instead(data: bytes) -> str:
 
 
 def _read_pillow(data: bytes) -> Reading:
-    """JPEG and PNG: 8 or 16 bits, one channel or three equal ones."""
+    """JPEG, PNG and some TIFF: one channel of 8 or 16 bits or of floats, or three equal ones of 8 bits."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.width * image.height > LARGEST_IMAGE_PX:
                 raise UnreadableError(f"declares {image.width} x {image.height} px")
             image.load()
-            return Reading(_grey(image))
+            return Reading(magnitude(_grey(image)))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UnreadableError(f"damaged: {error}") from error
 
@@ -171,10 +171,12 @@ def _read_tiff(data: bytes) -> Reading:
 
 
 def _tiff_by_pillow(data: bytes, error: BaseException) -> Reading:
-    """TIFF compressions that tifffile leaves to a codec package; Pillow knows the common ones in 8 and 16 bits."""
+    """TIFF compressions that tifffile leaves to a codec package; Pillow knows the common ones."""
     try:
         return _read_pillow(data)
-    except UnreadableError:
+    except UnreadableError as refusal:
+        if refusal.__cause__ is None:  # Pillow could decode it and its content was refused
+            raise
         raise UnreadableError(f"damaged: {error}") from error
 
 

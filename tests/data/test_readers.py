@@ -180,6 +180,17 @@ def test_a_file_that_cannot_be_used_says_why(data: bytes, reason: str) -> None:
         read_image(data)
 
 
+def test_a_tiff_that_only_pillow_can_decode_is_held_to_the_same_rules() -> None:
+    floats = DEEP.astype(np.float32)
+    assert np.array_equal(read_image(_pillow(floats, "TIFF", compression="tiff_lzw")).image, floats)
+    holed = floats.copy()
+    holed[3, 4] = np.nan
+    colour = RANDOM.integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    for image, reason in ((holed, "not finite"), (-floats, "negative"), (colour, "colour")):
+        with pytest.raises(UnreadableError, match=reason):
+            read_image(_pillow(image, "TIFF", compression="tiff_lzw"))
+
+
 def test_pickled_arrays_are_not_loaded() -> None:
     stream = io.BytesIO()
     np.save(stream, np.array([{"a": 1}]), allow_pickle=True)
