@@ -98,6 +98,15 @@ def folder_source(folder: Path) -> Source:
     return Source(_own_manifest(folder, classes), jobs, (folder,))
 
 
+def folder_digest(folder: Path) -> str:
+    """What tells one's own images from others under the same name: the folder's place, its files, sizes and times."""
+    digest = hashlib.sha256(str(folder.resolve()).encode())
+    for member in Folder(folder).members():
+        changed_ns = (folder / member.name).stat().st_mtime_ns
+        digest.update(f"\n{member.name}/{member.size}/{changed_ns}".encode())
+    return digest.hexdigest()
+
+
 def _own_image(path: str) -> tuple[str, dict[str, str | None]] | None:
     if path.lower().endswith(_NOT_IMAGES) or path.rsplit("/", 1)[-1].startswith("."):
         return None

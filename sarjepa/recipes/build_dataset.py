@@ -25,7 +25,7 @@ from sarjepa.data.normalize import Normalisation, measured
 from sarjepa.data.place import exclusive, put_in_place, scratch_folder
 from sarjepa.data.shard_writer import disk_errors
 from sarjepa.data.shards import FORMAT, ShardWriter, open_shards
-from sarjepa.data.sources import Source, folder_source, public_source, synthetic_source
+from sarjepa.data.sources import Source, folder_digest, folder_source, public_source, synthetic_source
 from sarjepa.errors import InputError
 from sarjepa.files import write_atomically, write_json
 from sarjepa.progress import Progress
@@ -33,8 +33,6 @@ from sarjepa.recipes.building.checks import check_leaks, dry_run, verify_built
 from sarjepa.recipes.shared.result import Result
 from sarjepa.reports.cards import card_text, counts_table
 from sarjepa.reports.contact_sheet import contact_sheet, pick_chips
-
-MAX_LISTED = 1000  # rejected files listed one by one in index.json
 
 
 @dataclass(frozen=True)
@@ -78,20 +76,22 @@ def source_folder(name: str, data_root: str) -> Path:
 def _build(name: str, final: Path, config: BuildDatasetConfig, progress: Progress) -> Built:
     """Build one source, unless it stands."""
     with exclusive(final):
+        asked = _settings(config, name)
         if (final / "index.json").is_file() and not config.force:
-            return _standing(name, final, config, progress)
+            return _standing(final, asked, progress)
         source = _open(name, config, progress)
         with scratch_folder(final) as folder:
-            index = _write(source, folder, config, progress)
+            index = _write(source, asked, folder, config, progress)
             put_in_place(folder, final)
     return Built(final.name, f"written to {final}", index)
 
 
-def _standing(name: str, final: Path, config: BuildDatasetConfig, progress: Progress) -> Built:
-    """A source that was built before: left as it is, with a word where the settings ask for something else."""
+def _standing(final: Path, asked: dict[str, Any], progress: Progress) -> Built:
+    """A source that was built before: left as it is, with a warning where the settings ask for something else."""
     index = open_shards(final).index
-    if index["settings"] != _settings(config, name):
-        progress.warn(f"{final.name} was built with other settings; --force builds it again")
+    if index["settings"] != asked:
+        what = "from other files" if index["settings"].get("files") != asked.get("files") else "with other settings"
+        progress.warn(f"{final.name} was built {what}; --force builds it again")
     return Built(final.name, f"already built in {final}", index)
 
 
@@ -119,10 +119,15 @@ def _settings(config: BuildDatasetConfig, name: str) -> dict[str, Any]:
     keys = ["chip_size", "overlap", "normalisation", "normalise_per", "distribution", "near_duplicates"]
     if name == "synthetic":
         keys += ["seed", "chips_per_class"]
-    return {key: getattr(config, key) for key in keys}
+    asked = {key: getattr(config, key) for key in keys}
+    if name.startswith("folder:"):
+        asked["files"] = folder_digest(Path(name.removeprefix("folder:")).expanduser())
+    return asked
 
 
-def _write(source: Source, folder: Path, config: BuildDatasetConfig, progress: Progress) -> dict[str, Any]:
+def _write(
+    source: Source, asked: dict[str, Any], folder: Path, config: BuildDatasetConfig, progress: Progress
+) -> dict[str, Any]:
     """Decode every file into shards, group the chips, and write what describes them."""
     manifest = source.manifest
     settings = _decoding(source, config, progress)
@@ -148,14 +153,15 @@ def _write(source: Source, folder: Path, config: BuildDatasetConfig, progress: P
         "benchmark": manifest.benchmark,
         "resolution_m": manifest.resolution_m,
         "counts": ledger.chips.counts(),
+        "file_counts": ledger.files.counts(),
         "expected": source.expected,
         "sizes": ledger.chips.describe_sizes(),
         "normalisation": settings.normalisation.describe(writer.dtype),
         "manifest_sha256": manifest.sha256,
         "distribution": source.distribution.name if source.distribution else None,
-        "settings": _settings(config, manifest.name),
+        "settings": asked,
         "num_rejected": len(ledger.rejected),
-        "rejected": ledger.rejected[:MAX_LISTED],
+        "rejected": ledger.rejected,
         "num_empty_tiles": ledger.num_empty,
         "duplicates": found or dict.fromkeys(DUPLICATE_KEYS),
         "shards": shards,

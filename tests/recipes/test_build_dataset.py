@@ -177,6 +177,31 @@ def test_what_stands_is_left_alone_unless_forced(tmp_path: Path) -> None:
     assert len(open_shards(folder)) == 30
 
 
+def test_another_folder_of_the_same_name_or_changed_images_are_noticed(tmp_path: Path) -> None:
+    for place in "ab":
+        own_images(tmp_path / place / "harbour", 2)
+    root = tmp_path / "data"
+    build(root, f"folder:{tmp_path / 'a' / 'harbour'}")
+    progress = Listening()
+    build(root, f"folder:{tmp_path / 'a' / 'harbour'}", progress=progress)
+    assert progress.said == []
+    build(root, f"folder:{tmp_path / 'b' / 'harbour'}", progress=progress)
+    assert progress.said == ["harbour was built from other files; --force builds it again"]
+    image = tmp_path / "a" / "harbour" / "ship" / "0.png"
+    image.write_bytes(image.read_bytes())  # of the same size, written again
+    build(root, f"folder:{tmp_path / 'a' / 'harbour'}", progress=progress)
+    assert len(progress.said) == 2
+
+
+def test_every_rejected_file_is_listed(tmp_path: Path) -> None:
+    folder = own_images(tmp_path / "mostly-broken", 1)
+    for i in range(1010):
+        (folder / "ship" / f"broken{i}.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    build(tmp_path / "data", f"folder:{folder}", max_rejected=1.0)
+    index = open_shards(tmp_path / "data" / "shards" / "mostly-broken").index
+    assert len(index["rejected"]) == index["num_rejected"] == 1010
+
+
 def test_faults_are_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such source: 'mstra'; did you mean 'mstar'"):
         build(tmp_path, "mstra")
