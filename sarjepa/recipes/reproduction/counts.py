@@ -14,13 +14,14 @@ from sarjepa.reports.tables import Table
 PUBLIC = ("msar", "sarship", "sarsim", "sample", "mstar", "fusarship", "saracd")
 NOTE = (
     "expected: chips by the manifest, a range where forms of the set differ, - where no count is known; stated: the "
-    "SAR-JEPA authors' own list, which does not match the primary sources for msar, mstar, fusarship and saracd. A set "
-    "that is not built is built by sarjepa build-dataset --sources NAME."
+    "SAR-JEPA authors' own list, which does not match the primary sources for msar, mstar, fusarship and saracd; built "
+    "here: image files that were read, before any is cut into tiles. A set that is not built is built by sarjepa "
+    "build-dataset --sources NAME."
 )
 
 
 def counts_table(title: str, data_root: str, sources: Sequence[str]) -> Table:
-    """A row a public set.
+    """One row per public set.
 
     Args:
         title: of the table.
@@ -38,7 +39,7 @@ def counts_table(title: str, data_root: str, sources: Sequence[str]) -> Table:
 
 def _expected(manifest: Manifest) -> str:
     totals = [
-        sum(number for split in distribution.expected.values() for number in split.values())
+        sum(split.get("", sum(split.values())) for split in distribution.expected.values())  # "": the whole split
         for distribution in manifest.distributions
         if distribution.expected
     ]
@@ -52,6 +53,8 @@ def _row(manifest: Manifest, data_root: str, is_built: bool) -> tuple[str, ...]:
     if not is_built:
         return (*facts, "not built", "-", "-", "-")
     index = open_source(data_root, manifest.name).index
-    totals = {split: str(sum(counted.values())) for split, counted in index["counts"].items()}
-    differs = "; ".join(differences(index["expected"], index["counts"])) or "no"
-    return (*facts, str(index["num_chips"]), totals.get("train", "-"), totals.get("test", "-"), differs)
+    counts = index.get("file_counts", index["counts"])  # an index without file counts has those of the chips alone
+    totals = {split: sum(counted.values()) for split, counted in counts.items()}
+    differs = "; ".join(differences(index["expected"], counts)) or "no"
+    split_totals = (str(totals[split]) if split in totals else "-" for split in ("train", "test"))
+    return (*facts, str(sum(totals.values())), *split_totals, differs)
