@@ -115,12 +115,6 @@ def _own_image(path: str) -> tuple[str, dict[str, str | None]] | None:
 
 def _own_manifest(folder: Path, classes: tuple[str, ...]) -> Manifest:
     name = folder.resolve().name
-    label_sets = {"folders": {"classes": list(classes)}} if classes else {}
-    benchmark = {
-        "label_set": "folders",
-        "crop": None,
-        "pool": {"kind": "fraction-of-all", "fraction": 0.5},
-    }
     return Manifest(
         name=name,
         title=name,
@@ -132,8 +126,8 @@ def _own_manifest(folder: Path, classes: tuple[str, ...]) -> Manifest:
         polarisation=(),
         resolution_m=None,
         classes=classes,
-        label_sets=label_sets,
-        benchmark=benchmark if classes else None,
+        label_sets={"folders": {"classes": list(classes)}} if classes else {},
+        benchmark=None,  # there is no test split to keep out of pre-training
         distributions=(),
         sha256=hashlib.sha256("\n".join(classes).encode()).hexdigest(),
     )

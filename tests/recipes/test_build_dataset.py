@@ -128,7 +128,8 @@ def test_ones_own_folder_becomes_a_source_named_after_it(tmp_path: Path) -> None
     assert shards.classes == ["plane", "ship"]
     assert shards.labels.tolist() == [0] * 6 + [1] * 6
     assert shards.paths[:2] == ["plane/0.png", "plane/1.png"]
-    assert shards.index["benchmark"]["label_set"] == "folders"
+    assert shards.index["label_sets"] == {"folders": {"classes": ["plane", "ship"]}}
+    assert shards.index["benchmark"] is None
 
 
 def test_a_folder_without_classes_has_no_labels(tmp_path: Path) -> None:

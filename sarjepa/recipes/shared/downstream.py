@@ -20,7 +20,7 @@ from sarjepa.data.manifest_parser import source_names
 from sarjepa.data.shards import Shards
 from sarjepa.errors import InputError, nearest
 from sarjepa.evaluation.features import ImageLoader, Pixels, cached, extract
-from sarjepa.evaluation.fewshot import Candidates
+from sarjepa.evaluation.fewshot import Candidates, split
 from sarjepa.models.checkpoints import describe_line, initial_encoder, load_encoder, weights_sha256
 from sarjepa.progress import Progress
 from sarjepa.recipes.shared.built import built_datasets, open_source
@@ -144,11 +144,13 @@ def _candidates(name: str, label_set: str, shards: Shards, content: dict, pool: 
     labels = lookup[shards.labels]
     for key, allowed in (content.get("where") or {}).items():
         labels = np.where(np.isin(np.array(shards.meta(key)), [str(value) for value in allowed]), labels, -1)
-    if pool is None:
-        has_split = bool(np.isin(shards.splits, ("train",)).any() and np.isin(shards.splits, ("test",)).any())
+    splits = set(shards.splits[labels >= 0].tolist())
+    # A form of the set without splits (FUSAR-Ship as released) cannot give its published share of a training split.
+    if pool is None or (pool["kind"] == "fraction-of-train" and splits <= {""}):
+        has_split = {"train", "test"} <= splits
         pool = {"kind": "fraction-of-train", "fraction": 0.8} if has_split else {"kind": "fraction-of-all",
-                                                                                  "fraction": 0.1}  # fmt: skip
-    return Candidates(
+                                                                                  "fraction": 0.5}  # fmt: skip
+    candidates = Candidates(
         f"{name}/{label_set}",
         classes,
         labels,
@@ -158,6 +160,16 @@ def _candidates(name: str, label_set: str, shards: Shards, content: dict, pool: 
         pool["kind"],
         float(pool["fraction"]),
     )
+    if splits:  # else no chip counts, which the caller says
+        sides = split(candidates, "published", seed=0)
+        if not (len(sides.pool) and len(sides.test)):
+            raise InputError(
+                "chips to learn from or to test on are missing",
+                where=f"{name}, label set {label_set!r}",
+                got=f"{len(sides.pool)} to learn from, {len(sides.test)} to test on",
+                hint="build the whole set, or choose another --label-set",
+            )
+    return candidates
 
 
 def open_checkpoint(name: str, seed: int, device: torch.device, progress: Progress | None = None) -> OpenedEncoder:
