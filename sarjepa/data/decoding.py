@@ -27,7 +27,7 @@ from sarjepa.data.archives import Container, open_container
 from sarjepa.data.boxes import AnnotationError, Box, columns_of, inside, read_voc, read_yolo, renamed
 from sarjepa.data.manifest import ChipRule, Distribution
 from sarjepa.data.normalize import Normalisation, normalise, samples
-from sarjepa.data.readers import Reading, UnreadableError, read_image
+from sarjepa.data.readers import Reading, UnknownFormatError, UnreadableError, read_image
 from sarjepa.data.simulator import SimulatedChip, simulate
 from sarjepa.data.slicing import centre_crop, is_empty, tiles
 from sarjepa.errors import InputError
@@ -74,11 +74,21 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What became of a job: chips, or a reason; `num_empty` tiles were left out; `columns` are the whole file's."""
+    """What became of a job.
+
+    Attributes:
+        path: the job's.
+        chips: none where there is a reason why not.
+        reason: why the file cannot be used.
+        is_stray: the reason is that a file among one's own images is in no format that a reader knows.
+        num_empty: tiles left out.
+        columns: of the whole file.
+    """
 
     path: str
     chips: tuple[Prepared, ...] = ()
     reason: str | None = None
+    is_stray: bool = False
     num_empty: int = 0
     columns: dict[str, str] = field(default_factory=dict)
 
@@ -97,7 +107,8 @@ class Decoder:
             found = self._boxes(job, reading.image.shape)
             self._check_range(reading.image)
         except (UnreadableError, AnnotationError) as error:
-            return Decoded(job.path, reason=str(error))
+            is_stray = isinstance(error, UnknownFormatError) and self.settings.distribution is None
+            return Decoded(job.path, reason=str(error), is_stray=is_stray)
         image = normalise(reading.image, self.settings.normalisation)
         pieces, num_empty = self._cut(image)
         if not pieces:

@@ -24,13 +24,16 @@ class Ledger:
 
     Args:
         classes: names, in the order of their labels.
-        rejected: files that were left out before decoding began, {"path", "reason"} each.
+        rejected: files that were left out before decoding began, {"path", "reason"} each; damaged ones are added.
+
+    `strays` are the files among one's own images that no reader knows, in the same form.
     """
 
     def __init__(self, classes: tuple[str, ...], rejected: list[dict[str, str]]) -> None:
         self.label_of = {name: label for label, name in enumerate(classes)}
         self.chips, self.files = Tally(classes), Tally(classes)
         self.rejected = rejected
+        self.strays: list[dict[str, str]] = []
         self.num_empty = 0
         self.paths: list[str] = []
         self._digests: list[bytes] = []
@@ -40,7 +43,8 @@ class Ledger:
         """Book what became of a file; yields its chips with label, split and further columns."""
         self.num_empty += decoded.num_empty
         if decoded.reason is not None:
-            self.rejected.append({"path": decoded.path, "reason": decoded.reason})
+            left_out = self.strays if decoded.is_stray else self.rejected
+            left_out.append({"path": decoded.path, "reason": decoded.reason})
             return
         unknown = {chip.columns.get("class", "") for chip in decoded.chips} - {"", *self.label_of}
         if unknown:

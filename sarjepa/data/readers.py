@@ -28,6 +28,10 @@ class UnreadableError(Exception):
     """A file cannot be used, and why: goes to index.json's `rejected`, the build goes on."""
 
 
+class UnknownFormatError(UnreadableError):
+    """A file that no reader knows: more likely a stray one than a damaged image."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """An image as its file has it: image (H, W) uint8, uint16, float16 or float32, and the header's fields as text."""
@@ -61,11 +65,11 @@ def read_image(data: bytes, formats: tuple[str, ...] | None = None) -> Reading:
         formats: what is accepted; None for every format there is a reader for.
 
     Raises:
-        UnreadableError: with the reason, in words for index.json.
+        UnreadableError: with the reason, in words for index.json; UnknownFormatError where no reader knows the file.
     """
     name = identify(data)
     if name is None:
-        raise UnreadableError(_what_it_is_instead(data))
+        raise _what_it_is_instead(data)
     if formats is not None and name not in formats:
         raise UnreadableError(f"is {name}, expected {' or '.join(formats)}")
     reading = READERS[name](data)
@@ -74,14 +78,14 @@ def read_image(data: bytes, formats: tuple[str, ...] | None = None) -> Reading:
     return reading
 
 
-def _what_it_is_instead(data: bytes) -> str:
-    if not data:
-        return "empty file"
+def _what_it_is_instead(data: bytes) -> UnreadableError:
+    if not data.strip(b"\0"):
+        return UnreadableError("holds nothing but zeros" if data else "empty file")
     if data.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer, not the file itself"
+        return UnreadableError("a Git LFS pointer, not the file itself")
     if data.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
-        return "an HTML page, not an image"
-    return f"no known format (begins with {data[:8]!r})"
+        return UnreadableError("an HTML page, not an image")
+    return UnknownFormatError(f"no known format (begins with {data[:8]!r})")
 
 
 def _read_pillow(data: bytes) -> Reading:

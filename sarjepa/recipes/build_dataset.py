@@ -137,9 +137,11 @@ def _write(
     for decoded in progress.track(results, f"building {manifest.name}", total=len(source.jobs)):
         for chip, label, split, columns in ledger.enter(decoded):
             writer.add(chip.image, label, split, chip.path, columns)
-        _stop_if_too_many(ledger.rejected, len(source.jobs), config.max_rejected, manifest.name)
+        num_images = len(source.jobs) - len(ledger.strays)
+        _stop_if_too_many(ledger.rejected, num_images, config.max_rejected, manifest.name)
+    rejected = [*ledger.rejected, *ledger.strays]
     if not ledger.paths:
-        reasons = [item["reason"] for item in ledger.rejected[:1]]
+        reasons = [item["reason"] for item in rejected[:1]]
         raise InputError("no chips came out", where=manifest.name, got=reasons[0] if reasons else "no files")
     groups, found = ledger.group() if config.near_duplicates else (np.arange(len(ledger.paths)), None)
     shards = writer.finish(groups)
@@ -160,8 +162,8 @@ def _write(
         "manifest_sha256": manifest.sha256,
         "distribution": source.distribution.name if source.distribution else None,
         "settings": asked,
-        "num_rejected": len(ledger.rejected),
-        "rejected": ledger.rejected,
+        "num_rejected": len(rejected),
+        "rejected": rejected,
         "num_empty_tiles": ledger.num_empty,
         "duplicates": found or dict.fromkeys(DUPLICATE_KEYS),
         "shards": shards,

@@ -154,6 +154,31 @@ def test_a_bad_file_is_listed_and_too_many_stop_the_build(tmp_path: Path) -> Non
     assert index["num_chips"] == 40
 
 
+def test_stray_files_among_ones_own_images_are_listed_and_do_not_count(tmp_path: Path) -> None:
+    folder = own_images(tmp_path / "own")
+    for name in ("readme.rtf", "ship/sketch.bmp"):
+        (folder / name).write_bytes(b"BM or whatever else")
+    progress = Listening()
+    build(tmp_path / "data", f"folder:{folder}", progress=progress)
+    index = open_shards(tmp_path / "data" / "shards" / "own").index
+    assert {item["path"] for item in index["rejected"]} == {"readme.rtf", "ship/sketch.bmp"}
+    assert (index["num_chips"], index["num_rejected"]) == (12, 2)
+    assert any("2 files left out, e.g. readme.rtf: no known format" in line for line in progress.said)
+    (folder / "ship" / "5.png").write_bytes(bytes(1000))  # a copy that broke off
+    with pytest.raises(
+        InputError, match=r"at most 1\.0% of 1\d; got 1 so far, the last ship/5\.png: holds nothing but"
+    ):
+        build(tmp_path / "data", f"folder:{folder}", force=True)
+
+
+def test_a_file_of_no_known_format_counts_in_a_public_set(tmp_path: Path) -> None:
+    packed = saracd_zip(tmp_path / "SAR-ACD-main.zip")
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr("SAR-ACD-main/images/A220/099.jpg", b"BM or whatever else")
+    with pytest.raises(InputError, match=r"too many files.*099\.jpg: no known format"):
+        build(tmp_path / "data", "saracd", archives=(str(tmp_path),))
+
+
 def test_copies_are_grouped_and_the_leak_is_named(tmp_path: Path) -> None:
     folder = own_images(tmp_path / "twice", 4)
     shutil.copy(folder / "plane" / "0.png", folder / "ship" / "copy.png")
