@@ -7,24 +7,24 @@ folder into which it was unpacked, is in one of the folders that the user named,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sarjepa.data.manifest import Distribution, Manifest, RemoteFile
 from sarjepa.errors import InputError, nearest
+from sarjepa.files import sha256_of
 
 _SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar", ".zip", ".7z", ".rar")
 
 
 @dataclass(frozen=True)
 class Located:
-    """A distribution, the paths of the files at hand, the files that are not, and what is odd about the former."""
+    """A distribution, the paths of the files at hand, and the files that are not."""
 
     distribution: Distribution
     paths: tuple[Path, ...]
     missing: tuple[RemoteFile, ...]
-    doubts: tuple[str, ...] = ()
 
 
 def stem_of(name: str) -> str:
@@ -113,12 +113,19 @@ def look(distribution: Distribution, folders: Sequence[Path]) -> Located:
         distribution,
         tuple(dict.fromkeys(place for _, place in places if place is not None)),
         tuple(file for file, place in places if place is None),
-        tuple(
-            f"{place} has {place.stat().st_size} bytes, {file.name} is known to have {file.size}"
-            for file, place in places
-            if place is not None and place.is_file() and file.size not in (None, place.stat().st_size)
-        ),
     )
+
+
+def doubts(distribution: Distribution, folders: Sequence[Path]) -> Iterator[str]:
+    """What is odd about the files at hand, in words: a size or checksum other than the known one."""
+    for file in distribution.files:
+        place = find_file(file, folders)
+        if place is None or not place.is_file():
+            continue
+        if file.size not in (None, size := place.stat().st_size):
+            yield f"{place} has {size} bytes, {file.name} is known to have {file.size}"
+        elif file.sha256 not in (None, digest := sha256_of(place)):
+            yield f"{place} has SHA-256 {digest[:12]}, {file.name} is known to have {file.sha256[:12]}"
 
 
 def _names(distribution: Distribution) -> str:

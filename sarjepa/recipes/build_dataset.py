@@ -18,7 +18,7 @@ from sarjepa.config import BuildDatasetConfig
 from sarjepa.data import decoding, summary
 from sarjepa.data.download import fetch
 from sarjepa.data.ledger import DUPLICATE_KEYS, Ledger
-from sarjepa.data.locate import check_folders, locate
+from sarjepa.data.locate import check_folders, doubts, locate
 from sarjepa.data.manifest import ChipRule, Manifest
 from sarjepa.data.manifest_parser import expand_sources, load_manifest, source_names
 from sarjepa.data.normalize import Normalisation, measured
@@ -104,10 +104,11 @@ def _open(name: str, config: BuildDatasetConfig, progress: Progress) -> Source:
     manifest = load_manifest(name)
     cache = Path(config.data_root) / "cache"
     downloads = cache / "downloads" / name
-    located = locate(manifest, [*check_folders(config.archives), downloads], config.distribution)
+    folders = [*check_folders(config.archives), downloads]
+    located = locate(manifest, folders, config.distribution)
     if manifest.unverified:
         progress.note(f"{name}: nobody has verified these entries of its manifest: {', '.join(manifest.unverified)}")
-    for doubt in located.doubts:
+    for doubt in doubts(located.distribution, folders):
         progress.warn(f"{name}: {doubt}")
     fetched = [fetch(file, downloads, progress) for file in located.missing if file.fetchable]
     located = replace(located, paths=(*located.paths, *fetched))

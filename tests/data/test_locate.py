@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from sarjepa.data.locate import find_file, locate, stem_of
+from sarjepa.data.locate import doubts, find_file, locate, stem_of
 from sarjepa.data.manifest import RemoteFile
 from sarjepa.data.manifest_parser import load_manifest
 from sarjepa.errors import InputError
@@ -59,8 +61,18 @@ def test_an_incomplete_set_says_what_is_missing(tmp_path: Path) -> None:
 
 def test_a_file_of_another_size_than_published_is_doubted(tmp_path: Path) -> None:
     (tmp_path / "ship_dataset_v0.zip").write_bytes(b"short")
-    (doubt,) = locate(load_manifest("sarship"), [tmp_path]).doubts
+    (doubt,) = doubts(load_manifest("sarship").distributions[0], [tmp_path])
     assert "has 5 bytes" in doubt and "426990175" in doubt
+
+
+def test_a_file_of_another_content_than_published_is_doubted(tmp_path: Path) -> None:
+    (ships,) = (one for one in load_manifest("fusarship").distributions if one.name == "ships")
+    place = tmp_path / "FUSAR_Ship1.0.zip"
+    place.write_bytes(b"short")
+    (doubt,) = doubts(ships, [tmp_path])
+    assert f"{place} has SHA-256 f9b0078b5df5" in doubt and "0e985e3cd74c" in doubt
+    published = replace(ships.files[0], sha256=sha256(b"short").hexdigest())
+    assert list(doubts(replace(ships, files=(published,)), [tmp_path])) == []
 
 
 def test_names_with_wildcards_and_double_suffixes() -> None:
