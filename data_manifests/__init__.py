@@ -41,6 +41,7 @@ A distribution:
     normalisation?  in place of the set's
     expected?     {split: {class: count}} of the files as distributed, before tiling; class "" counts the whole split,
                   split "" is the one of chips without a split
+    expected_side?  height and width (px) that every file should have, before tiling
 
 Wherever a value stands, `{value: ..., unverified: true}` may stand instead: nobody has confirmed it against the source.
 In a mapping that is not a plain value (a file, a distribution), `unverified: true` beside the other keys says it of the

@@ -83,6 +83,7 @@ class Decoded:
         is_stray: the reason is that a file among one's own images is in no format that a reader knows.
         num_empty: tiles left out.
         columns: of the whole file.
+        shape: (H, W) of the whole file.
     """
 
     path: str
@@ -91,6 +92,7 @@ class Decoded:
     is_stray: bool = False
     num_empty: int = 0
     columns: dict[str, str] = field(default_factory=dict)
+    shape: tuple[int, ...] = (0, 0)
 
 
 class Decoder:
@@ -119,7 +121,7 @@ class Decoder:
             path = f"{job.path}@{corner[0]},{corner[1]}" if placed else job.path
             boxed = {} if found is None else columns_of(inside(found, corner, piece.shape))
             chips.append(self._prepare(piece, path, columns | placed | boxed))
-        return Decoded(job.path, tuple(chips), num_empty=num_empty, columns=columns)
+        return Decoded(job.path, tuple(chips), num_empty=num_empty, columns=columns, shape=image.shape)
 
     def samples(self, job: Job) -> np.ndarray:
         """Pixels of a file for a set's statistics; none of a file that cannot be read."""

@@ -51,7 +51,7 @@ class Ledger:
             self.rejected.append({"path": decoded.path, "reason": f"class {min(unknown)!r} is not in the manifest"})
             return
         whole = decoded.columns
-        self.files.add(self.label_of.get(whole.get("class", ""), -1), whole.get("split", ""), (0, 0))
+        self.files.add(self.label_of.get(whole.get("class", ""), -1), whole.get("split", ""), decoded.shape)
         for chip in decoded.chips:
             columns = dict(chip.columns)
             label, split = self.label_of.get(columns.pop("class", ""), -1), columns.pop("split", "")

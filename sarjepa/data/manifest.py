@@ -75,6 +75,7 @@ class Distribution:
     boxes: Boxes | None = None
     normalisation: dict[str, Any] | None = None
     expected: dict[str, dict[str, int]] | None = None
+    expected_side: int | None = None
 
     def match(self, path: str) -> re.Match[str] | None:
         """What a member's path says, or None where it is no chip of this set."""

@@ -187,6 +187,7 @@ def _distribution(part: Section, classes: tuple[str, ...]) -> Distribution:
         boxes=part.part("boxes", _boxes),
         normalisation=part.part("normalisation", _normalisation),
         expected=expected,
+        expected_side=part.get("expected_side", int, "whole px", required=False),
     )
 
 

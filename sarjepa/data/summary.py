@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ MOST_SIZES = 20  # sizes listed one by one; a set of free-form images has thousa
 
 @dataclass
 class Tally:
-    """What is remembered of every chip while the shards are written."""
+    """What is remembered of every chip, or of every file, while the shards are written."""
 
     classes: Sequence[str]
     labels: list[int] = field(default_factory=list)
@@ -20,7 +20,7 @@ class Tally:
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
 
     def add(self, label: int, split: str, shape: tuple[int, ...]) -> None:
-        """Count one chip."""
+        """Count one chip or file."""
         self.labels.append(label)
         self.splits.append(split)
         self.sizes[(shape[0], shape[1])] += 1
@@ -76,3 +76,9 @@ def differences(expected: dict[str, dict[str, int]] | None, counts: dict[str, di
                 place = "/".join(part for part in (split, name) if part) or "all"
                 lines.append(f"{place}: {found} of {number}")
     return lines
+
+
+def size_difference(side: int | None, sizes: Mapping[tuple[int, int], int]) -> list[str]:
+    """How many files are not `side` x `side` px, in words; empty where all are, or where None is expected."""
+    num_others = sum(number for size, number in sizes.items() if size != (side, side))
+    return [f"{num_others} of {sum(sizes.values())} files are not {side} x {side} px"] if side and num_others else []

@@ -169,7 +169,10 @@ def _write(
         "duplicates": found or dict.fromkeys(DUPLICATE_KEYS),
         "shards": shards,
     }
-    _describe(index, summary.differences(source.expected, ledger.files.counts()), folder, manifest, progress)
+    side = source.distribution.expected_side if source.distribution else None
+    differences = summary.differences(source.expected, ledger.files.counts())
+    differences += summary.size_difference(side, ledger.files.sizes)
+    _describe(index, differences, folder, manifest, progress)
     return index
 
 
@@ -222,7 +225,7 @@ def _describe(
         write_atomically(folder / "contact-sheet.png", sheet)
         write_atomically(folder / "CARD.md", card_text(dataclasses.asdict(manifest), index, differences))
     if differences:
-        progress.warn(f"{manifest.name}: not the expected counts: {'; '.join(differences[:5])}")
+        progress.warn(f"{manifest.name}: not as expected: {'; '.join(differences[:5])}")
     if index["rejected"]:
         first = index["rejected"][0]
         progress.warn(

@@ -72,7 +72,7 @@ def _as_expected(index: dict[str, Any], differences: Sequence[str]) -> str:
         return "How many chips there should be is not known."
     if not differences:
         return "These are the counts expected of the files as distributed."
-    return "**Not the counts expected** of the files as distributed: " + "; ".join(differences) + "."
+    return "**Not as expected** of the files as distributed: " + "; ".join(differences) + "."
 
 
 def _sizes(index: dict[str, Any]) -> str:

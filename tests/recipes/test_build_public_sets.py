@@ -209,3 +209,11 @@ def test_sarsim_takes_the_folders_as_classes(tmp_path: Path) -> None:
     shards = build(tmp_path, "sarsim")
     assert [shards.classes[label] for label in shards.labels] == ["crane", "crane", "tank", "tank"]
     assert shards.classes[-1] == "crane"
+    assert "files are not" not in (shards.folder / "CARD.md").read_text()
+
+
+def test_sarsim_chips_of_another_size_are_said(tmp_path: Path) -> None:
+    members = {f"SARSIM/tank/{side}.png": picture(speckle(side, 139), "PNG") for side in (128, 139, 140)}
+    write_zip(tmp_path / "SARSIM.zip", members)
+    shards = build(tmp_path, "sarsim")
+    assert "2 of 3 files are not 139 x 139 px" in (shards.folder / "CARD.md").read_text()
