@@ -25,7 +25,7 @@ A distribution:
     about         one sentence
     formats       content accepted: jpeg, png, tiff, npy, mat, phoenix
     files         list of {name, aka?: other names it has on people's disks, addresses?: in order of preference,
-                  size?: bytes, sha256?, login: true where no script can fetch it, place?: how to get it by hand,
+                  size?: bytes, sha256?, login: true where no script can fetch it, by_hand?: how a person gets it,
                   optional?: true}
     members       list of regular expressions; a file counts when one matches anywhere in its path. Named groups are
                   what the path says.
@@ -35,8 +35,8 @@ A distribution:
                   translated by `map`; with `only`, a text that `map` lacks passes on to the next rule. `from:
                   header.Key` reads the file's own header. Columns `class` and `split` have their meaning, every other
                   column is stored beside the chip. A column without rules is the named group as it stands.
-    boxes?        {format: voc | yolo, find: pattern, beside: replacement, names?: {text: class}}: the box annotations
-                  of a file are in the one whose name comes of replacing `find` by `beside`; a name translated to ""
+    boxes?        {format: voc | yolo, find: pattern, replace: text, names?: {text: class}}: the box annotations
+                  of a file are in the one whose name comes of replacing `find` by `replace`; a name translated to ""
                   is left out
     normalisation?  in place of the set's
     expected?     {split: {class: count}} of the files as distributed, before tiling; class "" counts the whole split,

@@ -151,7 +151,7 @@ class Decoder:
         if rule is None:
             return None
         try:
-            data = self._open[job.container].read(rule.find.sub(rule.beside, job.member))
+            data = self._open[job.container].read(rule.find.sub(rule.replace, job.member))
         except (InputError, KeyError):
             return []
         found = read_voc(data) if rule.format == "voc" else read_yolo(data, shape)

@@ -92,7 +92,7 @@ def fetch(file: RemoteFile, folder: Path, progress: Progress, patience: Patience
 
 def by_hand(file: RemoteFile, folder: Path) -> str:
     """How a person gets a file that a script cannot."""
-    how = file.place.rstrip(". ") or f"fetch {file.addresses[0]} with a browser"
+    how = file.by_hand.rstrip(". ") or f"fetch {file.addresses[0]} with a browser"
     return f"{how}; put {file.name} into {folder}, or name its folder with --archives"
 
 

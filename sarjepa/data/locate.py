@@ -134,4 +134,4 @@ def _names(distribution: Distribution) -> str:
 
 def _how_to_get(found: Sequence[Located]) -> str:
     missing = [file for file in found[0].missing if not file.optional]
-    return "; ".join(dict.fromkeys(file.place or f"fetch {file.addresses[0]}" for file in missing)).rstrip(".")
+    return "; ".join(dict.fromkeys(file.by_hand or f"fetch {file.addresses[0]}" for file in missing)).rstrip(".")

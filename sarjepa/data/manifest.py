@@ -32,7 +32,7 @@ class RemoteFile:
     size: int | None = None
     sha256: str | None = None
     login: bool = False
-    place: str = ""
+    by_hand: str = ""
     optional: bool = False
 
     @property
@@ -57,7 +57,7 @@ class Boxes:
 
     format: str
     find: re.Pattern[str]
-    beside: str
+    replace: str
     names: dict[str, str] = field(default_factory=dict)
 
 

@@ -199,13 +199,13 @@ def _file(part: Section) -> RemoteFile:
         size=part.get("size", int, "a number of bytes", required=False),
         sha256=part.text("sha256", required=False) or None,
         login=bool(part.get("login", bool, "true or false", required=False)),
-        place=part.text("place", required=False),
+        by_hand=part.text("by_hand", required=False),
         optional=bool(part.get("optional", bool, "true or false", required=False)),
     )
     if file.sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", file.sha256):
         raise part.fault("sha256", "64 hexadecimal digits", file.sha256)
-    if not file.fetchable and not file.place:
-        raise InputError("key missing", where=part.at("place"), expected="how to get by hand what no script can")
+    if not file.fetchable and not file.by_hand:
+        raise InputError("key missing", where=part.at("by_hand"), expected="how to get by hand what no script can")
     return file
 
 
@@ -229,7 +229,7 @@ def _rule(part: Section) -> Rule:
 
 def _boxes(part: Section) -> Boxes:
     (find,) = _one_pattern(part)
-    return Boxes(part.choice("format", ("voc", "yolo")), find, part.text("beside"), part.table("names"))
+    return Boxes(part.choice("format", ("voc", "yolo")), find, part.text("replace"), part.table("names"))
 
 
 def _one_pattern(part: Section) -> tuple[re.Pattern[str], ...]:

@@ -47,7 +47,7 @@ class Server:
 
     def file(self, *names: str, sha256: str | None = SUM, size: int | None = len(CONTENT)) -> RemoteFile:
         addresses = tuple(f"{self.address}/{name}" for name in names or ("a.zip",))
-        return RemoteFile("a.zip", addresses=addresses, sha256=sha256, size=size, place="ask the authors")
+        return RemoteFile("a.zip", addresses=addresses, sha256=sha256, size=size, by_hand="ask the authors")
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_a_full_disk_is_seen_before_anything_is_written(
 
 
 def test_a_login_is_explained_and_nothing_is_asked(server: Server, tmp_path: Path) -> None:
-    file = RemoteFile("b.zip", addresses=(f"{server.address}/b.zip",), login=True, place="register at the page")
+    file = RemoteFile("b.zip", addresses=(f"{server.address}/b.zip",), login=True, by_hand="register at the page")
     with pytest.raises(InputError, match=r"register at the page; put b\.zip into .*--archives"):
         _get(file, tmp_path)
     assert server.script.requests == []

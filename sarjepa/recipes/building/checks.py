@@ -50,7 +50,7 @@ def _needs(name: str, folders: Sequence[Path], distribution: str | None) -> list
 
 def _missing(name: str, file: RemoteFile) -> tuple[str, ...]:
     state = "would be fetched" if file.fetchable else "missing (optional)" if file.optional else "missing"
-    return (name, file.name, state, _size(file.size), file.addresses[0] if file.fetchable else file.place)
+    return (name, file.name, state, _size(file.size), file.addresses[0] if file.fetchable else file.by_hand)
 
 
 def _size(num_bytes: int | None) -> str:
