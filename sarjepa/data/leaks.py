@@ -30,11 +30,10 @@ BLOCK = 1024
 
 @dataclass(frozen=True)
 class Match:
-    """Chip `left` of one source is chip `right` of the other, by this correlation."""
+    """Chip `left` of one source is chip `right` of the other."""
 
     left: int
     right: int
-    correlation: float
 
 
 def signature(image: np.ndarray) -> np.ndarray:
@@ -95,5 +94,5 @@ def matches(left_NSS: np.ndarray, right_MSS: np.ndarray, threshold: float = THRE
                 better = value > best
                 best[better], partner[better] = value[better], candidate[better] + other
         for row in np.flatnonzero(best > threshold):
-            found.append(Match(start + int(row), int(partner[row]), float(best[row])))
+            found.append(Match(start + int(row), int(partner[row])))
     return found

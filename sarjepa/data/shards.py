@@ -189,7 +189,8 @@ def open_shards(folder: str | os.PathLike[str]) -> Shards:
         folder: such as data/shards/mstar, written by `sarjepa build-dataset`.
 
     Raises:
-        InputError: nothing is built there, or a shard that the index names is missing.
+        InputError: nothing is built there, it was built by another version in another format, or a shard that the
+            index names is missing.
     """
     path = Path(folder)
     index_path = path / "index.json"
@@ -206,6 +207,14 @@ def open_shards(folder: str | os.PathLike[str]) -> Shards:
         raise InputError(
             "not a JSON file", where=index_path, got=str(error), hint="build it again with --force"
         ) from error
+    if (found := index.get("format", FORMAT)) != FORMAT:
+        raise InputError(
+            "built by another version of sarjepa",
+            where=path,
+            expected=FORMAT,
+            got=found,
+            hint="build the source again with --force",
+        )
     for shard in index["shards"]:
         if not (path / shard["file"]).is_file():
             raise InputError("shard missing", where=path / shard["file"], hint="build the source again with --force")

@@ -58,4 +58,3 @@ def test_a_sample_chip_is_found_in_the_mstar_test_split(shared: Path) -> None:
         mstar = [read_image(archive.read(name)).image for name in names]
     (match,) = matches(signatures([read_image(sample.read_bytes()).image]), signatures(mstar))
     assert names[match.right].endswith("HB15015.jpeg")
-    assert match.correlation > 0.84

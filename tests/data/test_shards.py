@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sarjepa.data.shards import ShardWriter, open_shards, verify
+from sarjepa.data.shards import FORMAT, ShardWriter, open_shards, verify
 from sarjepa.errors import InputError
 from sarjepa.files import write_json
 
@@ -109,6 +109,16 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     folder = build(tmp_path / "some", _images("uint8"))
     (folder / "some-00000.h5").unlink()
     with pytest.raises(InputError, match=r"shard missing.*some-00000\.h5"):
+        open_shards(folder)
+
+
+def test_shards_of_another_format_are_refused(tmp_path: Path) -> None:
+    folder = build(tmp_path / "some", _images("uint8"))
+    index = open_shards(folder).index
+    write_json(folder / "index.json", index | {"format": FORMAT})
+    assert len(open_shards(folder)) == 20
+    write_json(folder / "index.json", index | {"format": "sarjepa-shard-0"})
+    with pytest.raises(InputError, match=r"another version.*expected sarjepa-shard-1; got sarjepa-shard-0; build"):
         open_shards(folder)
 
 
