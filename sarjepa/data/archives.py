@@ -63,11 +63,18 @@ class Container(Protocol):
 
 
 def kind_of(path: Path) -> str | None:
-    """What a file is, by its first bytes: "zip", "7z", "rar", "tar", or "folder"; None for none of them."""
+    """What a file is, by its first bytes: "zip", "7z", "rar", "tar", or "folder"; None for anything else.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     if path.is_dir():
         return "folder"
-    with path.open("rb") as stream:
-        head = stream.read(512)
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(512)
+    except OSError as error:
+        raise _cannot_read(path, error) from error
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
             return kind
@@ -122,26 +129,39 @@ def _instead(path: Path) -> str:
     return "an empty file" if not head else f"a file that begins with {head[:8]!r}"
 
 
+def _cannot_read(path: Path | str, error: OSError) -> InputError:
+    return InputError("cannot read", where=path, got=error.strerror, hint="check that it is there and may be read")
+
+
 def _is_ignored(name: str) -> bool:
     return any(part in IGNORED for part in PurePosixPath(name).parts)
 
 
 class Folder:
-    """An unpacked folder, walked without following links."""
+    """An unpacked folder.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: the folder.
+        follow_files: whether links to files count as files. What came out of an archive may hold no link that is
+            followed; in a folder of one's own, links are its owner's. Links to folders are never followed.
+    """
+
+    def __init__(self, path: Path, follow_files: bool = False) -> None:
+        self.path, self.follow_files = path, follow_files
 
     def members(self) -> list[Member]:
-        """Every regular file below the folder; links are left alone."""
+        """Every regular file below the folder.
+
+        Raises:
+            InputError: a folder cannot be read.
+        """
         found = []
-        for root, folders, files in os.walk(self.path, followlinks=False):
+        for root, folders, files in os.walk(self.path, onerror=_stop, followlinks=False):
             folders[:] = [name for name in folders if name not in IGNORED]
             for name in files:
                 path = Path(root, name)
-                information = path.lstat()
-                if stat.S_ISREG(information.st_mode) and name not in IGNORED:
-                    found.append(Member(path.relative_to(self.path).as_posix(), information.st_size))
+                if name not in IGNORED and path.is_file() and (self.follow_files or not path.is_symlink()):
+                    found.append(Member(path.relative_to(self.path).as_posix(), path.stat().st_size))
         return sorted(found, key=lambda member: member.name)
 
     def read(self, name: str) -> bytes:
@@ -149,7 +169,12 @@ class Folder:
         try:
             return (self.path / name).read_bytes()
         except OSError as error:
-            raise InputError("cannot read", where=self.path / name, got=error.strerror) from error
+            raise _cannot_read(self.path / name, error) from error
+
+
+def _stop(error: OSError) -> None:
+    """What os.walk is to do about a folder that it cannot list, which it would leave out without a word."""
+    raise _cannot_read(error.filename, error) from error
 
 
 class Zip:
@@ -186,10 +211,6 @@ class Zip:
             return self._zip.read(name)
         except (*_DAMAGE, OSError, NotImplementedError, RuntimeError) as error:  # zipfile's words for odd compression
             raise InputError("damaged member", where=self.path, got=f"{name!r}: {error}") from error
-
-    def close(self) -> None:
-        """Close the file."""
-        self._zip.close()
 
 
 def _cache_folder(path: Path, cache: Path) -> Path:

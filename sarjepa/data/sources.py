@@ -88,12 +88,14 @@ def _with_found_classes(manifest: Manifest, distribution: Distribution, jobs: Se
 
 def folder_source(folder: Path) -> Source:
     """One's own images: every file a reader may know, classes from the sub-folders where there are any."""
-    if not folder.is_dir():
-        raise InputError("no such folder", where=folder, hint="folder:PATH names a folder of images")
-    container = Folder(folder)
-    jobs, _ = _jobs([container], _own_image)
+    jobs, _ = _jobs([_own_folder(folder)], _own_image)
     if not jobs:
-        raise InputError("no images in there", where=folder, expected=f"files of {', '.join(FORMATS)}")
+        raise InputError(
+            "no images in there",
+            where=folder,
+            expected=f"files of {', '.join(FORMATS)}",
+            hint="links to folders are not followed",
+        )
     classes = tuple(sorted({name for job in jobs if (name := job.groups["class"]) is not None}))
     return Source(_own_manifest(folder, classes), jobs, (folder,))
 
@@ -101,10 +103,17 @@ def folder_source(folder: Path) -> Source:
 def folder_digest(folder: Path) -> str:
     """What tells one's own images from others under the same name: the folder's place, its files, sizes and times."""
     digest = hashlib.sha256(str(folder.resolve()).encode())
-    for member in Folder(folder).members():
+    for member in _own_folder(folder).members():
         changed_ns = (folder / member.name).stat().st_mtime_ns
         digest.update(f"\n{member.name}/{member.size}/{changed_ns}".encode())
     return digest.hexdigest()
+
+
+def _own_folder(folder: Path) -> Folder:
+    if not folder.is_dir():
+        got = "a file" if folder.exists() else None
+        raise InputError("no such folder", where=folder, got=got, hint="folder:PATH names a folder of images")
+    return Folder(folder, follow_files=True)
 
 
 def _own_image(path: str) -> tuple[str, dict[str, str | None]] | None:

@@ -330,3 +330,17 @@ def test_a_real_7z_is_read(tmp_path: Path) -> None:
     arguments = ["--format", "7zip", "-cf"] if program.endswith("bsdtar") else ["a"]
     subprocess.run([program, *arguments, "a.7z", "set"], cwd=tmp_path, check=True, capture_output=True)
     assert read_all(tmp_path / "a.7z", tmp_path / "cache") == {"set/a.png": b"first"}
+
+
+def test_what_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str | Path, *_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:  # root may read everything, so the system's answer is played
+        patched.setattr(Path, "open", refuse)
+        with pytest.raises(InputError, match=r"cannot read: .*a\.zip; got Permission denied; check"):
+            kind_of(make_zip(tmp_path / "a.zip"))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", refuse)
+        with pytest.raises(InputError, match=rf"cannot read: {tmp_path}; got Permission denied"):
+            open_container(tmp_path).members()

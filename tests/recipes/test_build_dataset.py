@@ -132,6 +132,19 @@ def test_ones_own_folder_becomes_a_source_named_after_it(tmp_path: Path) -> None
     assert shards.index["benchmark"] is None
 
 
+def test_links_to_images_are_followed_in_ones_own_folder_and_links_to_folders_are_not(tmp_path: Path) -> None:
+    store = own_images(tmp_path / "store", 2)
+    (tmp_path / "own" / "plane").mkdir(parents=True)
+    (tmp_path / "own" / "ship").symlink_to(store / "ship")
+    with pytest.raises(InputError, match=r"no images in there.*links to folders are not followed"):
+        build(tmp_path / "data", f"folder:{tmp_path / 'own'}")
+    for image in (store / "plane").iterdir():
+        (tmp_path / "own" / "plane" / image.name).symlink_to(image)
+    (tmp_path / "own" / "plane" / "gone.png").symlink_to(store / "gone.png")
+    build(tmp_path / "data", f"folder:{tmp_path / 'own'}")
+    assert open_shards(tmp_path / "data" / "shards" / "own").paths == ["plane/0.png", "plane/1.png"]
+
+
 def test_a_folder_without_classes_has_no_labels(tmp_path: Path) -> None:
     own_images(tmp_path / "flat", 3, ("",))
     build(tmp_path / "data", f"folder:{tmp_path / 'flat'}")
@@ -241,6 +254,9 @@ def test_faults_are_one_clear_line(tmp_path: Path) -> None:
         build(tmp_path, "mstar", distribution="phoenix")
     with pytest.raises(InputError, match="no images in there"):
         build(tmp_path, f"folder:{tmp_path}")
+    (tmp_path / "harbour.zip").touch()
+    with pytest.raises(InputError, match=r"no such folder: .*harbour\.zip; got a file; folder:PATH names a folder"):
+        build(tmp_path, f"folder:{tmp_path / 'harbour.zip'}")
     with pytest.raises(InputError, match="named like a public source"):
         build(tmp_path, "folder:/somewhere/mstar")
 
