@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from sarjepa.data.slicing import centre_crop
 from sarjepa.draws import uniforms
 
 _CROP_ATTEMPTS = 10  # as torchvision's RandomResizedCrop, before it falls back to the whole image
@@ -173,12 +174,10 @@ def augment(
     return (factor * out + (1 - factor) * mean).clamp(0, 1)
 
 
-def centre_crop(image: np.ndarray, side: int, pad: bool = True) -> np.ndarray:
-    """The central `side` x `side` pixels; a smaller chip is zero-padded around it, or with `pad=False` kept."""
-    height, width = image.shape
-    top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
-    image = image[top : top + side, left : left + side]
-    if not pad or image.shape == (side, side):
+def crop_or_pad(image: np.ndarray, side: int) -> np.ndarray:
+    """(side, side): the middle of a chip, zero-padded around it along an axis that is shorter."""
+    image, _ = centre_crop(image, side)
+    if image.shape == (side, side):
         return image
     above, before = (side - image.shape[0]) // 2, (side - image.shape[1]) // 2
     out = np.zeros((side, side), dtype=image.dtype)
@@ -201,5 +200,5 @@ def centre_crop_and_resize(
     Returns:
         (B, 1, size, size) float32 in [0, 1].
     """
-    cut = [image if crop is None else centre_crop(image, crop) for image in images]
+    cut = [image if crop is None else crop_or_pad(image, crop) for image in images]
     return resample(cut, [scale] * len(cut), size, device=device)
