@@ -1,4 +1,4 @@
-"""Data sets as data: one YAML file a source, read through `sarjepa.data.manifest_parser`.
+"""Data sets as data: one YAML file per source, read through `sarjepa.data.manifest_parser`.
 
 A manifest holds what a person would otherwise have to know about a public data set: where it is, what may be done with
 it, how its files are named, what its classes are, and how many chips there should be. The keys, with `?` where they may
@@ -36,8 +36,8 @@ A distribution:
                   header.Key` reads the file's own header. Columns `class` and `split` have their meaning, every other
                   column is stored beside the chip. A column without rules is the named group as it stands.
     boxes?        {format: voc | yolo, find: pattern, replace: text, names?: {text: class}}: the box annotations
-                  of a file are in the one whose name comes of replacing `find` by `replace`; a name translated to ""
-                  is left out
+                  of a file are in the one whose name results from replacing `find` by `replace`; a name translated to
+                  "" is left out
     normalisation?  in place of the set's
     expected?     {split: {class: count}} of the files as distributed, before tiling; class "" counts the whole split,
                   split "" is the one of chips without a split

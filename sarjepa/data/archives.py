@@ -104,11 +104,13 @@ def containers(path: Path, cache: Path, depth: int = 1) -> list[Container]:
         depth: which archive of a nest this is, counted from 1.
 
     Raises:
-        InputError: no archive, a damaged one, one that is not to be trusted, or a nest without end.
+        InputError: not an archive, damaged, not to be trusted, or nested without end.
     """
     kind = kind_of(path)
     if kind is None:
-        raise InputError("no known archive", where=path, got=_instead(path), hint="remove it and fetch it again")
+        raise InputError(
+            "not a known kind of archive", where=path, got=_instead(path), hint="remove it and fetch it again"
+        )
     opened = open_container(path) if kind in ("folder", "zip") else Folder(_unpacked(path, kind, cache))
     found: list[Container] = [opened]
     for member in opened.members():

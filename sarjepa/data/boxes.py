@@ -37,7 +37,7 @@ def read_voc(data: bytes) -> list[Box]:
     """The boxes of a PASCAL VOC file.
 
     Raises:
-        AnnotationError: no such file, or a box that is none.
+        AnnotationError: not a VOC file, or a malformed box.
     """
     text = _decoded(data)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
@@ -67,7 +67,7 @@ def read_yolo(data: bytes, shape: Sequence[int]) -> list[Box]:
     """The boxes of a YOLO text file: lines of `class cx cy w h`, in shares of an image of this (H, W).
 
     Raises:
-        AnnotationError: a line that is none.
+        AnnotationError: a malformed line.
     """
     boxes = []
     for line in data.decode("utf-8", errors="replace").splitlines():

@@ -32,7 +32,7 @@ from sarjepa.data.simulator import SimulatedChip, simulate
 from sarjepa.data.slicing import centre_crop, is_empty, tiles
 from sarjepa.errors import InputError
 
-CHUNK = 64  # files a message: large enough that messages cost nothing, small enough to keep memory low
+CHUNK = 64  # files per message: large enough that messages cost nothing, small enough to keep memory low
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -146,7 +146,7 @@ class Decoder:
         return reading, described or {key: text for key, text in job.groups.items() if text is not None}
 
     def _boxes(self, job: Job, shape: tuple[int, ...]) -> list[Box] | None:
-        """The boxes beside an image file; none where there is no annotation, None where the set has none."""
+        """The boxes beside an image file; empty where the file has no annotation, None where the set has no boxes."""
         rule = self.settings.distribution.boxes if self.settings.distribution else None
         if rule is None:
             return None
@@ -205,7 +205,7 @@ def decode(jobs: Sequence[Job], settings: Settings, workers: int = 0) -> Iterato
     Args:
         jobs: the files.
         settings: how.
-        workers: processes; 0 for one a core, 1 for none beside this one.
+        workers: processes; 0 for one per core, 1 for this process alone.
     """
     yield from _run(jobs, settings, workers, _decode_chunk)
 

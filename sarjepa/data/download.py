@@ -41,7 +41,7 @@ AGENT = "sarjepa (research data download)"
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to try: attempts an address, first pause (doubled each time), longest pause, seconds without a byte."""
+    """How long to try: attempts per address, first pause (doubled each time), longest pause, seconds without a byte."""
 
     attempts: int = 5
     pause_s: float = 1.0

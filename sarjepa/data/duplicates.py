@@ -61,7 +61,7 @@ def digest(image: np.ndarray) -> bytes:
 
 
 def descriptor(image: np.ndarray) -> np.ndarray:
-    """(D,) int16 of zero mean and norm NORM, both but for rounding; zeros for a chip that shows nothing.
+    """(D,) int16 of zero mean and norm NORM, both up to rounding; zeros for a chip that shows nothing.
 
     Args:
         image: (H, W) of any real type; what is not 8-bit is brought to 8 bits by its own maximum.
@@ -84,7 +84,7 @@ def find_groups(descriptors_ND: np.ndarray, digests: list[bytes]) -> Grouping:
         descriptors_ND: (N, D) from `descriptor`.
         digests: N from `digest`.
     """
-    # Exact copies first: one of each goes on, so that a thousand copies of one chip are no thousand thousand pairs.
+    # Exact copies first: one of each goes on, so that a thousand copies of one chip do not make a million pairs.
     first_of: dict[bytes, int] = {}
     representative = np.array([first_of.setdefault(key, i) for i, key in enumerate(digests)], dtype=np.int64)
     unique, copies = np.unique(representative, return_counts=True)
@@ -114,7 +114,7 @@ def connected(num: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def near_pairs(descriptors_ND: np.ndarray, threshold: float = THRESHOLD) -> tuple[np.ndarray, np.ndarray]:
     """Edges (left, right) that connect the descriptors correlating by more than `threshold`.
 
-    They connect what the pairs themselves would connect; a group of a thousand copies yields about a thousand edges a
+    They connect what the pairs themselves would connect; a group of a thousand copies yields about a thousand edges per
     table, not half a million.
     """
     squares = np.zeros(len(descriptors_ND), dtype=np.int64)
@@ -141,7 +141,7 @@ def near_pairs(descriptors_ND: np.ndarray, threshold: float = THRESHOLD) -> tupl
 
 
 def plan(num: int, threshold: float = THRESHOLD) -> tuple[int, int]:
-    """How many bits a key has and how many tables there are, for so many chips."""
+    """How many bits a key has and how many tables there are, for this many chips."""
     num_bits = max(8, math.ceil(math.log2(max(num, 2))) + 2)
     agreement = 1 - math.acos(threshold) / math.pi
     num_tables = math.ceil(math.log(MISS) / math.log(1 - agreement**num_bits))

@@ -1,4 +1,4 @@
-"""Leaks between sources: chips of one data set that are chips of another, in other clothes.
+"""Leaks between sources: chips of one data set that are changed copies of chips of another.
 
 SAMPLE's measured half is MSTAR data: the same recordings, turned by a quarter and mirrored, moved by a few pixels, cut
 to another size, in decibels instead of amplitude. Whoever pre-trains on one and tests on the other measures memory.
@@ -8,8 +8,8 @@ The groups of `duplicates` do not see through such changes; this check does, for
 2. reduced to the ranks of the medians of 21 x 21 cells, so that any monotonic change of scale cancels;
 3. compared in all eight orientations of a square by correlation, above 0.82.
 
-Measured on MSTAR chips changed in all these ways: 98 copies in 100 are found, and no pair that is none (different
-chips of one vehicle reach 0.79). So it tells that sources overlap and roughly by how much; it is no exclusion list.
+Measured on MSTAR chips changed in all these ways: 98 copies in 100 are found, and no false pair (different chips
+of one vehicle reach 0.79). So it tells that sources overlap and roughly by how much; it is not an exclusion list.
 """
 
 from __future__ import annotations

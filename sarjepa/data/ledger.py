@@ -40,7 +40,7 @@ class Ledger:
         self._descriptors = bytearray()
 
     def enter(self, decoded: Decoded) -> Iterator[tuple[Prepared, int, str, dict[str, str]]]:
-        """Book what became of a file; yields its chips with label, split and further columns."""
+        """Record what became of a file; yields its chips with label, split and further columns."""
         self.num_empty += decoded.num_empty
         if decoded.reason is not None:
             left_out = self.strays if decoded.is_stray else self.rejected

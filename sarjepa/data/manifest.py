@@ -78,7 +78,7 @@ class Distribution:
     expected_side: int | None = None
 
     def match(self, path: str) -> re.Match[str] | None:
-        """What a member's path says, or None where it is no chip of this set."""
+        """What a member's path says, or None where it is not a chip of this set."""
         if any(pattern.search(path) for pattern in self.skip):
             return None
         for pattern in self.members:

@@ -53,7 +53,7 @@ def load_manifest(name: str) -> Manifest:
     """The manifest of a source.
 
     Raises:
-        InputError: there is none of this name, or it breaks a rule.
+        InputError: there is no manifest of this name, or it breaks a rule.
     """
     if name not in source_names():
         raise InputError("no such source", where=repr(name), hint=nearest(name, source_names()))

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0}
-SAMPLES_A_CHIP = 4096  # pixels of each chip that a set's percentiles are taken from
+SAMPLES_PER_CHIP = 4096  # pixels of each chip that a set's percentiles are taken from
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _map(values: np.ndarray, settings: Normalisation) -> np.ndarray:
 def samples(image: np.ndarray) -> np.ndarray:
     """Pixels of a chip for a set's statistics: evenly spaced ones and its maximum, the same on every run."""
     flat = image.ravel()
-    return np.append(flat[:: max(1, len(flat) // SAMPLES_A_CHIP)], flat.max(initial=0)).astype(np.float32)
+    return np.append(flat[:: max(1, len(flat) // SAMPLES_PER_CHIP)], flat.max(initial=0)).astype(np.float32)
 
 
 def measured(settings: Normalisation, pixels: Iterable[np.ndarray]) -> Normalisation:

@@ -4,7 +4,7 @@ A `.tif` that is really a PNG, an upper-case extension, a chip without one: none
 a file is. Precision is kept: 8-bit stays 8-bit, 16-bit 16-bit, floats floats. Complex data becomes its magnitude.
 
 Colour: many SAR images are stored as RGB with three equal channels. Such an image becomes one channel; an image whose
-channels really differ is no radar magnitude (a colour map, a photograph, polarimetric false colour) and is refused.
+channels really differ is not radar magnitude (a colour map, a photograph, polarimetric false colour) and is refused.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def read_image(data: bytes, formats: tuple[str, ...] | None = None) -> Reading:
         raise UnreadableError(f"is {name}, expected {' or '.join(formats)}")
     reading = READERS[name](data)
     if reading.image.ndim != 2 or 0 in reading.image.shape:
-        raise UnreadableError(f"no two-dimensional image but shape {reading.image.shape}")
+        raise UnreadableError(f"not a two-dimensional image: shape {reading.image.shape}")
     return reading
 
 
@@ -125,7 +125,7 @@ def one_channel(image_HWC: np.ndarray) -> np.ndarray:
     spread = np.ptp(image_HWC.astype(np.float32), axis=-1)
     full_scale = np.iinfo(image_HWC.dtype).max / 255 if image_HWC.dtype.kind == "u" else 0.0
     if spread.max(initial=0) > GREY_TOLERANCE * full_scale:
-        raise UnreadableError("true colour: the channels differ, so it is no magnitude image")
+        raise UnreadableError("true colour: the channels differ, so it is not a magnitude image")
     if spread.max(initial=0) == 0:
         return np.ascontiguousarray(image_HWC[..., 0])
     return np.rint(image_HWC.mean(axis=-1)).astype(image_HWC.dtype)
@@ -135,18 +135,18 @@ def magnitude(values: np.ndarray) -> np.ndarray:
     """An array of any real or complex type as stored types: uint8, uint16, float16 or float32, never negative.
 
     Raises:
-        UnreadableError: it holds what no magnitude can be (negative, not finite).
+        UnreadableError: it holds values that magnitude cannot have (negative, not finite).
     """
     if values.dtype.kind == "c":
         values = np.abs(values)
     if values.dtype == np.bool_:
         values = values.astype(np.uint8) * 255
     if values.dtype.kind not in "uif":
-        raise UnreadableError(f"holds {values.dtype}, no numbers")
+        raise UnreadableError(f"holds {values.dtype}, not numbers")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise UnreadableError("holds values that are not finite")
     if values.min(initial=0) < 0:
-        raise UnreadableError("holds negative values, so it is no magnitude")
+        raise UnreadableError("holds negative values, so it is not magnitude")
     if values.dtype.kind in "ui" and values.dtype not in (np.uint8, np.uint16):
         fits = values.max(initial=0) <= 65535
         return values.astype(np.uint16 if fits else np.float32)
@@ -190,7 +190,7 @@ def bands_to_one(values: np.ndarray) -> np.ndarray:
     if values.ndim == 2:
         return values
     if values.ndim != 3:
-        raise UnreadableError(f"no image but shape {values.shape}")
+        raise UnreadableError(f"not an image: shape {values.shape}")
     bands_last = values if values.shape[-1] <= 4 else np.moveaxis(values, 0, -1)
     num_bands = bands_last.shape[-1]
     if bands_last.dtype == np.uint8 and num_bands in (3, 4):

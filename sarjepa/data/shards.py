@@ -10,7 +10,7 @@ operating system's page cache is then the only copy, shared by every worker, and
 price is disk space: chips are not compressed. Speckle hardly compresses (PNG saves a quarter on MSTAR, half on the dark
 chips of SAR-ACD), and a compressed chunk costs a decode for every access.
 
-`sarjepa.data.shard_writer` writes them. `index.json` comes last, and a folder without it is no built source.
+`sarjepa.data.shard_writer` writes them. `index.json` comes last, and a folder without it is not a built source.
 """
 
 from __future__ import annotations

@@ -261,7 +261,7 @@ def _gaussian(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray
 
 
 def _place(scatterers: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """(L, R, C) complex: the scatterers on the pixel grid, each shared by its four neighbours, a phase a look."""
+    """(L, R, C) complex: the scatterers on the pixel grid, each shared by its four neighbours, one phase per look."""
     image_LRC = np.zeros((NUM_LOOKS, SIZE, SIZE), dtype=complex)
     phase_LS = random.uniform(0, 2 * np.pi, (NUM_LOOKS, len(scatterers)))
     position_S2 = scatterers[:, :2] / SPACING_M + (SIZE - 1) / 2
@@ -279,7 +279,7 @@ def _place(scatterers: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 def _band_limit(looks_LRC: np.ndarray) -> np.ndarray:
     """Keep the radar's band, Hamming-tapered, at a gain that leaves the mean intensity of white clutter unchanged."""
-    frequency = np.fft.fftfreq(SIZE)  # cycles a pixel
+    frequency = np.fft.fftfreq(SIZE)  # cycles per pixel
     edge = 0.65 * SPACING_M / RESOLUTION_M  # 1.3 / (2 x resolution): a Hamming taper widens the response 1.3 times
     taper = np.where(np.abs(frequency) <= edge, 0.54 + 0.46 * np.cos(np.pi * frequency / edge), 0.0)
     response_RC = taper[:, None] * taper[None, :]

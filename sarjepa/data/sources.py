@@ -30,7 +30,7 @@ class Source:
         manifest: the facts; made up for a folder of one's own.
         jobs: the files, sorted by their names inside the source.
         containers: what the jobs' `container` numbers mean.
-        rejected: files that are no jobs, as (path, reason).
+        rejected: files left out before any is decoded, as (path, reason).
         expected: {split: {class: count}} or None.
     """
 
@@ -43,7 +43,7 @@ class Source:
 
 
 def synthetic_source(seed: int, chips_per_class: int) -> Source:
-    """The simulator's chips: so many a class and split."""
+    """The simulator's chips: this many per class and split."""
     manifest = load_manifest("synthetic")
     assert set(manifest.classes) == set(simulator.CLASSES), "synthetic.yaml and simulator.TARGETS name the same classes"
     chips = [

@@ -170,7 +170,7 @@ def test_content_decides_and_not_the_name() -> None:
         (_mat(complex_img=np.ones((9, 9)))[:150], "damaged"),
         (_npy(-DEEP.astype(np.float32)), "negative"),
         (_npy(np.full((3, 3), np.nan)), "not finite"),
-        (_npy(np.zeros((2, 3, 4, 5))), "no image but shape"),
+        (_npy(np.zeros((2, 3, 4, 5))), "not an image: shape"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
