@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sarjepa.data.slicing import centre_crop
+from sarjepa.data.slicing import middle
 from sarjepa.draws import uniforms
 
 _CROP_ATTEMPTS = 10  # as torchvision's RandomResizedCrop, before it falls back to the whole image
@@ -174,9 +174,9 @@ def augment(
     return (factor * out + (1 - factor) * mean).clamp(0, 1)
 
 
-def crop_or_pad(image: np.ndarray, side: int) -> np.ndarray:
+def centre_crop(image: np.ndarray, side: int) -> np.ndarray:
     """(side, side): the middle of a chip, zero-padded around it along an axis that is shorter."""
-    image, _ = centre_crop(image, side)
+    image, _ = middle(image, side)
     if image.shape == (side, side):
         return image
     above, before = (side - image.shape[0]) // 2, (side - image.shape[1]) // 2
@@ -200,5 +200,5 @@ def centre_crop_and_resize(
     Returns:
         (B, 1, size, size) float32 in [0, 1].
     """
-    cut = [image if crop is None else crop_or_pad(image, crop) for image in images]
+    cut = [image if crop is None else centre_crop(image, crop) for image in images]
     return resample(cut, [scale] * len(cut), size, device=device)

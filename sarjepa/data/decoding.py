@@ -29,7 +29,7 @@ from sarjepa.data.manifest import ChipRule, Distribution
 from sarjepa.data.normalize import Normalisation, normalise, samples
 from sarjepa.data.readers import Reading, UnknownFormatError, UnreadableError, read_image
 from sarjepa.data.simulator import SimulatedChip, simulate
-from sarjepa.data.slicing import centre_crop, is_empty, tiles
+from sarjepa.data.slicing import is_empty, middle, tiles
 from sarjepa.errors import InputError
 
 CHUNK = 64  # files per message: large enough that messages cost nothing, small enough to keep memory low
@@ -168,7 +168,7 @@ class Decoder:
         if rule.size is None or max(image.shape) <= rule.size:
             return [(image, (0, 0))], 0
         if rule.rule == "centre-crop":
-            return [centre_crop(image, rule.size)], 0
+            return [middle(image, rule.size)], 0
         size = rule.size
         corners = tiles((image.shape[0], image.shape[1]), size, rule.overlap)
         pieces = [(image[row : row + size, column : column + size], (row, column)) for row, column in corners]

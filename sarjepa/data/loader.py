@@ -20,7 +20,7 @@ from typing import TypeVar
 import numpy as np
 
 from sarjepa.data.shards import Shards
-from sarjepa.data.slicing import centre_crop
+from sarjepa.data.slicing import middle
 from sarjepa.draws import permutation
 from sarjepa.errors import InputError
 
@@ -81,7 +81,7 @@ class ChipPool:
         for index in indices:
             shards, crop = self._shards[self._source_N[index]], self._crops[self._source_N[index]]
             image = shards[int(self._row_N[index])].image
-            images.append(image if crop is None else centre_crop(image, crop)[0])
+            images.append(image if crop is None else middle(image, crop)[0])
             scales.append(shards.scale)
         return images, scales
 

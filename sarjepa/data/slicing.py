@@ -36,7 +36,7 @@ def tiles(shape: tuple[int, int], size: int, overlap: float = 0.0) -> list[tuple
     return [(row, column) for row in rows for column in columns]
 
 
-def centre_crop(image: np.ndarray, size: int) -> tuple[np.ndarray, tuple[int, int]]:
+def middle(image: np.ndarray, size: int) -> tuple[np.ndarray, tuple[int, int]]:
     """The middle size x size of (H, W), or all of an axis that is shorter, and where it began."""
     row, column = max(0, (image.shape[0] - size) // 2), max(0, (image.shape[1] - size) // 2)
     return image[row : row + size, column : column + size], (row, column)

@@ -15,8 +15,8 @@ from sarjepa.data.augment import (
     Augmentation,
     augment,
     bicubic_matrices,
+    centre_crop,
     centre_crop_and_resize,
-    crop_or_pad,
     draw_augmentation,
     resample,
 )
@@ -134,8 +134,8 @@ def test_boxes_lie_in_the_chip_and_cover_the_share_asked_for() -> None:
 
 def test_a_centre_crop_pads_small_chips_and_takes_the_middle_of_large_ones() -> None:
     large = np.arange(36).reshape(6, 6)
-    np.testing.assert_array_equal(crop_or_pad(large, 2), [[14, 15], [20, 21]])
-    padded = crop_or_pad(np.ones((2, 3), np.uint8), 4)
+    np.testing.assert_array_equal(centre_crop(large, 2), [[14, 15], [20, 21]])
+    padded = centre_crop(np.ones((2, 3), np.uint8), 4)
     assert padded.shape == (4, 4) and padded.sum() == 6 and padded[1:3].sum() == 6
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sarjepa.data.slicing import centre_crop, is_empty, tile_starts, tiles
+from sarjepa.data.slicing import is_empty, middle, tile_starts, tiles
 
 SIDES = st.integers(1, 150)
 OVERLAPS = st.floats(0, 0.8)
@@ -44,9 +44,9 @@ def test_last_tile_is_shifted_inward() -> None:
 
 @UNTIMED
 @given(SIDES, SIDES, st.integers(1, 200))
-def test_centre_crop_is_central_and_says_where_it_began(height: int, width: int, size: int) -> None:
+def test_the_middle_is_central_and_says_where_it_began(height: int, width: int, size: int) -> None:
     image = np.arange(height * width).reshape(height, width)
-    crop, (row, column) = centre_crop(image, size)
+    crop, (row, column) = middle(image, size)
     assert crop.shape == (min(size, height), min(size, width))
     assert crop[0, 0] == image[row, column]
     assert abs((height - crop.shape[0] - row) - row) <= 1

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from sarjepa.config import parse_crop
-from sarjepa.data.augment import crop_or_pad
+from sarjepa.data.augment import centre_crop
 from sarjepa.data.readers import UnreadableError, identify, read_image
 from sarjepa.draws import permutation
 from sarjepa.errors import InputError
@@ -69,7 +69,7 @@ def open_images(paths: Sequence[str], crop: str) -> list[Subject]:
             image = _unit_magnitude(read_image(path.read_bytes()).image)
         except UnreadableError as error:
             raise InputError("not a readable image", where=path, got=error) from error
-        image = crop_or_pad(image, side) if isinstance(side, int) else image
+        image = centre_crop(image, side) if isinstance(side, int) else image
         subjects.append(Subject(image, file=path.name))
     return subjects
 
@@ -116,7 +116,7 @@ def open_chips(data_root: str, sources: Sequence[str], crop: str, seed: int, num
         side = crop_side(crop, name, shards)
         chosen = np.sort(_distinct(shards.groups, seed)[:share])
         for index, image in zip(chosen.tolist(), shards.images(chosen), strict=True):
-            image = image if side is None else crop_or_pad(image, side)
+            image = image if side is None else centre_crop(image, side)
             label = int(shards.labels[index])
             subjects.append(
                 Subject(
