@@ -28,9 +28,9 @@ from sarjepa.recipes.shared.result import Result
 from sarjepa.recipes.shared.run_method import take_weights, target_rows
 from sarjepa.reports.formats import figure_bytes
 from sarjepa.reports.pretraining import curves_figure, targets_figure
-from sarjepa.training.checkpoint import save_checkpoint
+from sarjepa.training.checkpoint import LAST, save_checkpoint
 from sarjepa.training.log import StepLog
-from sarjepa.training.loop import StepRecord, fit, stop_on_signals
+from sarjepa.training.loop import LossNotFiniteError, StepRecord, fit, stop_on_signals
 from sarjepa.training.optim import adamw
 from sarjepa.training.runtime import Ranks, autocast, pick_device, process_group
 from sarjepa.training.schedule import warmup_cosine
@@ -143,9 +143,12 @@ class _Run:
         with stop_on_signals() as self.stop, self.progress.task(description, self.last - self.first) as self.bar:
             try:
                 self._fit()
+            except LossNotFiniteError as error:
+                error.hint = self._way_on()  # and nothing is saved: it is these weights that give no loss
+                raise
             except InputError:
-                # The loss was no number; the weights are still those of the step before, and worth keeping. (Shards
-                # need every process, and an error may be of this one alone: there the last checkpoint has to do.)
+                # The weights of the step before are worth keeping. (Shards need every process, and an error may be of
+                # this one alone: there the last checkpoint has to do.)
                 if not self.sharding:
                     self._save()
                 raise
@@ -154,6 +157,11 @@ class _Run:
         if self.ranks.is_first:
             self._finish()
         return Result(self._message(), self.folder.path)
+
+    def _way_on(self) -> str:
+        """What to do after a loss that is not a number: a resumed run has the same settings and would end the same."""
+        kept = f"--init {self.folder.path} and " if (self.folder.path / LAST).is_file() else ""
+        return f"start another run with {kept}a lower --lr, or --precision fp32"
 
     def _fit(self) -> None:
         module: torch.nn.Module = self.method

@@ -24,6 +24,10 @@ from sarjepa.errors import InputError
 from sarjepa.training.runtime import Ranks, autocast
 
 
+class LossNotFiniteError(InputError):
+    """The loss of a step is not a number; the weights are still those it was computed with."""
+
+
 @dataclass(frozen=True)
 class StepRecord:
     """What is known after a step: its number (from 1), loss, rate, and seconds it took (waiting for data apart)."""
@@ -98,7 +102,7 @@ def fit(
         after_step: gets the record; returning True ends the training.
 
     Raises:
-        InputError: the loss is not a number on some rank; nothing of that step is kept.
+        LossNotFiniteError: on some rank; nothing of that step is kept.
     """
     step, ready = first_step, time.perf_counter()
     for parts in batches:
@@ -117,12 +121,7 @@ def fit(
                 loss += float(part_loss.detach())
                 # The NaN of one rank would leave the others waiting for its gradients: all learn of it first.
                 if ranks.gather_max(0.0 if math.isfinite(loss) else 1.0, device):
-                    raise InputError(
-                        "the loss is not a number",
-                        where=f"step {step + 1}",
-                        got=loss,
-                        hint="go on from the last checkpoint with --resume and a lower --lr, or --precision fp32",
-                    )
+                    raise LossNotFiniteError("the loss is not a number", where=f"step {step + 1}", got=loss)
                 part_loss.backward()
         if clip_grad is not None:
             nn.utils.clip_grad_norm_(module.parameters(), clip_grad)

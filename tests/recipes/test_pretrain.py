@@ -317,3 +317,17 @@ def test_the_averaged_encoder_survives_a_stop(synthetic_root: Path, tmp_path: Pa
     assert_same(*averaged)
     last = sarjepa.load_encoder(whole).state_dict()
     assert any(not torch.equal(averaged[0][name], last[name]) for name in last)
+
+
+def test_a_run_that_diverges_says_how_to_go_on_from_its_last_good_weights(synthetic_root: Path, tmp_path: Path) -> None:
+    run, first = tmp_path / "run", tmp_path / "first"
+    changes = {"precision": "fp32", "warmup_epochs": 0}
+    pretrain.run(settings(synthetic_root, run, max_steps=4, lr=1e-3, **changes), Progress())
+    stored = yaml.safe_load((run / "settings.yaml").read_text())
+    (run / "settings.yaml").write_text(yaml.safe_dump({**stored, "lr": 1e30}))
+    with pytest.raises(InputError, match=rf"not a number.*another run with --init {run} and a lower --lr, or --precis"):
+        pretrain.run(settings(synthetic_root, run, resume=True, lr=1e30, **changes), Progress())
+    assert torch.load(run / "checkpoint-last.pt", weights_only=True)["step"] == 4
+    pretrain.run(settings(synthetic_root, tmp_path / "other", init=str(run), max_steps=1, **changes), Progress())
+    with pytest.raises(InputError, match="another run with a lower --lr"):
+        pretrain.run(settings(synthetic_root, first, lr=1e30, **changes), Progress())
