@@ -144,7 +144,9 @@ class PretrainConfig(Common):
     predictor_depth: Annotated[int | None, "predictor blocks; default: the method's"] = None
     predictor_heads: Annotated[int | None, "predictor attention heads; default: the method's"] = None
     epochs: Annotated[int, "passes over the chips"] = 200
-    warmup_epochs: Annotated[float, "epochs of linear warm-up"] = 20.0
+    warmup_epochs: Annotated[
+        float | None, "epochs of linear warm-up; default: 20, and of a run of less than 200 epochs a tenth"
+    ] = None
     batch_size: Annotated[int, "images a step, over all processes"] = 300
     lr: Annotated[float, "peak learning rate for a batch of 256; scaled by batch / 256"] = 1e-3
     weight_decay: Annotated[float, "AdamW weight decay, none on biases and norms"] = 0.05

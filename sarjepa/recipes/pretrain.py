@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sarjepa.training.sharding import Sharding
 
 _NUM_PREVIEWS = 4
+_WARMUP_EPOCHS, _WARMUP_SHARE = 20.0, 0.1  # as published, and at most this share of a shorter run
 
 
 def run(config: PretrainConfig, progress: Progress) -> Result:
@@ -58,6 +59,7 @@ class _Run:
         self.batches = Batches(config, device, ranks)
         self.pool, self.epoch_steps = self.batches.pool, self.batches.epoch_steps
         self.num_steps = config.epochs * self.epoch_steps
+        self.num_warmup_steps = round(self._warmup_epochs() * self.epoch_steps)
         path = Path(config.run_dir or f"runs/{config.method}-{config.model}-{'-'.join(config.sources)}")
         self.folder = RunFolder(path, as_dict(config))
         torch.manual_seed(config.seed)
@@ -68,6 +70,14 @@ class _Run:
         self.watch = watch_of(config, device) if ranks.is_first else None
         self.step = 0
         self.log: StepLog | None = None  # of rank 0
+
+    def _warmup_epochs(self) -> float:
+        """As set, or the default for so many epochs, which is said."""
+        if self.config.warmup_epochs is not None:
+            return self.config.warmup_epochs
+        epochs = min(_WARMUP_EPOCHS, _WARMUP_SHARE * self.config.epochs)
+        self.progress.note(f"the learning rate warms up over {epochs:g} of {self.config.epochs} epochs")
+        return epochs
 
     def _unshard(self, sharding: Sharding) -> None:
         """Whole weights in place of shards on rank 0, to be exported and drawn."""
@@ -131,7 +141,7 @@ class _Run:
 
     def _lr_at(self, step: int) -> float:
         peak = self.config.lr * self.batches.size / 256
-        return warmup_cosine(step, self.num_steps, round(self.config.warmup_epochs * self.epoch_steps), peak)
+        return warmup_cosine(step, self.num_steps, self.num_warmup_steps, peak)
 
     def train(self) -> Result:
         """Take the steps that are left, save, export, draw."""

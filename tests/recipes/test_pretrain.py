@@ -39,6 +39,14 @@ def settings(root: Path, run: Path, **changes: object) -> PretrainConfig:
     return overlay(PretrainConfig, [("preset", read_preset("demo", "pretrain")), ("test", {**base, **changes})])
 
 
+class Notes(Progress):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return torch.load(run / "checkpoint-last.pt", weights_only=True)["method"]
 
@@ -72,6 +80,20 @@ def test_a_run_can_be_repeated_to_the_bit(synthetic_root: Path, tmp_path: Path) 
         pretrain.run(settings(synthetic_root, tmp_path / name), Progress())
     assert_same(weights(tmp_path / "a"), weights(tmp_path / "b"))
     assert losses(tmp_path / "a") == losses(tmp_path / "b")
+
+
+@pytest.mark.parametrize(("epochs", "warmup"), [(20, "2"), (300, "20")])
+def test_the_warm_up_is_as_published_and_a_tenth_of_a_shorter_run(
+    synthetic_root: Path, tmp_path: Path, epochs: int, warmup: str
+) -> None:
+    run, progress = tmp_path / "run", Notes()
+    config = settings(synthetic_root, run, epochs=epochs, warmup_epochs=None, max_steps=2, lr=1.0)
+    pretrain.run(config, progress)
+    assert f"the learning rate warms up over {warmup} of {epochs} epochs" in progress.notes
+    assert yaml.safe_load((run / "settings.yaml").read_text())["warmup-epochs"] is None
+    num_warmup_steps = int(warmup) * (sarjepa.load_encoder(run).describe["num_chips"] // 16)
+    second = json.loads((run / "log.jsonl").read_text().splitlines()[1])
+    assert second["lr"] == pytest.approx(16 / 256 / num_warmup_steps)
 
 
 def test_another_seed_gives_another_run(synthetic_root: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_the_loss_falls_and_the_line_is_found() -> None:
 
 def test_a_loss_that_is_not_a_number_stops_before_the_weights_change() -> None:
     line = Line()
-    with pytest.raises(LossNotFiniteError, match="step 2; got nan$"):  # the loop knows nothing of options
+    with pytest.raises(LossNotFiniteError, match=r"step 2; got nan$"):  # the loop knows nothing of options
         train(line, [(torch.ones(4),), (torch.full((4,), float("nan")),)])
     assert torch.isfinite(line.slope).all()
 
