@@ -125,8 +125,8 @@ class PretrainConfig(Common):
 
     sources: Annotated[tuple[str, ...], "built sources to train on"] = ("synthetic",)
     splits: Annotated[
-        tuple[str, ...], "splits to train on, or all; a source without splits gives the chips its benchmark never tests"
-    ] = ("train",)
+        tuple[str, ...] | None, "splits to train on, or all; default: every chip that no benchmark tests"
+    ] = None
     fraction: Annotated[float, "share of the chips to train on, drawn by the seed"] = 1.0
     method: Annotated[str, f"one of {', '.join(METHODS)}"] = "sar-jepa"
     target: Annotated[str | None, f"what is predicted: {', '.join(TARGETS)}; default: the method's"] = None

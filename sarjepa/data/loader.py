@@ -32,7 +32,7 @@ class ChipPool:
 
     Args:
         sources: built sources with a name each.
-        splits: the splits that count, or "all"; see `_in_splits` for a source that has none of its own.
+        splits: the splits that count, or "all"; None: every chip that no benchmark tests. See `_chosen`.
         crops: side (px) of the centre kept of each source's chips, or None.
         fraction: share of these chips to keep, in (0, 1]; rounded, at least one chip.
         seed: which chips are kept.
@@ -40,6 +40,7 @@ class ChipPool:
     Attributes:
         shapes: (N, 2) heights and widths (px), after the crop.
         source_names: the sources, in order.
+        left_out: of which sources some chips do not count (whatever `fraction`), and why, a line each.
 
     Raises:
         InputError: no chip is left.
@@ -48,7 +49,7 @@ class ChipPool:
     def __init__(
         self,
         sources: Sequence[tuple[str, Shards]],
-        splits: Sequence[str],
+        splits: Sequence[str] | None,
         crops: Sequence[int | None],
         fraction: float = 1.0,
         seed: int = 0,
@@ -56,12 +57,20 @@ class ChipPool:
         self._shards = [shards for _, shards in sources]
         self._crops = list(crops)
         self.source_names = tuple(name for name, _ in sources)
-        chosen = [_in_splits(shards, splits) for shards in self._shards]
+        found = [_chosen(shards, splits) for shards in self._shards]
+        chosen = [rows for rows, _ in found]
+        self.left_out = tuple(
+            f"{name}: {len(rows)} of {len(shards)} chips, {reason}"
+            for (name, shards), (rows, reason) in zip(sources, found, strict=True)
+            if len(rows) < len(shards)
+        )
         source_N = np.concatenate([np.full(len(rows), number) for number, rows in enumerate(chosen)])
         row_N = np.concatenate(chosen)
         if not len(row_N):
             raise InputError(
-                "no chips to train on", where=", ".join(self.source_names), expected=f"splits {list(splits)}"
+                "no chips to train on",
+                where="; ".join(self.left_out),
+                hint="--splits all takes every chip, --splits NAME those of a split",
             )
         shapes = [
             shards.shapes[rows] if crop is None else np.minimum(shards.shapes[rows], crop)
@@ -92,21 +101,27 @@ def _share(num_chips: int, fraction: float, seed: int) -> np.ndarray:
     return np.sort(permutation(seed, "fraction", 0, num_chips)[:num_kept])
 
 
-def _in_splits(shards: Shards, splits: Sequence[str]) -> np.ndarray:
-    """Rows of the splits asked for; "all" is every chip.
+def _chosen(shards: Shards, splits: Sequence[str] | None) -> tuple[np.ndarray, str]:
+    """Rows of the splits asked for, and why these; "all" is every chip.
 
-    A source without splits of its own gives the chips that its benchmark never tests, since there any labelled chip
-    may be a test chip of some draw (SAR-ACD: the class A320/321 is left); without a benchmark it is taken whole.
+    By default every chip that no benchmark tests: a source without a benchmark is taken whole, one with splits gives
+    its training split. Where there are none, any chip of the benchmark's classes may be a test chip of some draw, so
+    the other classes are left (SAR-ACD: A320/321); naming splits changes nothing for such a source.
     """
-    if "all" in splits:
-        return np.arange(len(shards))
-    if any(split for split in np.unique(shards.splits)):
-        return np.flatnonzero(np.isin(shards.splits, list(splits)))
-    benchmark = shards.index.get("benchmark")
+    whole, benchmark = np.arange(len(shards)), shards.index.get("benchmark")
+    own = [str(split) for split in np.unique(shards.splits) if split]
+    if "all" in (splits or ()):
+        return whole, ""
+    if own and splits is not None:
+        rows = np.flatnonzero(np.isin(shards.splits, list(splits)))
+        return rows, f"those of {', '.join(splits)} among its splits {', '.join(own)}"
     if not benchmark:
-        return np.arange(len(shards))
+        return whole, ""
+    if own:
+        return np.flatnonzero(shards.splits == "train"), "its training split: its benchmark may test the others"
     tested = shards.index["label_sets"][benchmark["label_set"]]["classes"]
-    return np.flatnonzero(~np.isin(shards.labels, [shards.classes.index(name) for name in tested]))
+    rows = np.flatnonzero(~np.isin(shards.labels, [shards.classes.index(name) for name in tested]))
+    return rows, f"none of the classes that its benchmark tests ({', '.join(tested)})"
 
 
 def batch_indices(

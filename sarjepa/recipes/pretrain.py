@@ -58,6 +58,8 @@ class _Run:
         self.progress = progress if ranks.is_first else Progress()
         self.batches = Batches(config, device, ranks)
         self.pool, self.epoch_steps = self.batches.pool, self.batches.epoch_steps
+        for line in self.pool.left_out:
+            self.progress.note(line)
         self.num_steps = config.epochs * self.epoch_steps
         self.num_warmup_steps = round(self._warmup_epochs() * self.epoch_steps)
         path = Path(config.run_dir or f"runs/{config.method}-{config.model}-{'-'.join(config.sources)}")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,8 +63,56 @@ def test_the_smallest_share_is_one_chip(sources: list[tuple[str, Shards]]) -> No
 
 
 def test_no_chip_of_a_split_is_refused(sources: list[tuple[str, Shards]]) -> None:
-    with pytest.raises(InputError, match="no chips to train on"):
+    with pytest.raises(InputError, match=r"no chips to train on: first: 0 of 40 chips.*test.*train.*--splits all"):
         ChipPool(sources, ["test"], [None, None], 0.5)
+
+
+def one_source(folder: Path, splits: Sequence[str], benchmark: dict | None) -> list[tuple[str, Shards]]:
+    """Chips 0, 1, 2, .. of the classes a, b, c, a, b, c, .. in some splits."""
+    folder.mkdir()
+    writer = ShardWriter(folder, "some")
+    for number, split in enumerate(splits):
+        writer.add(np.full((6, 8), number, np.uint8), number % 3, split, f"{number}.png")
+    index = {"source": "some", "num_chips": len(splits), "classes": ["a", "b", "c"], "benchmark": benchmark,
+             "label_sets": {"two": {"classes": ["c", "a"]}}, "normalisation": {"scale": 255.0},
+             "shards": writer.finish(np.arange(len(splits)))}  # fmt: skip
+    write_json(folder / "index.json", index)
+    return [("some", open_shards(folder))]
+
+
+WITH, WITHOUT = ["train", "test", "test", "train", "extended", "train"], [""] * 6
+TESTED = {"label_set": "two"}
+
+
+@pytest.mark.parametrize(
+    ("stored", "benchmark", "asked", "expected"),
+    [
+        (WITH, TESTED, None, [0, 3, 5]),
+        (WITH, None, None, [0, 1, 2, 3, 4, 5]),
+        (WITHOUT, TESTED, None, [1, 4]),
+        (WITHOUT, None, None, [0, 1, 2, 3, 4, 5]),
+        (WITH, TESTED, ["test", "extended"], [1, 2, 4]),
+        (WITH, None, ["train"], [0, 3, 5]),
+        (WITHOUT, TESTED, ["train"], [1, 4]),
+        (WITHOUT, None, ["train"], [0, 1, 2, 3, 4, 5]),
+        (WITH, TESTED, ["all"], [0, 1, 2, 3, 4, 5]),
+        (WITHOUT, TESTED, ["train", "all"], [0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_every_chip_counts_that_no_benchmark_tests_unless_splits_are_named(
+    tmp_path: Path, stored: list[str], benchmark: dict | None, asked: list[str] | None, expected: list[int]
+) -> None:
+    pool = ChipPool(one_source(tmp_path / "some", stored, benchmark), asked, [None])
+    assert numbers(pool) == expected
+    said = [line for line in pool.left_out if line.startswith(f"some: {len(expected)} of 6 chips, ")]
+    assert len(said) == len(pool.left_out) == (len(expected) < 6)
+
+
+def test_why_chips_are_left_out_is_said(tmp_path: Path) -> None:
+    cases = {"its training split": (WITH, None), r"the classes.*\(c, a\)": (WITHOUT, None), "test": (WITH, ["test"])}
+    for number, (words, (stored, asked)) in enumerate(cases.items()):
+        (line,) = ChipPool(one_source(tmp_path / str(number), stored, TESTED), asked, [None]).left_out
+        assert re.search(words, line)
 
 
 def test_an_epoch_takes_every_chip_once_and_ranks_share_a_batch() -> None:

@@ -82,6 +82,19 @@ def test_a_run_can_be_repeated_to_the_bit(synthetic_root: Path, tmp_path: Path) 
     assert losses(tmp_path / "a") == losses(tmp_path / "b")
 
 
+def test_chips_that_are_left_out_are_told_and_all_takes_them(synthetic_root: Path, tmp_path: Path) -> None:
+    found = {}
+    for name, splits in (("default", None), ("all", ("all",))):
+        progress = Notes()
+        pretrain.run(settings(synthetic_root, tmp_path / name, splits=splits, max_steps=1), progress)
+        found[name] = sarjepa.load_encoder(tmp_path / name).describe["num_chips"]
+        told = [line for line in progress.notes if "chips" in line]
+        assert bool(told) == (name == "default")
+        if told:
+            assert told[0].startswith(f"synthetic: {found[name]} of {2 * found[name]} chips, its training split")
+    assert found["all"] == 2 * found["default"]
+
+
 @pytest.mark.parametrize(("epochs", "warmup"), [(20, "2"), (300, "20")])
 def test_the_warm_up_is_as_published_and_a_tenth_of_a_shorter_run(
     synthetic_root: Path, tmp_path: Path, epochs: int, warmup: str
