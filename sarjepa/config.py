@@ -131,6 +131,7 @@ class PretrainConfig(Common):
     method: Annotated[str, f"one of {', '.join(METHODS)}"] = "sar-jepa"
     target: Annotated[str | None, f"what is predicted: {', '.join(TARGETS)}; default: the method's"] = None
     radii: Annotated[tuple[int, ...], "half-widths (px) of the ratio windows, a scale each"] = (5, 9, 13, 17)
+    low_pass_radius: Annotated[float, "low-pass target: largest frequency kept, in cycles over 224 px"] = 60.0
     model: Annotated[str, f"encoder: {', '.join(MODELS)}"] = "vit-base"
     image_size: Annotated[int, "side (px) of the training image"] = 224
     patch_size: Annotated[int | None, "side (px) of a patch; default: the model's"] = None
@@ -198,6 +199,7 @@ class PretrainConfig(Common):
         ):
             _within(self, key, 1)
         _within(self, "mask_ratio", 0.01, 0.99)
+        _within(self, "low_pass_radius", 1)
         _within(self, "contrast", 0, 1)
         _within(self, "ema", 0, 1)
         _within(self, "lr", 0)

@@ -7,9 +7,9 @@ centred, is multiplied by a disc of radius rho and transformed back:
     LPF(I) = IFFT( FFT(I) * [u^2 + v^2 <= rho^2] )
 
 u and v count cycles over the image. The radius is given for a 224 pixel image and grows with the size, so that it means
-the same cut-off in cycles a pixel (60 / 224 = 0.27) for any image; at the sides of a 224 image 112 is all there is.
-The hard edge of the disc rings beside bright points, and what was in [0, 1] may leave it a little: both are part of the
-published target and are kept.
+the same cut-off in cycles a pixel (60 / 224 = 0.27) for any image; for a 224 px image the highest frequency along an
+axis is 112. The hard edge of the disc rings beside bright points, and what was in [0, 1] may leave it a little: both are
+part of the published target and are kept.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor
 from sarjepa.errors import InputError
 
 REFERENCE_SIZE = 224  # px: the image size that the radius is stated for
+LOW_PASS_RADIUS = 60.0  # cycles over 224 px
 
 
 def passband(height: int, width: int, radius: float, device: torch.device | None = None) -> Tensor:
@@ -31,7 +32,7 @@ def passband(height: int, width: int, radius: float, device: torch.device | None
 
 
 @torch.no_grad()
-def low_pass(image: Tensor, radius: float = 60) -> Tensor:
+def low_pass(image: Tensor, radius: float = LOW_PASS_RADIUS) -> Tensor:
     """The image's low frequencies.
 
     Args:

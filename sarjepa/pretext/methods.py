@@ -14,6 +14,7 @@ from functools import partial
 from sarjepa.errors import InputError, nearest
 from sarjepa.models.encoder import Encoder, encoder_shape
 from sarjepa.models.predictor import Predictor, QueryPredictor
+from sarjepa.ops.lowpass import LOW_PASS_RADIUS
 from sarjepa.pretext.global_masked import GlobalMasked, as_it_is
 from sarjepa.pretext.latent_blocks import Distance, LatentBlocks, smooth_l1_to_normalised, squared
 from sarjepa.pretext.local_masked import LocalMasked
@@ -32,6 +33,7 @@ class MethodSettings:
     patch_size: int | None = None
     target: str | None = None
     radii: tuple[int, ...] = (5, 9, 13, 17)
+    low_pass_radius: float = LOW_PASS_RADIUS
     mask_ratio: float | None = None
     num_windows: int = 4
     window_size: int = 7
@@ -49,7 +51,7 @@ def _encoder(settings: MethodSettings, positions: str) -> Encoder:
 
 
 def _target(settings: MethodSettings, default: str, patch_size: int) -> Target:
-    target = build_target(settings.target or default, settings.radii)
+    target = build_target(settings.target or default, settings.radii, settings.low_pass_radius)
     if patch_size % target.cell:
         raise InputError(
             "the target's cells do not fit into a patch",

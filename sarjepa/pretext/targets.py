@@ -17,7 +17,7 @@ import torch
 
 from sarjepa.errors import InputError, nearest
 from sarjepa.ops.histograms import hog, sar_hog
-from sarjepa.ops.lowpass import low_pass
+from sarjepa.ops.lowpass import LOW_PASS_RADIUS, low_pass
 from sarjepa.ops.ratio import gradient_by_ratio
 
 _BINS, _CELL = 9, 8  # of histograms: directions over half a turn, and the side of a cell (px); MaskFeat, 2022
@@ -68,8 +68,12 @@ class Target:
         return patchify(self.image(image_B1HW), rows, columns)
 
 
-def _ratio(kernel: str) -> Callable[[tuple[int, ...]], Target]:
-    def build(radii: tuple[int, ...]) -> Target:
+# From the settings that targets have to a target; each reads its own.
+Build = Callable[[tuple[int, ...], float], Target]
+
+
+def _ratio(kernel: str) -> Build:
+    def build(radii: tuple[int, ...], low_pass_radius: float) -> Target:
         name = "ratio" if kernel == "linear" else "ratio-gaussian"
         names = tuple(f"ratio, r = {radius}" for radius in radii)
         return Target(name, lambda image: gradient_by_ratio(image, radii, kernel=kernel), names)
@@ -77,19 +81,19 @@ def _ratio(kernel: str) -> Callable[[tuple[int, ...]], Target]:
     return build
 
 
-def _pixel(radii: tuple[int, ...]) -> Target:
+def _pixel(radii: tuple[int, ...], low_pass_radius: float) -> Target:
     return Target("pixel", lambda image: image, ("pixel",))
 
 
-def _low_pass(radii: tuple[int, ...]) -> Target:
-    return Target("low-pass", low_pass, ("low-pass",))
+def _low_pass(radii: tuple[int, ...], low_pass_radius: float) -> Target:
+    return Target("low-pass", partial(low_pass, radius=low_pass_radius), ("low-pass",))
 
 
-def _hog(radii: tuple[int, ...]) -> Target:
+def _hog(radii: tuple[int, ...], low_pass_radius: float) -> Target:
     return Target("hog", partial(hog, bins=_BINS, cell=_CELL), _bin_names("HOG"), _CELL)
 
 
-def _sar_hog(radii: tuple[int, ...]) -> Target:
+def _sar_hog(radii: tuple[int, ...], low_pass_radius: float) -> Target:
     names = tuple(name for radius in radii for name in _bin_names(f"SAR-HOG, r = {radius}"))
     return Target("sar-hog", partial(sar_hog, radii=radii, bins=_BINS, cell=_CELL), names, _CELL)
 
@@ -98,7 +102,7 @@ def _bin_names(what: str) -> tuple[str, ...]:
     return tuple(f"{what}, bin {number + 1}" for number in range(_BINS))
 
 
-TARGETS: dict[str, Callable[[tuple[int, ...]], Target]] = {
+TARGETS: dict[str, Build] = {
     "ratio": _ratio("linear"),
     "ratio-gaussian": _ratio("gaussian"),
     "pixel": _pixel,
@@ -108,12 +112,17 @@ TARGETS: dict[str, Callable[[tuple[int, ...]], Target]] = {
 }
 
 
-def build_target(name: str, radii: tuple[int, ...]) -> Target:
-    """The target of a name; `radii` are the scales of those that have scales.
+def build_target(name: str, radii: tuple[int, ...], low_pass_radius: float = LOW_PASS_RADIUS) -> Target:
+    """The target of a name.
+
+    Args:
+        name: as on the command line.
+        radii: half-widths (px) of the ratio's windows, the scales of those targets that have scales.
+        low_pass_radius: of the low-pass target, in cycles over 224 px.
 
     Raises:
         InputError: no such target.
     """
     if name not in TARGETS:
         raise InputError("no such target", where=repr(name), hint=nearest(name, TARGETS))
-    return TARGETS[name](radii)
+    return TARGETS[name](radii, low_pass_radius)

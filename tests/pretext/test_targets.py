@@ -7,6 +7,7 @@ import torch
 
 from sarjepa.errors import InputError
 from sarjepa.ops.histograms import hog
+from sarjepa.ops.lowpass import low_pass
 from sarjepa.ops.ratio import gradient_by_ratio
 from sarjepa.pretext.targets import TARGETS, build_target, patchify, unpatchify
 
@@ -45,6 +46,12 @@ def test_the_ratio_target_is_the_operator_cut_up() -> None:
     image = torch.rand(2, 1, 32, 32)
     expected = patchify(gradient_by_ratio(image, (2, 5)), 4, 4)
     torch.testing.assert_close(build_target("ratio", (2, 5))(image, 4, 4), expected)
+
+
+def test_the_low_pass_target_keeps_the_frequencies_up_to_its_radius() -> None:
+    image = torch.rand(1, 1, 32, 32)
+    torch.testing.assert_close(build_target("low-pass", (), 30)(image, 2, 2), patchify(low_pass(image, 30), 2, 2))
+    torch.testing.assert_close(build_target("low-pass", ())(image, 2, 2), patchify(low_pass(image, 60), 2, 2))
 
 
 def test_an_unknown_target_names_the_nearest() -> None:

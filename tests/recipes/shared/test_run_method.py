@@ -25,8 +25,9 @@ def keys(num: int) -> ImageKeys:
 
 
 def test_settings_of_a_run_make_the_settings_of_its_method() -> None:
-    config = PretrainConfig(model="vit-tiny", radii=(3, 5), mask_ratio=0.5, predictor_depth=2, image_size=64)
-    expected = MethodSettings("vit-tiny", 64, radii=(3, 5), mask_ratio=0.5, predictor_depth=2)
+    config = PretrainConfig(model="vit-tiny", radii=(3, 5), mask_ratio=0.5, predictor_depth=2, image_size=64,
+                            low_pass_radius=30)  # fmt: skip
+    expected = MethodSettings("vit-tiny", 64, radii=(3, 5), low_pass_radius=30, mask_ratio=0.5, predictor_depth=2)
     assert method_settings(as_dict(config)) == expected
     assert method_settings(yaml.safe_load(yaml.safe_dump(as_dict(config)))) == expected
 
