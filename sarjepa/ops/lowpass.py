@@ -8,8 +8,8 @@ centred, is multiplied by a disc of radius rho and transformed back:
 
 u and v count cycles over the image. The radius is given for a 224 pixel image and grows with the size, so that it means
 the same cut-off in cycles a pixel (60 / 224 = 0.27) for any image; for a 224 px image the highest frequency along an
-axis is 112. The hard edge of the disc rings beside bright points, and what was in [0, 1] may leave it a little: both are
-part of the published target and are kept.
+axis is 112. The hard edge of the disc rings beside bright points, and what was in [0, 1] may leave it a little: both
+are part of the published target and are kept.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from sarjepa.models.encoder import Encoder
 from sarjepa.progress import Progress
 from sarjepa.recipes.pretraining.batches import Batches
 from sarjepa.recipes.pretraining.run_folder import RunFolder
-from sarjepa.recipes.pretraining.setup import average_of, bare_method, ready_method, shards_of, watch_of
+from sarjepa.recipes.pretraining.setup import average_of, bare_method, ready_method, shards_of, take_moments, watch_of
 from sarjepa.recipes.shared.result import Result
 from sarjepa.recipes.shared.run_method import take_weights, target_rows
 from sarjepa.reports.formats import figure_bytes
@@ -97,7 +97,7 @@ class _Run:
             if self.sharding:
                 weights, moments = self.sharding.weights(weights), self.sharding.moments(self.optimizer, moments)
             take_weights(self.method, weights, self.folder.path)
-            self.optimizer.load_state_dict(moments)
+            take_moments(self.optimizer, moments, self.folder.path)
             self.step = state["step"]
             if self.average is not None:
                 self.average.load_state_dict(state["average"])

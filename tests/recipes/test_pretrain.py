@@ -220,6 +220,17 @@ def test_resuming_a_checkpoint_of_another_model_is_one_line(synthetic_root: Path
         pretrain.run(settings(synthetic_root, run, resume=True), Progress())
 
 
+def test_resuming_an_optimiser_of_another_grouping_is_one_line(synthetic_root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())
+    state = torch.load(run / "checkpoint-last.pt", weights_only=True)
+    decayed, free = (group["params"] for group in state["optimizer"]["param_groups"])
+    free.append(decayed.pop())
+    torch.save(state, run / "checkpoint-last.pt")
+    with pytest.raises(InputError, match=rf"other weight decay: {run}; start another run with --init {run}"):
+        pretrain.run(settings(synthetic_root, run, resume=True), Progress())
+
+
 def test_resuming_nothing_is_refused(synthetic_root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no run to resume"):
         pretrain.run(settings(synthetic_root, tmp_path / "nowhere", resume=True), Progress())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -77,6 +77,22 @@ def shards_of(config: PretrainConfig, method: Method, device: torch.device, rank
     except ImportError as error:
         raise InputError("no FSDP2 in this torch", where="shard", expected="torch 2.6", got=error) from error
     return Sharding(method, Block, device, ranks.world_size)
+
+
+def take_moments(optimizer: torch.optim.Optimizer, moments: dict[str, Any], where: object) -> None:
+    """Fill an optimiser from a checkpoint.
+
+    Raises:
+        InputError: it is of a version that grouped the weights otherwise.
+    """
+    try:
+        optimizer.load_state_dict(moments)
+    except ValueError as error:  # torch's word for groups of other sizes
+        raise InputError(
+            "the run was started by a version with other weight decay",
+            where=where,
+            hint=f"start another run with --init {where}",
+        ) from error
 
 
 def average_of(encoder: Encoder, rate: float | None) -> AveragedModel | None:
