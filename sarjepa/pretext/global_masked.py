@@ -17,7 +17,6 @@ patch's mean and spread are what tells target from clutter), and of SARMAE the p
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 
@@ -82,4 +81,4 @@ class GlobalMasked(Method):
         state_BN = torch.full((len(image_B1HW), num_patches), VISIBLE).scatter(1, mask.masked_Bm.cpu(), MASKED)
         shown = self.corrupt(image_B1HW, keys)
         canvas = scattered(self.predict(shown, mask), mask.masked_Bm, num_patches)
-        return replace(patch_preview(image_B1HW, self.target, grid, state_BN, canvas), image=shown.cpu())
+        return patch_preview(shown, image_B1HW, self.target, grid, state_BN, canvas)

@@ -53,35 +53,31 @@ class LocalMasked(Method):
         nn.init.normal_(self.mask_token, std=0.02)
 
     def draw(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> LocalWindows:
-        """The windows of a batch."""
+        """The windows of a batch, on its device."""
         return local_windows(
             keys,
             *self.encoder.grid(image_B1HW),
             num_windows=self.num_windows,
             side=self.window_size,
             mask_ratio=self.mask_ratio,
-        )
+        ).to(image_B1HW.device)
 
     def predict(self, image_B1HW: torch.Tensor, windows: LocalWindows) -> torch.Tensor:
         """Predictions of every patch of every window, (S, n, values), masked or not."""
-        device = image_B1HW.device
-        patches = self.encoder.embed(image_B1HW)[windows.image_S.to(device)[:, None], windows.patch_Sn.to(device)]
-        masked_Sn1 = windows.masked_Sn.to(device)[:, :, None]
-        patches = torch.where(masked_Sn1, self.mask_token.to(patches.dtype), patches)
-        buckets_NN = bucket_ids(windows.side, windows.side).to(device)
+        patches = self.encoder.embed(image_B1HW)[windows.image_S[:, None], windows.patch_Sn]
+        patches = torch.where(windows.masked_Sn[:, :, None], self.mask_token.to(patches.dtype), patches)
+        buckets_NN = bucket_ids(windows.side, windows.side).to(image_B1HW.device)
         return self.predictor(self.encoder.encode(patches, buckets_NN), buckets_NN)[:, 1:]
 
     def targets(self, image_B1HW: torch.Tensor, windows: LocalWindows) -> torch.Tensor:
         """What the predictions are held against, (S, n, values)."""
-        device = image_B1HW.device
-        return self.target(image_B1HW, *self.encoder.grid(image_B1HW))[
-            windows.image_S.to(device)[:, None], windows.patch_Sn.to(device)
-        ]
+        target = self.target(image_B1HW, *self.encoder.grid(image_B1HW))
+        return target[windows.image_S[:, None], windows.patch_Sn]
 
     def loss(self, prediction: torch.Tensor, target: torch.Tensor, windows: LocalWindows) -> torch.Tensor:
         """Squared error, mean over a patch's values, mean over masked patches."""
         error_Sn = (prediction.float() - target).square().mean(dim=-1)
-        return error_Sn[windows.masked_Sn.to(error_Sn.device)].mean()
+        return error_Sn[windows.masked_Sn].mean()
 
     def forward(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
         """The loss of a batch, a scalar."""
@@ -93,7 +89,7 @@ class LocalMasked(Method):
         """The windows painted back onto the grid; where they overlap the later one covers the earlier."""
         windows = self.draw(image_B1HW, keys)
         rows, columns = self.encoder.grid(image_B1HW)
-        predicted = self.predict(image_B1HW, windows).float().cpu()
+        predicted, windows = self.predict(image_B1HW, windows).float().cpu(), windows.to(torch.device("cpu"))
         canvas = torch.full((len(image_B1HW), rows * columns, predicted.shape[-1]), float("nan"))
         state_BN = torch.full((len(image_B1HW), rows * columns), UNSEEN)
         for image, patch_n, masked_n, values in zip(
@@ -101,4 +97,4 @@ class LocalMasked(Method):
         ):
             state_BN[image, patch_n] = torch.where(masked_n, MASKED, VISIBLE)
             canvas[image, patch_n] = torch.where(masked_n[:, None], values, float("nan"))
-        return patch_preview(image_B1HW, self.target, (rows, columns), state_BN, canvas)
+        return patch_preview(image_B1HW, image_B1HW, self.target, (rows, columns), state_BN, canvas)

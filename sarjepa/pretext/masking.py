@@ -48,6 +48,10 @@ class LocalWindows:
     masked_Sn: torch.Tensor
     side: int
 
+    def to(self, device: torch.device) -> LocalWindows:
+        """The same on a device."""
+        return LocalWindows(self.image_S.to(device), self.patch_Sn.to(device), self.masked_Sn.to(device), self.side)
+
 
 def local_windows(
     keys: ImageKeys, rows: int, columns: int, *, num_windows: int = 4, side: int = 7, mask_ratio: float = 0.8

@@ -46,4 +46,4 @@ class PatchGradient(Method):
         """Every patch is seen and predicted."""
         grid = self.encoder.grid(image_B1HW)
         state_BN = torch.full((len(image_B1HW), grid[0] * grid[1]), VISIBLE)
-        return patch_preview(image_B1HW, self.target, grid, state_BN, self.predict(image_B1HW))
+        return patch_preview(image_B1HW, image_B1HW, self.target, grid, state_BN, self.predict(image_B1HW))

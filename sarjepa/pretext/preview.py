@@ -9,6 +9,7 @@ from sarjepa.pretext.targets import Target, unpatchify
 
 
 def patch_preview(
+    shown_B1HW: torch.Tensor,
     image_B1HW: torch.Tensor,
     target: Target,
     grid: tuple[int, int],
@@ -18,7 +19,8 @@ def patch_preview(
     """Put patches back into pictures.
 
     Args:
-        image_B1HW: what the encoder was shown.
+        shown_B1HW: what the encoder was shown.
+        image_B1HW: what the target is computed from; differs where the encoder sees a corrupted chip.
         target: what was predicted.
         grid: rows and columns.
         state_BN: `UNSEEN`, `VISIBLE` or `MASKED`.
@@ -26,7 +28,7 @@ def patch_preview(
     """
     channels = len(target.channel_names)
     return Preview(
-        image_B1HW.cpu(),
+        shown_B1HW.cpu(),
         state_BN.cpu(),
         unpatchify(target(image_B1HW, *grid).cpu(), *grid, channels),
         unpatchify(prediction_BNV.float().cpu(), *grid, channels),

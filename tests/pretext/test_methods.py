@@ -160,6 +160,13 @@ def test_only_the_context_reaches_the_prediction_and_the_teacher_sees_all(name: 
     assert (method.embeddings(changed, blocks) - method.embeddings(image, blocks)).abs().max() > 1e-3
 
 
+def test_a_preview_shows_the_corrupted_chip_beside_the_target_of_the_clean_one() -> None:
+    image, preview = chips(), build("sarmae").preview(chips(), keys())
+    noisy = (preview.image != image).flatten(1).any(dim=1)
+    assert 0 < noisy.sum() < len(image)
+    torch.testing.assert_close(preview.target, image)
+
+
 @pytest.mark.parametrize("name", WITH_TEACHER)
 def test_the_teacher_gets_no_gradient_and_follows_the_encoder_slowly(name: str) -> None:
     method = build(name)
