@@ -4,10 +4,14 @@ Pre-norm ViT block (Dosovitskiy et al., 2021) whose attention takes the bias of 
 written out rather than left to a fused kernel: the weights can then be looked at, and with a bias on 50-token windows
 plain matrix products are also the faster way on a CPU.
 
-Shapes: B sequences, N tokens, D width, H heads.
+Where sequences are of different lengths they are filled up to the longest, and nothing attends to what fills them.
+
+Shapes: B sequences, N tokens, D width, H heads. `filler_BN` is True where a token only fills up its sequence.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from timm.layers import Mlp
@@ -29,7 +33,7 @@ class Attention(nn.Module):
         self.rpe_k = ContextualBias(width // num_heads) if relative else None
 
     def weights_and_values(
-        self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor | None
+        self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor | None, filler_BN: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The softmax (B, H, N, N), whose rows sum to one, and the values (B, H, N, D / H)."""
         batch, num_tokens, width = tokens_BND.shape
@@ -39,13 +43,17 @@ class Attention(nn.Module):
         if self.rpe_k is not None:
             assert buckets_NN is not None, "relative position needs to know which patches these are"
             logits = logits + self.rpe_k(query, buckets_NN)
+        if filler_BN is not None:
+            logits = logits.masked_fill(filler_BN[:, None, None, :], -math.inf)
         if logits.dtype.itemsize < 4:  # autocast's own softmax of bf16 takes 5 times as long on a CPU
             logits = logits.float()
         return logits.softmax(dim=-1).to(value.dtype), value
 
-    def forward(self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor | None) -> torch.Tensor:
+    def forward(
+        self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor | None, filler_BN: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Attended tokens, (B, N, D)."""
-        weights, value = self.weights_and_values(tokens_BND, buckets_NN)
+        weights, value = self.weights_and_values(tokens_BND, buckets_NN, filler_BN)
         return self.proj((weights @ value).transpose(1, 2).flatten(2))
 
 
@@ -65,14 +73,18 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = Mlp(width, int(width * mlp_ratio))
 
-    def forward(self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor | None) -> torch.Tensor:
+    def forward(
+        self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor | None, filler_BN: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Tokens in, tokens out, (B, N, D)."""
         if self.recompute and torch.is_grad_enabled():
-            return checkpoint(self._transform, tokens_BND, buckets_NN, use_reentrant=False)
-        return self._transform(tokens_BND, buckets_NN)
+            return checkpoint(self._transform, tokens_BND, buckets_NN, filler_BN, use_reentrant=False)
+        return self._transform(tokens_BND, buckets_NN, filler_BN)
 
-    def _transform(self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor | None) -> torch.Tensor:
-        tokens_BND = tokens_BND + self.attn(self.norm1(tokens_BND), buckets_NN)
+    def _transform(
+        self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor | None, filler_BN: torch.Tensor | None
+    ) -> torch.Tensor:
+        tokens_BND = tokens_BND + self.attn(self.norm1(tokens_BND), buckets_NN, filler_BN)
         return tokens_BND + self.mlp(self.norm2(tokens_BND))
 
 

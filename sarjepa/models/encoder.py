@@ -190,16 +190,24 @@ class Encoder(nn.Module):
             patches_BND = patches_BND + interpolate_positions(self.pos_embed, rows, columns).to(patches_BND.dtype)
         return patches_BND
 
-    def encode(self, patches_BND: torch.Tensor, buckets_NN: torch.Tensor | None = None) -> torch.Tensor:
+    def encode(
+        self,
+        patches_BND: torch.Tensor,
+        buckets_NN: torch.Tensor | None = None,
+        filler_BN: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Put the class token in front, run the blocks and the final norm: (B, 1 + N, D).
 
         Args:
             patches_BND: some or all patches of a grid, as `embed` gives them.
             buckets_NN: of these patches and the class token, where positions are relative.
+            filler_BN: bool, patches that only fill up a row; nothing attends to them, and their tokens mean nothing.
         """
+        if filler_BN is not None:
+            filler_BN = functional.pad(filler_BN, (1, 0))  # the class token
         tokens = torch.cat([self.cls_token.to(patches_BND.dtype).expand(len(patches_BND), -1, -1), patches_BND], dim=1)
         for block in self.blocks:
-            tokens = block(tokens, buckets_NN)
+            tokens = block(tokens, buckets_NN, filler_BN)
         return self.norm(tokens)
 
     def forward_features(self, image_B1HW: torch.Tensor) -> torch.Tensor:

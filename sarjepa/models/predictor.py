@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from sarjepa.models.blocks import Block, initialise
 from sarjepa.models.encoder import sincos_positions
@@ -45,10 +46,12 @@ class Predictor(nn.Module):
         """Predictions of every token, (B, N, num_outputs)."""
         return self.decode(self.embed(tokens_BND), buckets_NN)
 
-    def decode(self, tokens: torch.Tensor, buckets_NN: torch.Tensor | None = None) -> torch.Tensor:
+    def decode(
+        self, tokens: torch.Tensor, buckets_NN: torch.Tensor | None = None, filler_BN: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Blocks, norm and last layer, on tokens of the predictor's own width."""
         for block in self.blocks:
-            tokens = block(tokens, buckets_NN)
+            tokens = block(tokens, buckets_NN, filler_BN)
         return self.head(self.norm(tokens))
 
 
@@ -72,7 +75,12 @@ class QueryPredictor(nn.Module):
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(
-        self, tokens_BnD: torch.Tensor, context_Bn: torch.Tensor, query_Bm: torch.Tensor, grid: tuple[int, int]
+        self,
+        tokens_BnD: torch.Tensor,
+        context_Bn: torch.Tensor,
+        query_Bm: torch.Tensor,
+        grid: tuple[int, int],
+        filler_Bn: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Predictions of the queries, (B, m, num_outputs).
 
@@ -81,9 +89,14 @@ class QueryPredictor(nn.Module):
             context_Bn: places on the grid of the tokens after the class token.
             query_Bm: places to predict.
             grid: rows and columns.
+            filler_Bn: bool, tokens after the class token that only fill up a row.
         """
+        if filler_Bn is not None:
+            filler_Bn = functional.pad(filler_Bn, (1, query_Bm.shape[1]))  # the class token and the queries
         tokens = self.body.embed(tokens_BnD)
         position_ND = sincos_positions(*grid, tokens.shape[-1]).to(tokens)
         queries = self.mask_token.to(tokens.dtype) + position_ND[query_Bm]
         context = tokens[:, 1:] + position_ND[context_Bn]
-        return self.body.decode(torch.cat([tokens[:, :1], context, queries], dim=1))[:, -query_Bm.shape[1] :]
+        return self.body.decode(torch.cat([tokens[:, :1], context, queries], dim=1), None, filler_Bn)[
+            :, -query_Bm.shape[1] :
+        ]

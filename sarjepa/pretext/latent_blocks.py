@@ -79,12 +79,14 @@ class LatentBlocks(Method):
     def predict(self, image_B1HW: torch.Tensor, blocks: TargetBlocks) -> torch.Tensor:
         """Predicted tokens of every block, (B, T, m, D); each block is predicted without knowing of the others."""
         num_blocks = blocks.target_BTm.shape[1]
-        tokens = self.encoder.encode(take(self.encoder.embed(image_B1HW), blocks.context_Bn))
+        patches = take(self.encoder.embed(image_B1HW), blocks.context_Bn)
+        tokens = self.encoder.encode(patches, filler_BN=blocks.filler_Bn)
         predicted = self.predictor(
             tokens.repeat_interleave(num_blocks, dim=0),
             blocks.context_Bn.repeat_interleave(num_blocks, dim=0),
             blocks.target_BTm.flatten(0, 1),
             self.encoder.grid(image_B1HW),
+            blocks.filler_Bn.repeat_interleave(num_blocks, dim=0),
         )
         return predicted.unflatten(0, (-1, num_blocks))
 

@@ -135,22 +135,24 @@ class TargetBlocks:
     """Blocks to predict, and what is seen of the rest.
 
     Attributes:
-        context_Bn: places on the grid, int64, none of them in a target.
-        target_BTm: places of each block, row by row.
+        context_Bn: places on the grid, int64.
+        filler_Bn: bool, True where a place is not of the context and only fills up its row.
+        target_BTm: places of each block, row by row, none of them in the context.
     """
 
     context_Bn: torch.Tensor
+    filler_Bn: torch.Tensor
     target_BTm: torch.Tensor
 
     def to(self, device: torch.device) -> TargetBlocks:
         """The same on a device."""
-        return TargetBlocks(self.context_Bn.to(device), self.target_BTm.to(device))
+        return TargetBlocks(self.context_Bn.to(device), self.filler_Bn.to(device), self.target_BTm.to(device))
 
 
 _TARGET_SCALE, _TARGET_RATIO, _CONTEXT_SCALE = (0.15, 0.2), (0.75, 1.5), (0.85, 1.0)
-# Share of the grid that is kept of every context, so that contexts are of one length. What four blocks leave of the
-# context block is 46% of the grid on average and less than 30% in one draw of twenty, which is then drawn again.
-_CONTEXT_SHARE = 0.3
+# What four blocks leave of the context block is 46% of the grid on average; where it is less than this, which is rare,
+# all five are drawn again.
+_LEAST_CONTEXT = 0.1
 _BLOCK_ATTEMPTS = 8
 
 
@@ -158,8 +160,8 @@ def target_blocks(keys: ImageKeys, rows: int, columns: int, *, num_targets: int 
     """Multi-block masks (I-JEPA, Assran et al. 2023): target blocks, cut out of a large context block.
 
     Blocks cover 0.15 to 0.2 of the grid with height / width 0.75 to 1.5, the context block 0.85 to 1.0. Their sizes
-    belong to the epoch, so that the images of a batch agree in shape; where they lie belongs to the image. I-JEPA
-    shortens a batch's contexts to the shortest of them; here each keeps a random 30% of the grid, whatever its batch.
+    belong to the epoch, so that the images of a batch agree in shape; where they lie belongs to the image. A context is
+    all that the targets leave of its block, so contexts differ in length and are filled up to the longest of the batch.
 
     Raises:
         InputError: the grid is too small for blocks.
@@ -172,20 +174,20 @@ def target_blocks(keys: ImageKeys, rows: int, columns: int, *, num_targets: int 
     block = _block_size(_between(_TARGET_SCALE, area) * num_patches, np.exp(low + (high - low) * shape), rows, columns)
     context = _block_size(_between(_CONTEXT_SCALE, context_area) * num_patches, 1.0, rows, columns)
 
-    num_draws = _BLOCK_ATTEMPTS * (num_targets + 1) * 2 + num_patches
-    draws = uniforms(keys.seed, "target-blocks", keys.epoch, keys.indices, num_draws)
-    corner = draws[:, :-num_patches].reshape(batch, _BLOCK_ATTEMPTS, num_targets + 1, 2)
+    draws = uniforms(keys.seed, "target-blocks", keys.epoch, keys.indices, _BLOCK_ATTEMPTS * (num_targets + 1) * 2)
+    corner = draws.reshape(batch, _BLOCK_ATTEMPTS, num_targets + 1, 2)
     corner[:, -1, 1:] = corner[:, -1, 1:2]  # last resort: all targets in one place leave context enough
     target_BATm = _places(corner[:, :, 1:], block, rows, columns)
     free_BAN = np.zeros((batch, _BLOCK_ATTEMPTS, num_patches), dtype=bool)
     np.put_along_axis(free_BAN, _places(corner[:, :, 0], context, rows, columns), True, axis=2)
     np.put_along_axis(free_BAN, target_BATm.reshape(batch, _BLOCK_ATTEMPTS, -1), False, axis=2)
 
-    num_context = int(_CONTEXT_SHARE * num_patches)
-    chosen = (free_BAN.sum(axis=2) >= num_context).argmax(axis=1)
-    image = np.arange(batch)
-    order = np.where(free_BAN[image, chosen], draws[:, -num_patches:], np.inf).argsort(axis=1, kind="stable")
-    return TargetBlocks(torch.from_numpy(order[:, :num_context]), torch.from_numpy(target_BATm[image, chosen]))
+    image, chosen = np.arange(batch), (free_BAN.sum(axis=2) >= _LEAST_CONTEXT * num_patches).argmax(axis=1)
+    free_BN = free_BAN[image, chosen]
+    length_B = free_BN.sum(axis=1)
+    context_Bn = (~free_BN).argsort(axis=1, kind="stable")[:, : length_B.max()]
+    filler_Bn = np.arange(length_B.max()) >= length_B[:, None]
+    return TargetBlocks(*map(torch.from_numpy, (context_Bn, filler_Bn, target_BATm[image, chosen])))
 
 
 def _between(bounds: tuple[float, float], share: float) -> float:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sarjepa.errors import InputError
-from sarjepa.pretext.masking import ImageKeys, global_mask, local_windows, target_blocks
+from sarjepa.pretext.masking import ImageKeys, TargetBlocks, global_mask, local_windows, target_blocks
 
 
 def keys(*indices: int, seed: int = 0, epoch: int = 0) -> ImageKeys:
@@ -67,18 +67,35 @@ def test_a_global_mask_of_nothing_is_an_input_error() -> None:
         global_mask(keys(0), 4, 4, mask_ratio=0.05)
 
 
+def contexts(blocks: TargetBlocks) -> list[list[int]]:
+    """The context of each image, without what fills up its row."""
+    return [row[~filler].tolist() for row, filler in zip(blocks.context_Bn, blocks.filler_Bn, strict=True)]
+
+
 @pytest.mark.parametrize("grid", [(4, 4), (8, 8), (14, 14), (14, 9)])
 def test_the_context_holds_no_target_and_blocks_are_rectangles(grid: tuple[int, int]) -> None:
     rows, columns = grid
     for epoch in range(10):
         blocks = target_blocks(keys(*range(60), epoch=epoch), rows, columns)
-        assert blocks.context_Bn.shape == (60, int(0.3 * rows * columns))
-        for context, targets in zip(blocks.context_Bn.tolist(), blocks.target_BTm, strict=True):
-            assert len(set(context)) == len(context) and not set(context) & set(targets.flatten().tolist())
+        for context, targets in zip(contexts(blocks), blocks.target_BTm, strict=True):
+            assert len(set(context)) == len(context) >= 0.1 * rows * columns
+            assert not set(context) & set(targets.flatten().tolist())
             for target in targets:
                 height, width = (len((target // columns).unique()), len((target % columns).unique()))
                 assert height * width == len(target.unique()) == len(target)
                 assert target.max() < rows * columns
+
+
+def test_the_context_is_all_that_the_targets_leave_of_a_block() -> None:
+    place, shares = torch.arange(196).reshape(14, 14), []
+    for epoch in range(20):
+        blocks = target_blocks(keys(*range(20), epoch=epoch), 14, 14)
+        for context, targets in zip(contexts(blocks), blocks.target_BTm, strict=True):
+            shares.append(len(context) / 196)
+            boxes = [place] + [place[top : top + 13, left : left + 13] for top in (0, 1) for left in (0, 1)]
+            left_over = [set(box.flatten().tolist()) - set(targets.flatten().tolist()) for box in boxes]
+            assert set(context) in left_over
+    assert np.mean(shares) == pytest.approx(0.46, abs=0.03)
 
 
 def test_blocks_are_of_the_published_size() -> None:
@@ -87,10 +104,13 @@ def test_blocks_are_of_the_published_size() -> None:
 
 
 def test_global_masks_and_blocks_do_not_depend_on_the_batch() -> None:
-    for draw in (global_mask, target_blocks):
-        whole, parts = draw(keys(*range(8)), 14, 14), [draw(keys(i, i + 1), 14, 14) for i in (0, 2, 4, 6)]
-        for name in whole.__dataclass_fields__:
-            torch.testing.assert_close(getattr(whole, name), torch.cat([getattr(part, name) for part in parts]))
+    pairs = [keys(i, i + 1) for i in (0, 2, 4, 6)]
+    whole, parts = global_mask(keys(*range(8)), 14, 14), [global_mask(pair, 14, 14) for pair in pairs]
+    for name in ("visible_Bn", "masked_Bm"):
+        torch.testing.assert_close(getattr(whole, name), torch.cat([getattr(part, name) for part in parts]))
+    blocks, parts = target_blocks(keys(*range(8)), 14, 14), [target_blocks(pair, 14, 14) for pair in pairs]
+    torch.testing.assert_close(blocks.target_BTm, torch.cat([part.target_BTm for part in parts]))
+    assert contexts(blocks) == [context for part in parts for context in contexts(part)]
 
 
 def test_a_grid_too_small_for_blocks_is_an_input_error() -> None:

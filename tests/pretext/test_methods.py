@@ -153,9 +153,9 @@ def test_only_the_context_reaches_the_prediction_and_the_teacher_sees_all(name: 
     method, image = build(name), chips()
     assert isinstance(method, LatentBlocks)
     blocks = method.draw(image, keys())
-    outside = torch.ones(8, 36, dtype=torch.bool).scatter(1, blocks.context_Bn, False)
-    places = outside.nonzero()[:, 1].reshape(8, -1)
-    changed = redrawn(image, places)
+    outside = torch.ones(8, 36, dtype=torch.bool).scatter(1, blocks.context_Bn, blocks.filler_Bn)
+    patches = patchify(image, 6, 6)
+    changed = unpatchify(torch.where(outside[:, :, None], torch.rand_like(patches), patches), 6, 6, 1)
     torch.testing.assert_close(method.predict(changed, blocks), method.predict(image, blocks), atol=0, rtol=0)
     assert (method.embeddings(changed, blocks) - method.embeddings(image, blocks)).abs().max() > 1e-3
 
