@@ -9,8 +9,9 @@ that sees the whole chip and gets no gradient: that asymmetry keeps both from ag
     latent-gradient  the teacher sees the chip's gradient by ratio, so the gradient is a domain to look at and not the
                      embedding itself; squared distance to its tokens as they are
 
-The teacher has the encoder's one input channel, so a target of several scales is shown to it as their mean. Here as in
-the rest of the family there is a class token; it runs along with the context and into the predictor.
+The teacher is an average of the encoder's weights, so it has the encoder's one input channel, and a target of several
+scales is shown to it as their mean. Here as in the rest of the family there is a class token; it runs along with the
+context and into the predictor.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from sarjepa.errors import InputError
 from sarjepa.models.encoder import Encoder
 from sarjepa.models.predictor import QueryPredictor
 from sarjepa.pretext.masking import ImageKeys, TargetBlocks, take, target_blocks
-from sarjepa.pretext.method import Method
+from sarjepa.pretext.method import MASKED, UNSEEN, VISIBLE, Method, Preview
 from sarjepa.pretext.targets import Target
 
 _FIRST_MOMENTUM = 0.996
@@ -49,22 +50,22 @@ class LatentBlocks(Method):
     Args:
         encoder: with positions that are added to the patches.
         predictor: from the encoder's width to the encoder's width.
-        domain: the feature of the chip that the teacher looks at; `pixel` is the chip itself.
+        target: the feature of the chip that the teacher looks at; `pixel` is the chip itself.
         distance: between predicted and teacher's tokens, (..., D) each, float32.
 
     Raises:
-        InputError: the domain is no image.
+        InputError: the target is not an image.
     """
 
-    def __init__(self, encoder: Encoder, predictor: QueryPredictor, domain: Target, distance: Distance) -> None:
+    def __init__(self, encoder: Encoder, predictor: QueryPredictor, target: Target, distance: Distance) -> None:
         super().__init__()
-        if domain.cell != 1:
+        if target.cell != 1:
             raise InputError(
                 "a teacher cannot look at this target",
-                where=f"target {domain.name}",
+                where=f"target {target.name}",
                 expected="an image: pixel, low-pass, ratio or ratio-gaussian",
             )
-        self.encoder, self.predictor, self.domain, self.distance = encoder, predictor, domain, distance
+        self.encoder, self.predictor, self.target, self.distance = encoder, predictor, target, distance
         self.teacher = copy.deepcopy(encoder).requires_grad_(False)
 
     def start_from(self, encoder: Encoder) -> None:
@@ -90,16 +91,30 @@ class LatentBlocks(Method):
         )
         return predicted.unflatten(0, (-1, num_blocks))
 
+    def view(self, image_B1HW: torch.Tensor) -> torch.Tensor:
+        """What the teacher looks at, (B, 1, H, W) float32."""
+        return self.target.image(image_B1HW).mean(dim=1, keepdim=True)
+
     @torch.no_grad()
     def embeddings(self, image_B1HW: torch.Tensor, blocks: TargetBlocks) -> torch.Tensor:
         """The teacher's tokens of every block, (B, T, m, D)."""
-        tokens = self.teacher(self.domain.image(image_B1HW).mean(dim=1, keepdim=True))[:, 1:]
+        tokens = self.teacher(self.view(image_B1HW))[:, 1:]
         return take(tokens, blocks.target_BTm.flatten(1)).unflatten(1, blocks.target_BTm.shape[1:])
 
     def forward(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
         """The distance between predicted and teacher's tokens."""
         blocks = self.draw(image_B1HW, keys)
         return self.distance(self.predict(image_B1HW, blocks).float(), self.embeddings(image_B1HW, blocks).float())
+
+    def preview(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> Preview:
+        """Context, target blocks and what the teacher looks at; what is predicted are tokens and not a picture."""
+        view, rows, columns = self.view(image_B1HW).cpu(), *self.encoder.grid(image_B1HW)
+        blocks = self.draw(image_B1HW, keys).to(torch.device("cpu"))
+        state_BN = torch.full((len(view), rows * columns), UNSEEN)
+        state_BN = state_BN.scatter(1, blocks.context_Bn, torch.where(blocks.filler_Bn, UNSEEN, VISIBLE))
+        state_BN = state_BN.scatter(1, blocks.target_BTm.flatten(1), MASKED)
+        name = "what the teacher sees"
+        return Preview(image_B1HW.cpu(), state_BN, view, torch.full_like(view, float("nan")), (name,))
 
     @torch.no_grad()
     def after_step(self, share_done: float) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from sarjepa.models.encoder import Encoder
 from sarjepa.pretext.masking import ImageKeys
+from sarjepa.pretext.targets import Target
 
 UNSEEN, VISIBLE, MASKED = 0, 1, 2
 
@@ -22,7 +23,7 @@ class Preview:
         image: (B, 1, H, W).
         state_BN: int64 on the patch grid: 0 not looked at, 1 visible, 2 masked.
         target: (B, C, H, W).
-        prediction: (B, C, H, W), NaN where nothing is predicted.
+        prediction: (B, C, H, W), NaN where nothing is predicted, or no picture.
         channel_names: (C,) names.
     """
 
@@ -37,10 +38,11 @@ class Method(nn.Module, abc.ABC):
     """A pretext task around an encoder.
 
     `forward(image, keys)` is the loss, a scalar, so that wrappers that call modules (DistributedDataParallel) work.
-    The encoder is what remains after training.
+    The encoder is what remains after training; the target is what is predicted, or what a teacher looks at.
     """
 
     encoder: Encoder
+    target: Target
 
     @abc.abstractmethod
     def forward(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
@@ -53,6 +55,6 @@ class Method(nn.Module, abc.ABC):
     def after_step(self, share_done: float) -> None:
         """Called after every optimiser step with the share of the run that is done; teachers move here."""
 
-    def preview(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> Preview | None:
-        """What to draw, or None where the target is not an image."""
-        return None
+    @abc.abstractmethod
+    def preview(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> Preview:
+        """What to draw of a few chips."""

@@ -103,11 +103,11 @@ def _global(settings: MethodSettings, default_target: str, corrupt: Callable = a
     return GlobalMasked(encoder, predictor, target, mask_ratio=settings.mask_ratio or 0.75, corrupt=corrupt)
 
 
-def _latent(settings: MethodSettings, default_domain: str, distance: Distance) -> Method:
+def _latent(settings: MethodSettings, default_target: str, distance: Distance) -> Method:
     encoder = _encoder(settings, "sincos")
-    domain = _target(settings, default_domain, encoder.patch_size)
+    target = _target(settings, default_target, encoder.patch_size)
     predictor = _query_predictor(settings, encoder, encoder.width, _LATENT)
-    return LatentBlocks(encoder, predictor, domain, distance)
+    return LatentBlocks(encoder, predictor, target, distance)
 
 
 def _unmasked(settings: MethodSettings, default_target: str) -> Method:
@@ -124,8 +124,8 @@ METHODS: dict[str, Callable[[MethodSettings], Method]] = {
     "mae": partial(_global, default_target="pixel"),
     "fg-mae": partial(_global, default_target="hog"),
     "sarmae": partial(_global, default_target="pixel", corrupt=add_speckle),
-    "i-jepa": partial(_latent, default_domain="pixel", distance=smooth_l1_to_normalised),
-    "latent-gradient": partial(_latent, default_domain="ratio", distance=squared),
+    "i-jepa": partial(_latent, default_target="pixel", distance=smooth_l1_to_normalised),
+    "latent-gradient": partial(_latent, default_target="ratio", distance=squared),
     "pgca": partial(_unmasked, default_target="ratio"),
 }
 

@@ -130,7 +130,7 @@ class _Run:
         return {
             "model": self.config.model,
             "method": self.config.method,
-            "target": self.config.target,
+            "target": self.method.target.name,
             "sources": list(self.pool.source_names),
             "num_chips": len(self.pool),
             "fraction": self.config.fraction,
@@ -248,8 +248,7 @@ class _Run:
         image, keys = self.batches.spread(_NUM_PREVIEWS)
         with autocast(self.config.precision, self.device):
             shown = target_rows(self.method, image, keys)
-        if shown is not None:
-            write_atomically(self.folder.path / "targets.png", figure_bytes(targets_figure(*shown)))
+        write_atomically(self.folder.path / "targets.png", figure_bytes(targets_figure(*shown)))
 
     def _message(self) -> str:
         seconds = time.monotonic() - self.began

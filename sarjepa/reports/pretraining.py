@@ -67,7 +67,7 @@ class TargetRow:
 
 
 def targets_figure(rows: Sequence[TargetRow], channel_names: Sequence[str], heading: str = "") -> Figure:
-    """One row per chip: the input, what is masked, then each target channel with the prediction beside it.
+    """One row per chip: the input, what is masked, then each target channel with the prediction beside it, if any.
 
     Target and prediction of a channel share one scale, from zero to the 99.5% quantile of the chip's target.
 
@@ -77,27 +77,29 @@ def targets_figure(rows: Sequence[TargetRow], channel_names: Sequence[str], head
         heading: above everything.
     """
     shown = list(range(len(channel_names)))[:4]  # histograms have dozens of channels; four tell the story
-    num_columns = 2 + 2 * len(shown)
+    is_predicted = any(np.isfinite(row.prediction_Chw).any() for row in rows)
+    num_panels = 2 if is_predicted else 1  # of a channel; tokens that are predicted are not a picture
+    num_columns = 2 + num_panels * len(shown)
     figure, axes_RC, _ = tight_grid([row.chip.size_px for row in rows], num_columns, 0.5 if heading else 0.25)
     for axes_C, row in zip(axes_RC, rows, strict=True):
         show_chip(axes_C[0], row.chip)
         axes_C[0].set_ylabel(row.chip.title, fontsize=TINY)
         _show_masked(axes_C[1], row)
-        for channel, axes in zip(shown, axes_C[2:].reshape(-1, 2), strict=True):
+        for channel, axes in zip(shown, axes_C[2:].reshape(-1, num_panels), strict=True):
             _show_pair(axes, row, channel)
-    titles = ["input", "masked"] + [title for c in shown for title in (channel_names[c], "predicted")]
+    titles = ["input", "masked"] + [title for c in shown for title in (channel_names[c], "predicted")[:num_panels]]
     for axes, title in zip(axes_RC[0], titles, strict=True):
         axes.set_title(title, fontsize=TINY, pad=2)
     figure.suptitle(heading, fontsize=8)
     return figure
 
 
-def _show_pair(axes_2: np.ndarray, row: TargetRow, channel: int) -> None:
-    """A channel's target and its prediction, on the target's scale; grey where nothing was predicted."""
+def _show_pair(panels: np.ndarray, row: TargetRow, channel: int) -> None:
+    """A channel's target and its prediction, if it has a panel, on the target's scale; grey where none was made."""
     target = row.target_Chw[channel]
     top, low = max(1e-6, float(np.quantile(target, 0.995))), min(0.0, float(target.min()))
     colors = colormaps["magma"].with_extremes(bad="#d9d9d9")
-    for axes, values in zip(axes_2, (target, row.prediction_Chw[channel]), strict=True):
+    for axes, values in zip(panels, (target, row.prediction_Chw[channel]), strict=False):
         axes.imshow(np.ma.masked_invalid(values), cmap=colors, vmin=low, vmax=top, extent=row.chip.extent,
                     interpolation="nearest")  # fmt: skip
         bare(axes)

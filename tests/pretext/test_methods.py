@@ -12,10 +12,11 @@ from sarjepa.config import METHODS as NAMES
 from sarjepa.config import TARGETS as TARGET_NAMES
 from sarjepa.errors import InputError
 from sarjepa.models.encoder import Encoder
+from sarjepa.ops.ratio import gradient_by_ratio
 from sarjepa.pretext.global_masked import GlobalMasked
 from sarjepa.pretext.latent_blocks import LatentBlocks
 from sarjepa.pretext.masking import ImageKeys
-from sarjepa.pretext.method import Method
+from sarjepa.pretext.method import MASKED, VISIBLE, Method
 from sarjepa.pretext.methods import METHODS, MethodSettings, build_method
 from sarjepa.pretext.targets import TARGETS, patchify, unpatchify
 from sarjepa.training.optim import adamw
@@ -211,15 +212,25 @@ def test_any_target_goes_with_any_method_or_is_refused_in_one_line(name: str, ta
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in WITH_TEACHER])
 def test_a_preview_shows_the_target_and_predictions_where_there_are_any(name: str, target: str) -> None:
     preview = build(name, target=target).preview(chips(3), keys(range(3)))
-    assert preview is not None
     num_channels = len(preview.channel_names)
     assert preview.target.shape == preview.prediction.shape == (3, num_channels, 48, 48)
     assert preview.state_BN.shape == (3, 36)
     assert preview.target.isfinite().all() and preview.prediction.isfinite().any()
 
 
-def test_a_method_with_a_teacher_has_nothing_to_draw() -> None:
-    assert build("i-jepa").preview(chips(2), keys(range(2))) is None
+@pytest.mark.parametrize("name", WITH_TEACHER)
+def test_a_preview_of_a_teacher_shows_what_it_sees_and_predicts_no_picture(name: str) -> None:
+    method, image = build(name), chips(3)
+    assert isinstance(method, LatentBlocks)
+    preview, blocks = method.preview(image, keys(range(3))), method.draw(image, keys(range(3)))
+    seen = image if name == "i-jepa" else gradient_by_ratio(image, SETTINGS.radii).mean(dim=1, keepdim=True)
+    torch.testing.assert_close(preview.target, seen)
+    assert preview.prediction.shape == seen.shape and not preview.prediction.isfinite().any()
+    for state, row, filler, targets in zip(
+        preview.state_BN, blocks.context_Bn, blocks.filler_Bn, blocks.target_BTm, strict=True
+    ):
+        assert (state == VISIBLE).nonzero().flatten().tolist() == row[~filler].tolist()
+        assert (state == MASKED).nonzero().flatten().tolist() == targets.unique().tolist()
 
 
 def test_the_predictor_is_the_methods_own_unless_chosen() -> None:

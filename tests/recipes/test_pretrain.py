@@ -70,7 +70,7 @@ def test_a_run_leaves_its_files_and_the_loss_falls(synthetic_root: Path, tmp_pat
     assert sum(last) < 0.8 * sum(first)
     encoder = sarjepa.load_encoder(run)
     assert encoder.forward_features(torch.rand(2, 1, 64, 64)).shape == (2, 65, encoder.width)
-    assert encoder.describe["sources"] == ["synthetic"]
+    assert encoder.describe["sources"] == ["synthetic"] and encoder.describe["target"] == "ratio"
     stored = yaml.safe_load((run / "settings.yaml").read_text())
     assert overlay(PretrainConfig, [("stored", stored)]) == settings(synthetic_root, run, epochs=12)
 

@@ -317,6 +317,7 @@ def test_the_command_ends_with_exit_code_1_and_one_line(
 def test_an_export_alone_is_enough(toy_run: Path, tmp_path: Path) -> None:
     text = PageReader(write_report(toy_run, out=tmp_path / "deep" / "er" / "page.html")).text
     assert "settings.yaml is not in the run folder" in text and "16 wide, 2 blocks" in text
+    assert "the method's own" in text, "the target of a file that does not say"
     assert "--resume" not in text, "there is nothing to go on with"
 
 

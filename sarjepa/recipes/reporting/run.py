@@ -21,7 +21,6 @@ import yaml
 from sarjepa.data.loader import steps_per_epoch
 from sarjepa.errors import InputError
 from sarjepa.models.checkpoints import RUN_FILES, load_encoder, weights_sha256
-from sarjepa.pretext.methods import METHODS
 from sarjepa.recipes.shared.command_lines import by_name
 
 SETTINGS, LOG = "settings.yaml", "log.jsonl"
@@ -160,13 +159,8 @@ def overview_facts(run: RunContent) -> dict[str, str]:
 
 
 def _target(run: RunContent) -> str | None:
-    """The target as set; the method's own is read off the table of methods."""
-    chosen = run.known("target")
-    if chosen or not run.known("method"):
-        return chosen
-    parts = getattr(METHODS.get(str(run.known("method"))), "keywords", {})
-    own = parts.get("default_target") or parts.get("default_domain")
-    return f"{own} (the method's own)" if own else None
+    """The target as the encoder's file tells it or as set; a run that has neither took its method's own."""
+    return run.known("target") or ("the method's own" if run.known("method") else None)
 
 
 def batch_and_epoch(run: RunContent) -> tuple[int, int] | None:

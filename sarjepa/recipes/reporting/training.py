@@ -82,10 +82,10 @@ def targets_section(run: RunContent, chips: bool) -> Section:
     if not chips:
         return Section("targets", "Targets", [element("p", "Left out, as asked: the picture shows chips of the data.")])
     if not path.is_file():
-        what = "targets.png is not there; methods that predict embeddings draw none"
-        return Section("targets", "Targets", gaps=(Gap(what, run.resume),))
+        return Section("targets", "Targets", gaps=(Gap("targets.png is not there", run.resume),))
     caption = (
-        "Input, what is masked, then each channel of the target with the prediction of its masked patches beside it."
+        "Input, what is masked, then each channel of the target with the prediction of its masked patches beside it; "
+        "without, where tokens are predicted and not pictures."
     )
     alt = f"chips, masked patches, {run.known('target') or 'the'} targets and predictions"
     return Section("targets", "Targets", [picture_or_notice(path, alt, caption)])

@@ -90,7 +90,7 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 def target_rows(
     method: Method, image_B1HW: torch.Tensor, keys: ImageKeys, chips: Sequence[ShownChip] = ()
-) -> tuple[list[TargetRow], tuple[str, ...]] | None:
+) -> tuple[list[TargetRow], tuple[str, ...]]:
     """What a method is asked and what it answers, ready to draw.
 
     Args:
@@ -100,11 +100,9 @@ def target_rows(
         chips: the same as they are to be shown; default: without title and scale.
 
     Returns:
-        A row a chip and the names of the target's channels; None where the target is no image.
+        One row per chip, and the names of the target's channels.
     """
     shown = method.preview(image_B1HW, keys)
-    if shown is None:
-        return None
     height, width = image_B1HW.shape[-2:]
     rows = [
         TargetRow(chip, state.numpy(), target.numpy(), prediction.numpy())

@@ -16,6 +16,7 @@ from sarjepa.pretext.masking import ImageKeys
 from sarjepa.pretext.methods import MethodSettings
 from sarjepa.progress import Progress
 from sarjepa.recipes.shared.run_method import method_settings, open_method, target_rows
+from sarjepa.reports.pretraining import targets_figure
 
 CPU = torch.device("cpu")
 
@@ -42,9 +43,7 @@ def test_a_run_folder_and_its_checkpoint_give_the_trained_weights(toy_checkpoint
 @pytest.mark.parametrize("shape", [(32, 32), (40, 56)])
 def test_rows_show_predictions_where_patches_are_masked(toy_checkpoint: Path, shape: tuple[int, int]) -> None:
     method = open_method(str(toy_checkpoint), CPU, Progress())
-    found = target_rows(method, torch.rand(2, 1, *shape), keys(2))
-    assert found is not None
-    rows, names = found
+    rows, names = target_rows(method, torch.rand(2, 1, *shape), keys(2))
     assert len(rows) == 2 and names == ("ratio, r = 2", "ratio, r = 4")
     for row in rows:
         assert row.chip.image_HW.shape == row.chip.size_px == shape and row.target_Chw.shape == (2, *shape)
@@ -53,9 +52,16 @@ def test_rows_show_predictions_where_patches_are_masked(toy_checkpoint: Path, sh
         assert masked.any() and torch.from_numpy(row.prediction_Chw[0]).isfinite().numpy().tolist() == masked.tolist()
 
 
-def test_a_target_that_is_no_image_has_no_rows(toy_checkpoint_writer: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_row_of_a_method_that_predicts_tokens_has_no_prediction(
+    toy_checkpoint_writer: Callable[..., Path], tmp_path: Path
+) -> None:
     method = open_method(str(toy_checkpoint_writer(tmp_path / "latent", "i-jepa")), CPU, Progress())
-    assert target_rows(method, torch.rand(1, 1, 32, 32), keys(1)) is None
+    image = torch.rand(1, 1, 32, 32)
+    (row,), names = target_rows(method, image, keys(1))
+    assert names == ("what the teacher sees",) and set(row.state_RC.flatten().tolist()) <= {0, 1, 2}
+    assert (row.target_Chw == image[0].numpy()).all() and not torch.from_numpy(row.prediction_Chw).isfinite().any()
+    axes = targets_figure([row], names).axes
+    assert [panel.get_title() for panel in axes] == ["input", "masked", *names]
 
 
 def test_an_exported_encoder_has_no_predictor(toy_run: Path) -> None:
