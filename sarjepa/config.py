@@ -199,6 +199,10 @@ class PretrainConfig(Common):
         ):
             _within(self, key, 1)
         _within(self, "mask_ratio", 0.01, 0.99)
+        if "published" in [part.rpartition("=")[2] for part in self.centre_crop.split(",")]:
+            hint = "published crops are those of the evaluation"
+            raise InputError("no such crop", where="centre-crop", expected="none, N or SOURCE=N,...", got="published",
+                             hint=hint)  # fmt: skip
         _within(self, "low_pass_radius", 1)
         _within(self, "contrast", 0, 1)
         _within(self, "ema", 0, 1)

@@ -21,6 +21,7 @@ from sarjepa.pretext.local_masked import LocalMasked
 from sarjepa.pretext.method import Method
 from sarjepa.pretext.pgca import PatchGradient
 from sarjepa.pretext.speckle import add_speckle
+from sarjepa.pretext.targets import READS as TARGET_READS
 from sarjepa.pretext.targets import Target, build_target
 
 
@@ -128,6 +129,29 @@ METHODS: dict[str, Callable[[MethodSettings], Method]] = {
     "latent-gradient": partial(_latent, default_target="ratio", distance=squared),
     "pgca": partial(_unmasked, default_target="ratio"),
 }
+
+
+_WINDOWS = frozenset({"num_windows", "window_size", "mask_ratio"})
+_PREDICTOR = frozenset({"predictor_width", "predictor_depth", "predictor_heads"})
+
+# The settings that each method reads beside those of its encoder and its target, by their names in `MethodSettings`.
+READS: dict[str, frozenset[str]] = {
+    "sar-jepa": _WINDOWS | _PREDICTOR,
+    "lomar-sar": _WINDOWS | _PREDICTOR,
+    "lomar": _WINDOWS,
+    "mae": _PREDICTOR | {"mask_ratio"},
+    "fg-mae": _PREDICTOR | {"mask_ratio"},
+    "sarmae": _PREDICTOR | {"mask_ratio"},
+    "i-jepa": _PREDICTOR,
+    "latent-gradient": _PREDICTOR,
+    "pgca": frozenset(),
+}
+
+
+def unread_settings(name: str, target: str) -> list[str]:
+    """The settings that other methods or targets read, and this method with this target does not; sorted."""
+    known = frozenset().union(*READS.values(), *TARGET_READS.values())
+    return sorted(known - READS[name] - TARGET_READS.get(target, frozenset()))
 
 
 def build_method(name: str, settings: MethodSettings) -> Method:

@@ -112,6 +112,15 @@ TARGETS: dict[str, Build] = {
 }
 
 
+# The settings that a target reads, by their names in `MethodSettings`; the others read none.
+READS: dict[str, frozenset[str]] = {
+    "ratio": frozenset({"radii"}),
+    "ratio-gaussian": frozenset({"radii"}),
+    "sar-hog": frozenset({"radii"}),
+    "low-pass": frozenset({"low_pass_radius"}),
+}
+
+
 def build_target(name: str, radii: tuple[int, ...], low_pass_radius: float = LOW_PASS_RADIUS) -> Target:
     """The target of a name.
 

@@ -17,7 +17,7 @@ from sarjepa.pretext.global_masked import GlobalMasked
 from sarjepa.pretext.latent_blocks import LatentBlocks
 from sarjepa.pretext.masking import ImageKeys
 from sarjepa.pretext.method import MASKED, VISIBLE, Method
-from sarjepa.pretext.methods import METHODS, MethodSettings, build_method
+from sarjepa.pretext.methods import METHODS, MethodSettings, build_method, unread_settings
 from sarjepa.pretext.targets import TARGETS, patchify, unpatchify
 from sarjepa.training.optim import adamw
 
@@ -239,6 +239,29 @@ def test_the_predictor_is_the_methods_own_unless_chosen() -> None:
     assert build_method("i-jepa", own).predictor.mask_token.shape == (1, 1, 384)
     assert len(build_method("mae", own).predictor.body.blocks) == 8
     assert len(build_method("lomar", own).predictor.blocks) == 0
+
+
+OTHERS = {"num_windows": 3, "window_size": 3, "mask_ratio": 0.5, "predictor_width": 96, "predictor_depth": 2,
+          "predictor_heads": 4, "radii": (2, 5), "low_pass_radius": 30.0}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_reads_the_settings_it_says_and_no_others(name: str) -> None:
+    target = build(name).target.name
+    unread = unread_settings(name, target)
+    before = build(name)(chips(2), keys(range(2)))
+    for key, value in OTHERS.items():
+        after = build(name, **{key: value})(chips(2), keys(range(2)))
+        assert (after == before) == (key in unread), key
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_reads_the_settings_it_says_and_no_others(target: str) -> None:
+    unread = unread_settings("lomar", target)
+    before = build("lomar", target=target)(chips(2), keys(range(2)))
+    for key in ("radii", "low_pass_radius"):
+        after = build("lomar", target=target, **{key: OTHERS[key]})(chips(2), keys(range(2)))
+        assert (after == before) == (key in unread), key
 
 
 def test_an_unknown_method_names_the_nearest_and_cells_must_fit_a_patch() -> None:

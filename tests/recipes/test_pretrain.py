@@ -16,7 +16,7 @@ import torch
 import yaml
 
 import sarjepa
-from sarjepa.config import PretrainConfig, as_dict
+from sarjepa.config import METHODS, PretrainConfig, as_dict
 from sarjepa.errors import InputError
 from sarjepa.models.blocks import Block
 from sarjepa.overlay import overlay, read_preset
@@ -202,6 +202,29 @@ def test_the_run_says_how_many_chips_its_share_was(synthetic_root: Path, tmp_pat
     whole, half = (sarjepa.load_encoder(tmp_path / name).describe for name in ("whole", "half"))
     assert half["num_chips"] == whole["num_chips"] / 2 and half["fraction"] == 0.5
     assert losses(tmp_path / "whole") != losses(tmp_path / "half")
+
+
+@pytest.mark.parametrize(("method", "key", "value"), [("lomar", "predictor_depth", 4), ("i-jepa", "mask_ratio", 0.5),
+    ("pgca", "window_size", 3), ("mae", "radii", (3, 5)), ("sar-jepa", "low_pass_radius", 30.0)])  # fmt: skip
+def test_a_setting_that_the_method_does_not_read_is_refused(
+    synthetic_root: Path, tmp_path: Path, method: str, key: str, value: object
+) -> None:
+    with pytest.raises(InputError, match=rf"neither {method} nor its target \S+ reads.*: {key.replace('_', '-')}; got"):
+        pretrain.run(settings(synthetic_root, tmp_path / "run", method=method, **{key: value}), Progress())
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_a_preset_sets_is_for_every_method(synthetic_root: Path, tmp_path: Path) -> None:
+    for method in METHODS:
+        config = settings(synthetic_root, tmp_path / method, method=method, max_steps=1)
+        assert config.window_size != PretrainConfig().window_size
+        pretrain.run(config, Progress())
+
+
+@pytest.mark.parametrize("crop", ["published", "synthetic=published", "mstar=80,synthetic=published"])
+def test_a_published_crop_is_not_one_of_pre_training(crop: str) -> None:
+    with pytest.raises(InputError, match=r"no such crop: centre-crop; expected none, N or SOURCE=N"):
+        PretrainConfig(centre_crop=crop)
 
 
 @pytest.mark.parametrize("fraction", [0.0, -0.1, 1.01])

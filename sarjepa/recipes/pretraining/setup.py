@@ -13,8 +13,9 @@ from sarjepa.errors import InputError
 from sarjepa.models.blocks import Block
 from sarjepa.models.checkpoints import describe_line, load_encoder
 from sarjepa.models.encoder import Encoder
+from sarjepa.overlay import overlay, preset_names, read_preset
 from sarjepa.pretext.method import Method
-from sarjepa.pretext.methods import build_method
+from sarjepa.pretext.methods import build_method, unread_settings
 from sarjepa.progress import Progress
 from sarjepa.recipes.pretraining.watch import Watch
 from sarjepa.recipes.shared.run_method import method_settings
@@ -33,11 +34,12 @@ def ready_method(config: PretrainConfig, device: torch.device, progress: Progres
     """The method as it starts: from `--init` where given, its blocks compiled or recomputed as asked.
 
     Raises:
-        InputError: settings that do not fit the method, weights of another shape, or no compiler.
+        InputError: settings that the method cannot take or does not read, weights of another shape, or no compiler.
     """
     if config.compile:
         check_compiler(device)
     method = bare_method(config)
+    _refuse_unread(config, method.target.name)
     if config.init:
         start = load_encoder(config.init)
         if asdict(start.shape) != asdict(method.encoder.shape):
@@ -55,6 +57,20 @@ def ready_method(config: PretrainConfig, device: torch.device, progress: Progres
             if config.compile:
                 module.compile()
     return method.to(device)
+
+
+def _refuse_unread(config: PretrainConfig, target: str) -> None:
+    """Refuse a setting that would change nothing; what a preset sets is for all methods, and let pass.
+
+    Raises:
+        InputError: neither the method nor its target reads it, and it is not the default.
+    """
+    presets = [overlay(PretrainConfig, [(name, read_preset(name, "pretrain"))]) for name in preset_names()]
+    for key in unread_settings(config.method, target):
+        value = getattr(config, key)
+        if value not in [getattr(usual, key) for usual in (PretrainConfig(), *presets)]:
+            what = f"neither {config.method} nor its target {target} reads this setting"
+            raise InputError(what, where=key.replace("_", "-"), got=value, hint="leave it out")
 
 
 def shards_of(config: PretrainConfig, method: Method, device: torch.device, ranks: Ranks) -> Sharding | None:
