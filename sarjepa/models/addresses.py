@@ -25,7 +25,7 @@ KNOWN_FILES = {
 HUB_PREFIX = "hf-hub:"
 # In order of preference: this package's export, then what timm and others push.
 HUB_FILES = ("encoder.safetensors", "model.safetensors", "pytorch_model.bin")
-_CHUNK = 1 << 20
+_CHUNK, _TIMEOUT_S = 1 << 20, 30
 
 
 def is_address(path: str | Path) -> bool:
@@ -48,29 +48,19 @@ def fetch(address: str) -> Path:
 def _from_web(address: str) -> Path:
     name = Path(unquote(urlparse(address).path)).name or "checkpoint"
     mark = hashlib.sha256(address.encode()).hexdigest()[:12]  # many a file is called checkpoint.pth
-    file = Path(pooch.os_cache("sarjepa")) / "checkpoints" / f"{mark}-{name}"
-    if file.is_file():
-        return file
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(file.name + ".partial")
+    pooch.get_logger().setLevel("WARNING")  # else it announces every download
     try:
-        with requests.get(address, stream=True, timeout=30) as reply:
-            reply.raise_for_status()
-            with partial.open("wb") as opened:
-                for chunk in reply.iter_content(_CHUNK):
-                    opened.write(chunk)
-            expected = reply.headers.get("Content-Length") if "Content-Encoding" not in reply.headers else None
+        # Written under a name of its own and moved, so processes that fetch it at the same time do not meet.
+        found = pooch.retrieve(
+            address,
+            known_hash=None,  # the checksum is computed, told and compared with the known ones by whoever reads it
+            fname=f"{mark}-{name}",
+            path=pooch.os_cache("sarjepa") / "checkpoints",
+            downloader=pooch.HTTPDownloader(timeout=_TIMEOUT_S, chunk_size=_CHUNK),
+        )
     except requests.RequestException as error:
         raise InputError("the checkpoint cannot be fetched", where=address, got=error) from error
-    if expected is not None and partial.stat().st_size != int(expected):
-        raise InputError(
-            "the download broke off",
-            where=address,
-            expected=f"{expected} bytes",
-            got=partial.stat().st_size,
-            hint="try again",
-        )
-    return partial.replace(file)
+    return Path(found)
 
 
 def _from_hub(address: str) -> Path:
