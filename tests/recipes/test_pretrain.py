@@ -254,6 +254,16 @@ def test_resuming_an_optimiser_of_another_grouping_is_one_line(synthetic_root: P
         pretrain.run(settings(synthetic_root, run, resume=True), Progress())
 
 
+@pytest.mark.parametrize("content", [b"a: [1\n", b"\xff\xfe", b"- 1\n"])
+def test_resuming_with_settings_that_cannot_be_read_is_one_line(
+    synthetic_root: Path, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "settings.yaml").write_bytes(content)
+    with pytest.raises(InputError, match=r"not .*settings\.yaml") as caught:
+        pretrain.run(settings(synthetic_root, tmp_path, resume=True), Progress())
+    assert "\n" not in str(caught.value) and (tmp_path / "settings.yaml").read_bytes() == content
+
+
 def test_resuming_nothing_is_refused(synthetic_root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no run to resume"):
         pretrain.run(settings(synthetic_root, tmp_path / "nowhere", resume=True), Progress())

@@ -17,6 +17,7 @@ from sarjepa.files import write_atomically
 from sarjepa.models.checkpoints import encoder_bytes
 from sarjepa.models.encoder import Encoder
 from sarjepa.progress import Progress
+from sarjepa.recipes.shared.built import SETTINGS, read_settings
 from sarjepa.training.checkpoint import load_last_checkpoint
 from sarjepa.training.log import StepLog
 
@@ -69,13 +70,14 @@ class RunFolder:
         """The last good checkpoint of a run that was started with the same settings.
 
         Raises:
-            InputError: there is no run, it has other settings (the first difference is shown), or no checkpoint.
+            InputError: there is no run, its settings cannot be read or are others (the first difference is shown), or
+                there is no checkpoint.
         """
-        file = self.path / "settings.yaml"
+        file = self.path / SETTINGS
         if not file.is_file():
             raise InputError("no run to resume", where=self.path, hint="start it without --resume")
         # A setting that is younger than the run had its default's meaning then.
-        before = as_dict(PretrainConfig()) | yaml.safe_load(file.read_text(encoding="utf-8"))
+        before = as_dict(PretrainConfig()) | read_settings(self.path)
         for key, value in self._settings.items():
             if key not in _FREE_ON_RESUME and before[key] != value:
                 raise InputError(
@@ -93,7 +95,7 @@ class RunFolder:
         for name in _EXPORTS:
             # The export of an earlier stop would be taken for the run's present state.
             (self.path / name).unlink(missing_ok=True)
-        write_atomically(self.path / "settings.yaml", yaml.safe_dump(self._settings, sort_keys=False))
+        write_atomically(self.path / SETTINGS, yaml.safe_dump(self._settings, sort_keys=False))
         return StepLog(self.path / "log.jsonl", step)
 
     def export(self, encoder: Encoder, describe: dict[str, Any], name: str = _EXPORTS[0]) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from sarjepa.data.shards import Shards, open_shards
 from sarjepa.errors import InputError
 from sarjepa.models.checkpoints import RUN_FILES
+
+SETTINGS = "settings.yaml"
 
 
 def shards_folder(data_root: str, source: str) -> Path:
@@ -34,6 +39,24 @@ def open_source(data_root: str, source: str) -> Shards:
             hint=f"run sarjepa build-dataset --sources {source}{root} first",
         )
     return open_shards(folder)
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The settings that a command stored in a folder, by their names on the command line.
+
+    Raises:
+        InputError: there are none, or they cannot be read.
+    """
+    file = folder / SETTINGS
+    if not file.is_file():
+        raise InputError("no settings are stored in the folder", where=folder, expected=SETTINGS)
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError("not readable as YAML", where=file, got=error) from error
+    if not isinstance(settings, dict):
+        raise InputError("not a mapping of settings", where=file, got=type(settings).__name__)
+    return {str(key): value for key, value in settings.items()}
 
 
 def newest_run(folder: str = "runs") -> str:

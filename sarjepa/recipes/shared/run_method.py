@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from sarjepa.errors import InputError
 from sarjepa.models.released import read_pickle
@@ -20,6 +19,7 @@ from sarjepa.pretext.masking import ImageKeys
 from sarjepa.pretext.method import Method
 from sarjepa.pretext.methods import MethodSettings, build_method
 from sarjepa.progress import Progress
+from sarjepa.recipes.shared.built import read_settings
 from sarjepa.reports.chips import ShownChip
 from sarjepa.reports.pretraining import TargetRow
 from sarjepa.training.checkpoint import load_last_checkpoint
@@ -66,26 +66,13 @@ def open_method(checkpoint: str, device: torch.device, progress: Progress) -> Me
     if not path.is_dir() and path.suffix != ".pt":
         raise InputError("no predictor", where=checkpoint, expected="a run folder or one of its checkpoints")
     folder = path if path.is_dir() else path.parent
-    settings = _settings(folder)
+    settings = read_settings(folder)
     state = load_last_checkpoint(folder, device, progress) if path.is_dir() else read_pickle(path)
     if "method" not in state:
         raise InputError("no predictor", where=checkpoint, expected="a checkpoint of sarjepa pretrain")
     method = build_method(str(settings.get("method", "")), method_settings(settings))
     take_weights(method, state["method"], checkpoint)
     return method.eval().to(device)
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    file = folder / "settings.yaml"
-    if not file.is_file():
-        raise InputError("no settings to build the predictor by", where=folder, expected="settings.yaml")
-    try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InputError("not readable as YAML", where=file, got=error) from error
-    if not isinstance(settings, dict):
-        raise InputError("not a mapping of settings", where=file)
-    return settings
 
 
 def target_rows(

@@ -67,7 +67,7 @@ def test_a_row_of_a_method_that_predicts_tokens_has_no_prediction(
 def test_an_exported_encoder_has_no_predictor(toy_run: Path) -> None:
     with pytest.raises(InputError, match="no predictor"):
         open_method(str(toy_run / "encoder.safetensors"), CPU, Progress())
-    with pytest.raises(InputError, match="no settings to build the predictor by"):
+    with pytest.raises(InputError, match="no settings are stored"):
         open_method(str(toy_run), CPU, Progress())
 
 
