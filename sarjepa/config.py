@@ -123,7 +123,9 @@ class PretrainConfig(Common):
 
     command: ClassVar[str] = "pretrain"
 
-    sources: Annotated[tuple[str, ...], "built sources to train on"] = ("synthetic",)
+    sources: Annotated[
+        tuple[str, ...], "built sources to train on, groups (pretrain, downstream, all) or folder:PATH"
+    ] = ("synthetic",)
     splits: Annotated[
         tuple[str, ...] | None, "splits to train on, or all; default: every chip that no benchmark tests"
     ] = None

@@ -30,6 +30,7 @@ from sarjepa.errors import InputError
 from sarjepa.files import write_atomically, write_json
 from sarjepa.progress import Progress
 from sarjepa.recipes.building.checks import check_leaks, dry_run, verify_built
+from sarjepa.recipes.shared.built import source_name
 from sarjepa.recipes.shared.result import Result
 from sarjepa.reports.cards import card_text, counts_table
 from sarjepa.reports.contact_sheet import contact_sheet, pick_chips
@@ -67,7 +68,7 @@ def source_folder(name: str, data_root: str) -> Path:
     """Where a source's shards stand: DATA_ROOT/shards/<source>; folder:PATH is called as its folder."""
     if not name.startswith("folder:"):
         return Path(data_root) / "shards" / name
-    own = Path(name.removeprefix("folder:")).expanduser().resolve().name
+    own = source_name(name)
     if not own or own in source_names():
         raise InputError("a folder named like a public source", where=name, hint="rename the folder")
     return Path(data_root) / "shards" / own

@@ -8,7 +8,7 @@ the seed, resuming needs nothing but weights, optimiser and step, and gives the 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from sarjepa.progress import Progress
 from sarjepa.recipes.pretraining.batches import Batches
 from sarjepa.recipes.pretraining.run_folder import RunFolder
 from sarjepa.recipes.pretraining.setup import average_of, bare_method, ready_method, shards_of, take_moments, watch_of
+from sarjepa.recipes.shared.built import expand_built
 from sarjepa.recipes.shared.result import Result
 from sarjepa.recipes.shared.run_method import take_weights, target_rows
 from sarjepa.reports.formats import figure_bytes
@@ -45,6 +46,7 @@ _WARMUP_EPOCHS, _WARMUP_SHARE = 20.0, 0.1  # as published, and at most this shar
 
 def run(config: PretrainConfig, progress: Progress) -> Result:
     """Pre-train; see `PretrainConfig` for the settings and the README for the files of a run folder."""
+    config = replace(config, sources=expand_built(config.sources))
     device = pick_device(config.device)
     with process_group(device) as ranks:
         return _Run(config, device, ranks, progress).train()

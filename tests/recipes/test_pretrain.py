@@ -11,17 +11,19 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 import sarjepa
-from sarjepa.config import METHODS, PretrainConfig, as_dict
+from sarjepa.config import METHODS, BuildDatasetConfig, PretrainConfig, as_dict
 from sarjepa.errors import InputError
 from sarjepa.models.blocks import Block
 from sarjepa.overlay import overlay, read_preset
 from sarjepa.progress import Progress
-from sarjepa.recipes import pretrain
+from sarjepa.recipes import build_dataset, pretrain
 from sarjepa.recipes.pretraining import setup
 
 FILES = ("settings.yaml", "log.jsonl", "checkpoint-last.pt", "encoder.safetensors", "curves.png", "targets.png")
@@ -80,6 +82,20 @@ def test_a_run_can_be_repeated_to_the_bit(synthetic_root: Path, tmp_path: Path) 
         pretrain.run(settings(synthetic_root, tmp_path / name), Progress())
     assert_same(weights(tmp_path / "a"), weights(tmp_path / "b"))
     assert losses(tmp_path / "a") == losses(tmp_path / "b")
+
+
+def test_ones_own_folder_is_trained_on_whole_by_the_name_it_was_built_by(tmp_path: Path) -> None:
+    images = tmp_path / "harbour"
+    images.mkdir()
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(0, 256, (64, 64), dtype=np.uint8)
+        Image.fromarray(pixels).save(images / f"{number}.png")
+    named = (f"folder:{images}",)
+    build_dataset.run(BuildDatasetConfig(data_root=str(tmp_path / "data"), sources=named, workers=1), Progress())
+    pretrain.run(settings(tmp_path / "data", tmp_path / "run", sources=named, max_steps=1), Progress())
+    describe = sarjepa.load_encoder(tmp_path / "run").describe
+    assert describe["sources"] == ["harbour"] and describe["num_chips"] == 6
+    assert yaml.safe_load((tmp_path / "run" / "settings.yaml").read_text())["sources"] == ["harbour"]
 
 
 def test_chips_that_are_left_out_are_told_and_all_takes_them(synthetic_root: Path, tmp_path: Path) -> None:

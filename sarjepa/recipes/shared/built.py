@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from sarjepa.data.manifest_parser import GROUPS, source_names
 from sarjepa.data.shards import Shards, open_shards
-from sarjepa.errors import InputError
+from sarjepa.errors import InputError, nearest
 from sarjepa.models.checkpoints import RUN_FILES
 
 SETTINGS = "settings.yaml"
@@ -24,20 +26,31 @@ def built_datasets(data_root: str) -> list[str]:
     return sorted(path.parent.name for path in Path(data_root).glob("shards/*/index.json"))
 
 
+def source_name(name: str) -> str:
+    """What a source is called: itself, or the last folder of folder:PATH."""
+    return Path(name.removeprefix("folder:")).expanduser().resolve().name if name.startswith("folder:") else name
+
+
+def expand_built(names: Iterable[str]) -> tuple[str, ...]:
+    """The sources that `--sources` names, each once: a group's members, and folder:PATH by its folder's name."""
+    return tuple(dict.fromkeys(source_name(member) for name in names for member in GROUPS.get(name, (name,))))
+
+
 def open_source(data_root: str, source: str) -> Shards:
     """A built source.
 
     Raises:
-        InputError: it was not built; names the command that builds it.
+        InputError: it was not built; names the command that builds it, and the nearest name of one that is.
     """
     folder = shards_folder(data_root, source)
     if not (folder / "index.json").is_file():
         root = "" if data_root == "data" else f" --data-root {data_root}"
-        raise InputError(
-            "the data set is not built",
-            where=folder,
-            hint=f"run sarjepa build-dataset --sources {source}{root} first",
-        )
+        is_public, there = source in source_names(), built_datasets(data_root)
+        wanted = source if is_public else f"folder:PATH/{source}"
+        hint = f"run sarjepa build-dataset --sources {wanted}{root} first"
+        if not is_public and there:
+            hint = f"{nearest(source, there)}, or {hint}"
+        raise InputError("the data set is not built", where=folder, hint=hint)
     return open_shards(folder)
 
 
