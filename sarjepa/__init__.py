@@ -12,7 +12,7 @@ from sarjepa.version import __version__
 
 if TYPE_CHECKING:
     from sarjepa.data.shards import open_shards
-    from sarjepa.models.checkpoints import load_encoder
+    from sarjepa.models.checkpoints import load_encoder, timm_state_dict
     from sarjepa.ops.ratio import gradient_by_ratio
     from sarjepa.recipes.shared.classifier import load_classifier
 
@@ -21,9 +21,10 @@ _HOMES = {
     "load_classifier": "sarjepa.recipes.shared.classifier",
     "load_encoder": "sarjepa.models.checkpoints",
     "open_shards": "sarjepa.data.shards",
+    "timm_state_dict": "sarjepa.models.checkpoints",
 }
 
-__all__ = ["__version__", "gradient_by_ratio", "load_classifier", "load_encoder", "open_shards"]
+__all__ = ["__version__", "gradient_by_ratio", "load_classifier", "load_encoder", "open_shards", "timm_state_dict"]
 
 
 def __getattr__(name: str) -> Any:

@@ -132,7 +132,7 @@ class PretrainConfig(Common):
     fraction: Annotated[float, "share of the chips to train on, drawn by the seed"] = 1.0
     method: Annotated[str, f"one of {', '.join(METHODS)}"] = "sar-jepa"
     target: Annotated[str | None, f"what is predicted: {', '.join(TARGETS)}; default: the method's"] = None
-    radii: Annotated[tuple[int, ...], "half-widths (px) of the ratio windows, a scale each"] = (5, 9, 13, 17)
+    radii: Annotated[tuple[int, ...], "half-widths (px) of the ratio windows, one per scale"] = (5, 9, 13, 17)
     low_pass_radius: Annotated[float, "low-pass target: largest frequency kept, in cycles over 224 px"] = 60.0
     model: Annotated[str, f"encoder: {', '.join(MODELS)}"] = "vit-base"
     image_size: Annotated[int, "side (px) of the training image"] = 224
@@ -140,7 +140,7 @@ class PretrainConfig(Common):
     centre_crop: Annotated[str, "side (px) kept around the chip's centre first: none, N, or mstar=80,..."] = "none"
     crop_scale: Annotated[tuple[float, ...], "random resized crop: smallest and largest share of the area"] = (0.2, 1.0)
     contrast: Annotated[float, "random contrast: factor uniform in 1 - this .. 1 + this"] = 0.5
-    num_windows: Annotated[int, "local windows an image"] = 4
+    num_windows: Annotated[int, "local windows per image"] = 4
     window_size: Annotated[int, "side of a local window, in patches"] = 7
     mask_ratio: Annotated[float | None, "share of patches masked; default: the method's"] = None
     predictor_width: Annotated[int | None, "predictor width; default: the method's"] = None
@@ -148,9 +148,9 @@ class PretrainConfig(Common):
     predictor_heads: Annotated[int | None, "predictor attention heads; default: the method's"] = None
     epochs: Annotated[int, "passes over the chips"] = 200
     warmup_epochs: Annotated[
-        float | None, "epochs of linear warm-up; default: 20, and of a run of less than 200 epochs a tenth"
+        float | None, "epochs of linear warm-up; default: 20, or a tenth of the epochs where they are fewer than 200"
     ] = None
-    batch_size: Annotated[int, "images a step, over all processes"] = 300
+    batch_size: Annotated[int, "images per step, over all processes"] = 300
     lr: Annotated[float, "peak learning rate for a batch of 256; scaled by batch / 256"] = 1e-3
     weight_decay: Annotated[float, "AdamW weight decay, none on biases and norms"] = 0.05
     precision: Annotated[str, "bf16 (autocast) or fp32"] = "bf16"

@@ -36,7 +36,7 @@ def load_encoder(path: str | Path, device: str = "cpu") -> Encoder:
         The encoder in evaluation mode; `describe` says what is known of it, `describe_line` says it in one line.
 
     Raises:
-        InputError: nothing is there, or it is no checkpoint.
+        InputError: nothing is there, or it is not a checkpoint.
     """
     shape, weights, describe = _read(path)
     encoder = Encoder(shape)
@@ -66,7 +66,7 @@ def initial_encoder(path: str | Path, seed: int, device: str = "cpu") -> Encoder
         "method": "random initialisation",
         "seed": seed,
         "shape": asdict(shape),
-        "image_like": describe.get("sources"),
+        "sources_of_run": describe.get("sources"),
     }
     return encoder.eval().to(device)
 

@@ -35,7 +35,7 @@ def read_described(file: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, 
     """Tensors and description of a file; None where it has no description of this kind.
 
     Raises:
-        InputError: it is no safetensors file, or not a whole one.
+        InputError: it is not a safetensors file, or is cut short.
     """
     try:
         with safe_open(file, framework="pt") as opened:

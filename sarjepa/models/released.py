@@ -40,7 +40,7 @@ _PREDICTOR_NAMES = {
 _FOREIGN_NAMES = ("reg_token", "register_tokens", "dist_token", "norm_pre.")
 _ENCODER_NAMES = ("cls_token", "patch_embed.", "blocks.", "norm.")
 
-# What torch's safe unpickler raises on bytes that are no checkpoint, found by feeding it random and damaged ones.
+# What torch's safe unpickler raises on bytes that are not a checkpoint, found by feeding it random and damaged ones.
 _UNREADABLE = (
     pickle.UnpicklingError,
     RuntimeError,
@@ -81,7 +81,7 @@ def read_pickle(path: Path, device: str = "cpu") -> dict:
     """The dictionary in a file of `torch.save`, read without running any code from it.
 
     Raises:
-        InputError: the file is no such thing, or holds objects other than tensors and plain values.
+        InputError: the file is not one of torch.save, or holds objects other than tensors and plain values.
     """
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
@@ -126,7 +126,7 @@ def sort_released(content: dict, path: Path) -> Released:
         )
     encoder = {key: value for key, value in state.items() if key.startswith(_ENCODER_NAMES)}
     if not all(isinstance(value, torch.Tensor) for value in encoder.values()):
-        raise InputError("the checkpoint's weights are no tensors", where=path)
+        raise InputError("the checkpoint's weights are not tensors", where=path)
     encoder["patch_embed.proj.weight"] = encoder["patch_embed.proj.weight"].sum(dim=1, keepdim=True)
     shape = _shape(state, path)
     predictor = {

@@ -100,7 +100,7 @@ def ratio_components(image_NHW: Tensor, radius: int, eps: float) -> tuple[Tensor
     """G_H and G_V of the linear kernel with a shared centre line, signed: (N, H, W) each.
 
     One direction after the other (along the window's width, then halves along the other axis), as the mean over a
-    rectangle is separable: 2 (3r + 2) multiply-adds a pixel rather than 4 (2r+1)^2. On the image's border reflection
+    rectangle is separable: 2 (3r + 2) multiply-adds per pixel rather than 4 (2r+1)^2. On the image's border reflection
     makes the halves equal, and there rounding must not choose the direction: less than `_RESOLUTION` is 0.
     """
     padded_N1HW = reflect_pad(image_NHW, radius)[:, None] + eps

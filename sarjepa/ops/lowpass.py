@@ -7,7 +7,7 @@ centred, is multiplied by a disc of radius rho and transformed back:
     LPF(I) = IFFT( FFT(I) * [u^2 + v^2 <= rho^2] )
 
 u and v count cycles over the image. The radius is given for a 224 pixel image and grows with the size, so that it means
-the same cut-off in cycles a pixel (60 / 224 = 0.27) for any image; for a 224 px image the highest frequency along an
+the same cut-off in cycles per pixel (60 / 224 = 0.27) for any image; for a 224 px image the highest frequency along an
 axis is 112. The hard edge of the disc rings beside bright points, and what was in [0, 1] may leave it a little: both
 are part of the published target and are kept.
 """
@@ -27,7 +27,7 @@ def passband(height: int, width: int, radius: float, device: torch.device | None
     """Which frequencies of `torch.fft.rfft2` pass: (H, W // 2 + 1) bool."""
     row = torch.fft.fftfreq(height, device=device, dtype=torch.float64)[:, None]
     column = torch.fft.rfftfreq(width, device=device, dtype=torch.float64)[None, :]
-    # Frequencies in cycles a pixel against radius / 224, compared in whole cycles over 224 px to keep 60 exactly 60.
+    # Frequencies in cycles per pixel against radius / 224, compared in whole cycles over 224 px to keep 60 exactly 60.
     return (row * REFERENCE_SIZE) ** 2 + (column * REFERENCE_SIZE) ** 2 <= radius**2 * (1 + 1e-12)
 
 

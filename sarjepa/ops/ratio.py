@@ -3,7 +3,7 @@
 The number and where it comes from are told in `ratio_conv`, the definition. Here an image of any usual shape is brought
 to planes, a path is chosen, and the result is brought back:
 
-    conv     the definition, four direct convolutions a scale; any device
+    conv     the definition, four direct convolutions per scale; any device
     box      sums that share their terms; CPU
     triton   one fused kernel, the image read once and the result written once; CUDA
 

@@ -20,11 +20,11 @@ roundings of the dtype whatever stands elsewhere in the image, and what is not a
 M_right(x) is M_left(x + r), so one sum gives both halves; means need no division by the weights, as the ratio cancels
 it. Tiles are held flat, so that a step down is an offset of one row length and every pass is one run through contiguous
 memory: sums that wrap around a row's end are never read. Passes are numpy's, outside the interpreter's lock, a group of
-tiles a thread. (numpy rather than torch for its logarithm: 0.26 ns a value against 0.81 with AVX-512. Logarithms and
-square roots are a third of the time of this path, the sums two fifths.)
+tiles per thread. (numpy rather than torch for its logarithm: 0.26 ns per value against 0.81 with AVX-512. Logarithms
+and square roots are a third of the time of this path, the sums two fifths.)
 
 The Gaussian kernel has no running sums; its half-plane means are separable, and that is what is used: taps along one
-axis, then along the other, 8r multiply-adds a pixel in place of 4 (2r+1)^2.
+axis, then along the other, 8r multiply-adds per pixel in place of 4 (2r+1)^2.
 """
 
 from __future__ import annotations

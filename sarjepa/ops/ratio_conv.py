@@ -1,4 +1,4 @@
-"""Gradient by ratio, the definition: four direct convolutions a scale.
+"""Gradient by ratio, the definition: four direct convolutions per scale.
 
 SAR speckle multiplies: a bright field is noisier than a dark one, so a difference of neighbours reports edges wherever
 the field is bright. A ratio of local means does not (R. Touzi, A. Lopes, P. Bousquet, IEEE TGRS 26(6), 1988), and its

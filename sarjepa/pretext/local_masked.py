@@ -32,7 +32,7 @@ class LocalMasked(Method):
         encoder: with relative position, so that it runs on windows and on the whole grid alike.
         predictor: from the encoder's width to the target's values.
         target: what a masked patch is predicted as.
-        num_windows, window_size: windows an image; a window's side in patches.
+        num_windows, window_size: windows per image; a window's side in patches.
         mask_ratio: share of a window's patches that is masked.
     """
 

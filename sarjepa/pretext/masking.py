@@ -3,8 +3,8 @@
 Masks are drawn for each image from (seed, epoch, image index), never for a batch: a result then does not depend on the
 batch size, and no window is paired with the wrong image.
 
-Shapes: B images, W windows an image, S = B * W sequences (image-major), n patches a window, N patches a grid; n visible
-and m masked patches of a grid, T target blocks.
+Shapes: B images, W windows per image, S = B * W sequences (image-major), n patches in a window, N patches in a grid;
+n visible and m masked patches of a grid, T target blocks.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def local_windows(
     Args:
         keys: the images.
         rows, columns: of the grid.
-        num_windows, side: windows an image, and a window's side in patches.
+        num_windows, side: windows per image, and a window's side in patches.
         mask_ratio: int(mask_ratio * side^2) patches are masked: 39 of 49.
 
     Raises:

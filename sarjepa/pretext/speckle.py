@@ -4,8 +4,8 @@ Where many scatterers share a resolution cell, intensity is exponentially distri
 looks is a gamma variable with unit mean and variance 1/L. Magnitude is multiplied by its square root. Real chips carry
 such noise already, so what is added makes them chips of fewer looks.
 
-A number is needed for every pixel and look, millions a batch: they are hashed on the device, SplitMix64 again (see
-`sarjepa.draws`), from one seed an image.
+A number is needed for every pixel and look, millions in a batch: they are hashed on the device, SplitMix64 again (see
+`sarjepa.draws`), from one seed per image.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""log.jsonl: one line a step, written as it happens, cut back when a run goes on from an earlier step.
+"""log.jsonl: one line per step, written as it happens, cut back when a run goes on from an earlier step.
 
 Where TensorBoard is installed the same numbers go to it too.
 """

@@ -23,7 +23,6 @@ class Ranks:
 
     rank: int = 0
     world_size: int = 1
-    local_rank: int = 0
 
     @property
     def is_first(self) -> bool:
@@ -56,7 +55,7 @@ def process_group(device: torch.device) -> Iterator[Ranks]:
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Ranks(dist.get_rank(), world_size, int(os.environ.get("LOCAL_RANK", "0")))
+        yield Ranks(dist.get_rank(), world_size)
     finally:
         dist.destroy_process_group()
 

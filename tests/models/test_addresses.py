@@ -168,6 +168,6 @@ def test_a_hub_that_is_away_is_an_input_error(hub: Server, monkeypatch: pytest.M
         load_encoder("hf-hub:someone/some-encoder")
 
 
-def test_a_local_path_is_no_address() -> None:
+def test_a_local_path_is_not_an_address() -> None:
     assert not is_address("runs/https") and not is_address(Path("encoder.safetensors"))
     assert is_address("https://example.org/encoder.safetensors") and is_address("hf-hub:owner/name")

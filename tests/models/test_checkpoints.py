@@ -22,7 +22,6 @@ from sarjepa.models.checkpoints import (
     encoder_bytes,
     initial_encoder,
     load_encoder,
-    timm_state_dict,
     weights_sha256,
 )
 from sarjepa.models.encoder import Encoder, EncoderShape
@@ -116,7 +115,7 @@ def _cut_short(file: Path) -> None:
     "write", [_not_a_pickle, _empty, _a_bare_pickle, _a_tensor, _another_network, _code, _cut_short]
 )
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_a_file_that_is_no_checkpoint_is_one_input_error(
+def test_a_file_that_is_not_a_checkpoint_is_one_input_error(
     write: object, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -154,11 +153,11 @@ def test_a_safetensors_file_of_something_else_is_an_input_error(tmp_path: Path) 
 
 def test_the_initial_encoder_starts_from_the_seed_of_the_run(encoder: Encoder, tmp_path: Path) -> None:
     file = tmp_path / "encoder.safetensors"
-    file.write_bytes(encoder_bytes(encoder, {"seed": 7}))
+    file.write_bytes(encoder_bytes(encoder, {"seed": 7, "sources": ["toy"]}))
     torch.manual_seed(7)
     expected = Encoder(encoder.shape).state_dict()
     found = initial_encoder(file, seed=0)
-    assert found.describe["seed"] == 7
+    assert found.describe["seed"] == 7 and found.describe["sources_of_run"] == ["toy"]
     assert all(torch.equal(expected[key], tensor) for key, tensor in found.state_dict().items())
 
 
@@ -206,11 +205,11 @@ def test_timm_reads_an_export_and_gives_the_same_features(positions: str) -> Non
     if positions == "learned":
         torch.nn.init.normal_(encoder.pos_embed)
     vit = timm.models.VisionTransformer(32, 8, in_chans=1, num_classes=0, embed_dim=32, depth=2, num_heads=2).eval()
-    vit.load_state_dict(timm_state_dict(encoder))
+    vit.load_state_dict(sarjepa.timm_state_dict(encoder))
     image = torch.rand(2, 1, 32, 32)
     torch.testing.assert_close(vit.forward_features(image), encoder(image), atol=1e-5, rtol=1e-4)
 
 
 def test_relative_positions_have_no_place_in_timm(encoder: Encoder) -> None:
     with pytest.raises(InputError, match="relative positions"):
-        timm_state_dict(encoder)
+        sarjepa.timm_state_dict(encoder)

@@ -244,7 +244,7 @@ def test_a_published_crop_is_not_one_of_pre_training(crop: str) -> None:
 
 
 @pytest.mark.parametrize("fraction", [0.0, -0.1, 1.01])
-def test_a_share_that_is_none_is_refused(fraction: float) -> None:
+def test_a_share_out_of_range_is_refused(fraction: float) -> None:
     with pytest.raises(InputError, match=r"fraction.*0 < fraction <= 1"):
         PretrainConfig(fraction=fraction)
 

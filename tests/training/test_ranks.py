@@ -43,7 +43,7 @@ with process_group(device) as ranks:
 """
 
 
-def test_a_loss_that_is_no_number_on_one_rank_stops_all_of_them(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_a_number_on_one_rank_stops_all_of_them(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(SCRIPT)
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

@@ -38,7 +38,7 @@ class Batches:
 
     Attributes:
         pool: the chips.
-        size: images a step, over all processes.
+        size: images per step, over all processes.
         epoch_steps: steps a pass over the chips.
 
     Raises:

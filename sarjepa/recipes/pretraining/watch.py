@@ -17,7 +17,7 @@ from sarjepa.progress import Progress
 from sarjepa.recipes.shared.downstream import open_benchmark
 from sarjepa.training.runtime import autocast
 
-SHOTS, TESTS = 40, 20  # training and test chips a class
+SHOTS, TESTS = 40, 20  # training and test chips per class
 _LOW_RANK, _LOW_DEVIATION = 2.0, 0.05
 
 

@@ -190,7 +190,7 @@ def _viewer(opened: OpenedEncoder, label: str, image_size: str | None, device: t
     encoder, facts = opened.encoder, opened.describe
     if not isinstance(encoder, Encoder):
         raise InputError("no attention to look at", where=opened.name, hint="give a run folder or a checkpoint")
-    sources = facts.get("sources") or facts.get("image_like") or ()
+    sources = facts.get("sources") or facts.get("sources_of_run") or ()
     rule = input_rule(image_size, opened.image_size, encoder.patch_size, device)
     return Viewer(opened.name, label, encoder, rule, tuple(map(str, sources)))  # type: ignore[call-overload]
 
