@@ -157,25 +157,23 @@ class _Run:
         with stop_on_signals() as self.stop, self.progress.task(description, self.last - self.first) as self.bar:
             try:
                 self._fit()
-            except LossNotFiniteError as error:
-                error.hint = self._way_on()  # and nothing is saved: it is these weights that give no loss
-                raise
-            except InputError:
+            except InputError as error:
                 # The weights of the step before are worth keeping. (Shards need every process, and an error may be of
-                # this one alone: there the last checkpoint has to do.)
-                if not self.sharding:
+                # this one alone: there the last checkpoint has to do.) Weights that gave no loss may be ruined
+                # themselves: they do not take the place of a checkpoint.
+                diverged = isinstance(error, LossNotFiniteError)
+                if not self.sharding and not (diverged and (self.folder.path / LAST).is_file()):
                     self._save()
+                if diverged:
+                    error.hint = (
+                        f"start another run with --init {self.folder.path} and a lower --lr, or --precision fp32"
+                    )
                 raise
         if self.sharding:
             self._unshard(self.sharding)
         if self.ranks.is_first:
             self._finish()
         return Result(self._message(), self.folder.path)
-
-    def _way_on(self) -> str:
-        """What to do after a loss that is not a number: a resumed run has the same settings and would end the same."""
-        kept = f"--init {self.folder.path} and " if (self.folder.path / LAST).is_file() else ""
-        return f"start another run with {kept}a lower --lr, or --precision fp32"
 
     def _fit(self) -> None:
         module: torch.nn.Module = self.method

@@ -424,5 +424,8 @@ def test_a_run_that_diverges_says_how_to_go_on_from_its_last_good_weights(synthe
         pretrain.run(settings(synthetic_root, run, resume=True, lr=1e30, **changes), Progress())
     assert torch.load(run / "checkpoint-last.pt", weights_only=True)["step"] == 4
     pretrain.run(settings(synthetic_root, tmp_path / "other", init=str(run), max_steps=1, **changes), Progress())
-    with pytest.raises(InputError, match="another run with a lower --lr"):
+    with pytest.raises(InputError, match="not a number"):
         pretrain.run(settings(synthetic_root, first, lr=1e30, **changes), Progress())
+    kept = torch.load(first / "checkpoint-last.pt", weights_only=True)
+    lines = (first / "log.jsonl").read_text().splitlines()
+    assert kept["step"] == json.loads(lines[-1])["step"] < 4
