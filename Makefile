@@ -51,7 +51,7 @@ BENCH  := $(BIN)/sarjepa fewshot-bench --preset laptop --data-root $(DATA) --sho
 
 laptop: $(VENV)/.installed  ## the README's results: MSTAR and SAR-ACD, about a quarter of an hour; ARCHIVES where at hand
 	$(BIN)/sarjepa build-dataset --sources mstar,saracd --data-root $(DATA) $(GIVEN)
-	$(BIN)/sarjepa pretrain --preset laptop --data-root $(DATA) $(if $(wildcard $(LAPTOP)),--resume)
+	$(BIN)/sarjepa pretrain --preset laptop --data-root $(DATA) $(if $(wildcard $(LAPTOP)/checkpoint-last.pt),--resume)
 	$(BENCH) --datasets mstar,saracd --checkpoint $(LAPTOP) --checkpoint random:$(LAPTOP) --checkpoint pixels \
 	  --out results/laptop/probe
 	$(BENCH) --datasets mstar,saracd --checkpoint $(LAPTOP) --checkpoint random:$(LAPTOP) --pool cls,grid4 \

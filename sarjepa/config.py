@@ -10,6 +10,7 @@ Only `sarjepa.recipes` reads these objects; everything below takes plain keyword
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -49,10 +50,10 @@ def _each_of(config: object, key: str, choices: tuple[str, ...]) -> None:
             raise InputError(f"no such {key.replace('_', '-')}", where=repr(value), hint=nearest(value, choices))
 
 
-def _within(config: object, key: str, low: float, high: float = float("inf")) -> None:
+def _within(config: object, key: str, low: float, high: float = math.inf) -> None:
     value = getattr(config, key)
-    if value is not None and not low <= value <= high:
-        wanted = f"at least {low}" if high == float("inf") else f"{low} to {high}"
+    if value is not None and not (low <= value <= high and math.isfinite(value)):
+        wanted = f"at least {low}" if high == math.inf else f"{low} to {high}"
         raise InputError("value out of range", where=key.replace("_", "-"), expected=wanted, got=value)
 
 
@@ -72,7 +73,7 @@ class Common:
             self.device.startswith("cuda:") and self.device[5:].isdigit()
         ):
             raise InputError("no such device", where=repr(self.device), expected="auto, cpu, cuda or cuda:N")
-        _within(self, "seed", 0)
+        _within(self, "seed", 0, 2**63 - 1)
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,7 @@ class PretrainConfig(Common):
         _one_of(self, "precision", ("bf16", "fp32"))
         for key in (
             "image_size",
+            "patch_size",
             "num_windows",
             "window_size",
             "batch_size",
@@ -208,6 +210,8 @@ class PretrainConfig(Common):
         _within(self, "low_pass_radius", 1)
         _within(self, "contrast", 0, 1)
         _within(self, "ema", 0, 1)
+        _within(self, "max_hours", 0)
+        _within(self, "clip_grad", 0)
         _within(self, "lr", 0)
         _within(self, "weight_decay", 0)
         _within(self, "warmup_epochs", 0, self.epochs)

@@ -6,10 +6,12 @@ finds all of it, also after a crash in the middle of writing.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 from pathlib import Path
+from typing import IO
 
 TEMPORARY = ".partial"  # at the end of the name of a file that is being written
 
@@ -41,6 +43,21 @@ def json_text(content: object) -> str:
 def write_json(path: Path, content: object) -> None:
     """Write JSON, whole or not at all."""
     write_atomically(path, json_text(content))
+
+
+def hold(lock: Path) -> IO[str]:
+    """An open file with an advisory lock, which ends when it is closed, or with the process, however that ends.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    stream = lock.open("w")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        stream.close()
+        raise
+    return stream
 
 
 def sha256_of(path: Path) -> str:

@@ -18,6 +18,7 @@ from timm.layers import Mlp
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from sarjepa.errors import InputError
 from sarjepa.models.relative_position import ContextualBias
 
 
@@ -26,7 +27,8 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, num_heads: int, relative: bool) -> None:
         super().__init__()
-        assert width % num_heads == 0, "the heads share the width evenly"
+        if width % num_heads:
+            raise InputError("the width does not divide among the heads", where=f"width {width}, {num_heads} heads")
         self.num_heads = num_heads
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)

@@ -8,6 +8,8 @@ the seed, resuming needs nothing but weights, optimiser and step, and gives the 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +51,9 @@ def run(config: PretrainConfig, progress: Progress) -> Result:
     config = replace(config, sources=expand_built(config.sources))
     device = pick_device(config.device)
     with process_group(device) as ranks:
-        return _Run(config, device, ranks, progress).train()
+        ready = _Run(config, device, ranks, progress)
+        with ready.folder.taken() if ranks.is_first else nullcontext():
+            return ready.train()
 
 
 class _Run:
@@ -95,6 +99,7 @@ class _Run:
         """Start a new run folder, or pick up the state of one that is there."""
         if self.config.resume:
             state = self.folder.state(self.device, self.progress)
+            self._check_data(state["describe"])
             weights, moments = state["method"], state["optimizer"]
             if self.sharding:
                 weights, moments = self.sharding.weights(weights), self.sharding.moments(self.optimizer, moments)
@@ -107,6 +112,22 @@ class _Run:
             self.folder.check_new()
         if self.ranks.is_first:
             self.log = self.folder.start(self.step)
+
+    def _check_data(self, described: Mapping[str, Any]) -> None:
+        """Refuse to go on with other chips than the run was started with.
+
+        Raises:
+            InputError: a source was built anew since, and came out differently.
+        """
+        for name, digest in described.get("data", {}).items():
+            if digest != self.batches.data_sha256[name]:
+                raise InputError(
+                    "the data set is not the one that the run was started with",
+                    where=name,
+                    expected=f"shards of checksum {digest[:12]}",
+                    got=self.batches.data_sha256[name][:12],
+                    hint="build it with the settings of then, or start another run",
+                )
 
     def _save(self) -> None:
         """Checkpoint of the present step."""
@@ -134,6 +155,7 @@ class _Run:
             "method": self.config.method,
             "target": self.method.target.name,
             "sources": list(self.pool.source_names),
+            "data": self.batches.data_sha256,
             "num_chips": len(self.pool),
             "fraction": self.config.fraction,
             "steps": self.step,
@@ -151,7 +173,7 @@ class _Run:
         """Take the steps that are left, save, export, draw."""
         self._open_folder()
         self.first = self.step
-        self.last = min(self.num_steps, self.config.max_steps or self.num_steps)
+        self.last = max(self.first, min(self.num_steps, self.config.max_steps or self.num_steps))
         self.began, self.waited = time.monotonic(), 0.0
         description = f"{self.config.method} on {len(self.pool)} chips"
         with stop_on_signals() as self.stop, self.progress.task(description, self.last - self.first) as self.bar:

@@ -30,12 +30,19 @@ def save_checkpoint(folder: Path, state: dict[str, Any], keep_as: str | None = N
         folder: of the run.
         state: tensors, state dicts and plain values.
         keep_as: also keep it for good under this name.
+
+    Raises:
+        InputError: it cannot be written; the one before is still there.
     """
     temporary = folder / (LAST + TEMPORARY)
-    with temporary.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except (OSError, RuntimeError) as error:  # RuntimeError: torch's word for a write that failed
+        hint = "free disk space and go on with --resume; the checkpoint before is kept"
+        raise InputError("cannot write the checkpoint", where=folder, got=error, hint=hint) from error
     if keep_as:
         kept = folder / keep_as
         kept.unlink(missing_ok=True)

@@ -29,7 +29,7 @@ class StepLog:
 
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
         self.records = [record for record in map(_parse, lines) if record and record["step"] <= step]
         if lines:
             write_atomically(path, "".join(json.dumps(record) + "\n" for record in self.records))
@@ -46,11 +46,12 @@ class StepLog:
 
 
 def _parse(line: str) -> Record | None:
-    """A line of the log, or None where a crash cut it off."""
+    """A line of the log, or None where a crash cut it off or it is somebody else's."""
     try:
-        return json.loads(line)
+        record = json.loads(line)
     except json.JSONDecodeError:
         return None
+    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

@@ -20,6 +20,7 @@ from PIL import Image
 import sarjepa
 from sarjepa.config import METHODS, BuildDatasetConfig, PretrainConfig, as_dict
 from sarjepa.errors import InputError
+from sarjepa.files import hold
 from sarjepa.models.blocks import Block
 from sarjepa.overlay import overlay, read_preset
 from sarjepa.progress import Progress
@@ -192,6 +193,75 @@ def test_a_run_folder_that_exists_is_refused_and_untouched(synthetic_root: Path,
     with pytest.raises(InputError, match=r"exists already.*--resume"):
         pretrain.run(settings(synthetic_root, run), Progress())
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_is_started_anew(synthetic_root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())
+    for name in ("checkpoint-last.pt", "encoder.safetensors"):
+        (run / name).unlink()
+    with pytest.raises(InputError, match=r"no checkpoint to resume from.*without --resume"):
+        pretrain.run(settings(synthetic_root, run, resume=True), Progress())
+    pretrain.run(settings(synthetic_root, run, max_steps=2), Progress())
+    assert [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()] == [1, 2]
+
+
+def test_one_process_at_a_time_trains_in_a_folder(synthetic_root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    with hold(run / ".lock"), pytest.raises(InputError, match="another process is training here"):
+        pretrain.run(settings(synthetic_root, run, resume=True), Progress())
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_a_run_that_is_refused_leaves_no_folder(synthetic_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no run to resume"):
+        pretrain.run(settings(synthetic_root, tmp_path / "run", resume=True), Progress())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_does_not_go_on_with_other_chips(tmp_path: Path) -> None:
+    root, run = tmp_path / "data", tmp_path / "run"
+
+    def build(seed: int) -> None:
+        sources = ("synthetic",)
+        build_dataset.run(
+            BuildDatasetConfig(
+                data_root=str(root), sources=sources, chips_per_class=4, seed=seed, workers=1, force=True
+            ),
+            Progress(),
+        )
+
+    build(0)
+    pretrain.run(settings(root, run, max_steps=1), Progress())
+    build(1)
+    with pytest.raises(InputError, match=r"not the one that the run was started with: synthetic"):
+        pretrain.run(settings(root, run, resume=True), Progress())
+    build(0)
+    pretrain.run(settings(root, run, resume=True, max_steps=2), Progress())
+
+
+def test_a_smaller_last_step_takes_none(synthetic_root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    pretrain.run(settings(synthetic_root, run, max_steps=3), Progress())
+    result = pretrain.run(settings(synthetic_root, run, max_steps=1, resume=True), Progress())
+    assert "0 steps" in result.message and "at step 3" in result.message
+    assert "resume" not in yaml.safe_load((run / "settings.yaml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("patch_size", 0), ("max_hours", -1.0), ("clip_grad", -1.0), ("lr", float("inf")), ("seed", 2**63)],
+)
+def test_a_number_out_of_range_names_its_key(key: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"value out of range: {key.replace('_', '-')}"):
+        PretrainConfig(**{key: value})  # type: ignore[arg-type]
+
+
+def test_a_width_that_the_heads_cannot_share_is_refused(synthetic_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not divide among the heads: width 64, 3 heads"):
+        pretrain.run(settings(synthetic_root, tmp_path / "run", predictor_heads=3), Progress())
 
 
 def test_resuming_with_other_settings_shows_the_difference(synthetic_root: Path, tmp_path: Path) -> None:

@@ -193,3 +193,11 @@ def test_a_slip_in_an_experiment_is_found_when_it_is_read(
     monkeypatch.setattr(experiments, "_files", lambda: files)
     with pytest.raises(InputError, match=words):
         read_experiment("mine", "demo")
+
+
+def test_after_a_failure_nothing_more_is_started(small: ReproduceConfig, tmp_path: Path) -> None:
+    script = tmp_path / "fail.py"
+    script.write_text(f"import sys; open({str(tmp_path / 'calls')!r}, 'a').write('x'); sys.exit('nobody')")
+    with pytest.raises(InputError, match="nobody"):
+        reproduce.run(replace(small, jobs=1, seeds=4, launch=f"python {script}"), Progress())
+    assert (tmp_path / "calls").read_text() == "x"

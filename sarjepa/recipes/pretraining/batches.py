@@ -6,12 +6,16 @@ resumed run are those it would have had, and several processes take parts of one
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 from sarjepa.config import PretrainConfig, parse_crop
 from sarjepa.data.augment import augment, draw_augmentation
 from sarjepa.data.loader import ChipPool, batch_indices, steps_per_epoch
+from sarjepa.data.shards import Shards
 from sarjepa.errors import InputError
 from sarjepa.pretext.masking import ImageKeys
 from sarjepa.recipes.shared.built import open_source
@@ -20,12 +24,16 @@ from sarjepa.training.runtime import Ranks
 Batch = tuple[torch.Tensor, ImageKeys]
 
 
-def _open_pool(config: PretrainConfig) -> ChipPool:
-    sources = [(name, open_source(config.data_root, name)) for name in config.sources]
+def _open_pool(config: PretrainConfig, sources: Sequence[tuple[str, Shards]]) -> ChipPool:
     crops = [parse_crop(config.centre_crop, name) for name in config.sources]
     # A chip's centre is the evaluation's business ("published"); pre-training sees whole chips unless told otherwise.
     sides = [crop if isinstance(crop, int) else None for crop in crops]
     return ChipPool(sources, config.splits, sides, config.fraction, config.seed)
+
+
+def _checksum(shards: Shards) -> str:
+    own = "".join(shard["sha256"] for shard in shards.index["shards"])
+    return hashlib.sha256(own.encode()).hexdigest()
 
 
 class Batches:
@@ -37,9 +45,10 @@ class Batches:
         ranks: the processes that share a batch.
 
     Attributes:
+        data_sha256: by source, of the checksums of its shards.
         pool: the chips.
         size: images per step, over all processes.
-        epoch_steps: steps a pass over the chips.
+        epoch_steps: steps per pass over the chips.
 
     Raises:
         InputError: a source is not built, or the batch does not divide among the processes.
@@ -47,7 +56,9 @@ class Batches:
 
     def __init__(self, config: PretrainConfig, device: torch.device, ranks: Ranks) -> None:
         self._config, self._device, self._ranks = config, device, ranks
-        self.pool = _open_pool(config)
+        sources = [(name, open_source(config.data_root, name)) for name in config.sources]
+        self.data_sha256 = {name: _checksum(shards) for name, shards in sources}
+        self.pool = _open_pool(config, sources)
         self.size = min(config.batch_size, len(self.pool))
         if self.size % (ranks.world_size * config.accumulate):
             raise InputError(

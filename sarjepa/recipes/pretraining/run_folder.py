@@ -5,6 +5,8 @@ settings.yaml  log.jsonl  checkpoint-last.pt  checkpoint-previous.pt  encoder.sa
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,12 @@ import yaml
 
 from sarjepa.config import PretrainConfig, as_dict
 from sarjepa.errors import InputError
-from sarjepa.files import write_atomically
+from sarjepa.files import TEMPORARY, hold, write_atomically
 from sarjepa.models.checkpoints import encoder_bytes
 from sarjepa.models.encoder import Encoder
 from sarjepa.progress import Progress
 from sarjepa.recipes.shared.built import SETTINGS, read_settings
-from sarjepa.training.checkpoint import load_last_checkpoint
+from sarjepa.training.checkpoint import LAST, load_last_checkpoint
 from sarjepa.training.log import StepLog
 
 # Settings that may differ between a run and its continuation: they change where, how fast and how long, not what.
@@ -43,6 +45,9 @@ _FREE_ON_RESUME = frozenset(
     ]
 )
 _EXPORTS = ("encoder.safetensors", "encoder-ema.safetensors")
+_LOG, _LOCK = "log.jsonl", ".lock"
+# What may be there before the first checkpoint.
+_START = {SETTINGS, _LOG, _LOCK, LAST + TEMPORARY, "curves.png", "targets.png", "tensorboard"}
 
 
 class RunFolder:
@@ -56,13 +61,34 @@ class RunFolder:
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         self.path, self._settings = path, settings
 
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Keep other processes out of the folder, which is made if need be, and removed if nothing came into it.
+
+        Raises:
+            InputError: another process is training here.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = hold(self.path / _LOCK)
+        except BlockingIOError:
+            hint = "wait for it, or give another --run-dir"
+            raise InputError("another process is training here", where=self.path, hint=hint) from None
+        with lock:
+            try:
+                yield
+            finally:
+                if [path.name for path in self.path.iterdir()] == [_LOCK]:
+                    (self.path / _LOCK).unlink()
+                    self.path.rmdir()
+
     def check_new(self) -> None:
-        """Refuse a folder that holds something.
+        """Refuse a folder that holds more than the start of a run that never came to its first checkpoint.
 
         Raises:
             InputError: it does.
         """
-        if self.path.exists() and any(self.path.iterdir()):
+        if {path.name for path in self.path.iterdir()} - _START:
             hint = "give another --run-dir, or go on with --resume"
             raise InputError("the run folder exists already", where=self.path, hint=hint)
 
@@ -91,12 +117,12 @@ class RunFolder:
 
     def start(self, step: int) -> StepLog:
         """Make the folder ready to go on from a step: settings stored, log cut back."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        kept = {key: value for key, value in self._settings.items() if key != "resume"}  # of one call, not of the run
         for name in _EXPORTS:
             # The export of an earlier stop would be taken for the run's present state.
             (self.path / name).unlink(missing_ok=True)
-        write_atomically(self.path / SETTINGS, yaml.safe_dump(self._settings, sort_keys=False))
-        return StepLog(self.path / "log.jsonl", step)
+        write_atomically(self.path / SETTINGS, yaml.safe_dump(kept, sort_keys=False))
+        return StepLog(self.path / _LOG, step)
 
     def export(self, encoder: Encoder, describe: dict[str, Any], name: str = _EXPORTS[0]) -> None:
         """Write an encoder as a self-describing file."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -86,13 +85,14 @@ class Walker:
     def __init__(self, jobs: int, launch: str | None) -> None:
         self.jobs, self.launch = jobs, launch
         self._live: set[subprocess.Popen[bytes]] = set()
-        self._stopping = False
+        self._over = False  # nothing more is started
+        self._stopping = False  # what is under way is told to stop
 
     def walk(self, steps: Sequence[Step], description: str, progress: Progress) -> None:
         """Do what is not yet done.
 
         Raises:
-            InputError: a step failed, with the last line it said; the others that were under way are finished first.
+            InputError: a step failed, with the last line it said; what is under way is finished first.
             KeyboardInterrupt: a signal came; runs have saved and go on with the next call.
         """
         to_do = [step for step in steps if record_of(step) is None]
@@ -103,29 +103,39 @@ class Walker:
         ):
             bar.advance(len(steps) - len(to_do))
             waiting: set[Future[str]] = {pool.submit(self._run, step) for step in to_do}
-            try:
-                while waiting:
-                    done, waiting = wait(waiting, timeout=_POLL_S, return_when=FIRST_COMPLETED)
-                    for future in done:
+            failure: BaseException | None = None
+            while waiting:
+                done, waiting = wait(waiting, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+                for future in done:
+                    error = future.exception()
+                    if error is None:
                         bar.advance(1, future.result())
-                    if stop.reason:
-                        raise KeyboardInterrupt
-            except KeyboardInterrupt:
-                self._stop()
-                raise
-            finally:
-                for future in waiting:
-                    future.cancel()
+                    elif failure is None:
+                        failure = error
+                        if self._live:
+                            progress.warn(f"{error}; waiting for what is under way")
+                if stop.reason:
+                    self._stop()
+                    raise KeyboardInterrupt
+            if failure is not None:
+                raise failure
 
     def _stop(self) -> None:
-        self._stopping = True
+        self._over = self._stopping = True
         for process in list(self._live):
             process.terminate()
 
     def _run(self, step: Step) -> str:
-        """Run one step to its end; what it is called."""
-        if self._stopping:
+        """Run one step, unless it is over; what it is called."""
+        if self._over:
             return ""
+        try:
+            return self._do(step)
+        except BaseException:
+            self._over = True  # here, before this thread takes the next step
+            raise
+
+    def _do(self, step: Step) -> str:
         began = time.time()
         log = step.folder.with_name(step.folder.name + ".log")
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -160,8 +170,6 @@ class Walker:
             start = shlex.split(self.launch) if self.launch else start
             if (step.folder / LAST).is_file():
                 extra = ["--resume"]
-            elif step.folder.is_dir():  # stopped before its first checkpoint: nothing to keep
-                shutil.rmtree(step.folder)
         return [*start, "sarjepa", step.command, *step.arguments, *extra]
 
     def _environment(self) -> dict[str, str]:
