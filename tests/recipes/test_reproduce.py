@@ -95,8 +95,8 @@ def values(**rows: tuple[float, ...]) -> list[Value]:
     ]
 
 
-TWO = Experiment("table4", "T", "", "few-shot", (Row("pixel", paper="pixel"), Row("ratio", paper="gr-linear")), "ratio",
-                 "table4")  # fmt: skip
+PIXEL, RATIO = Row("pixel", {"target": "pixel"}, paper="pixel"), Row("ratio", paper="gr-linear")
+TWO = Experiment("table4", "T", "", "few-shot", (PIXEL, RATIO), "ratio", "table4")
 
 
 def test_a_table_states_the_spread_over_pretrainings_and_the_published_numbers() -> None:
@@ -118,6 +118,13 @@ def test_a_difference_is_clear_only_beyond_the_spread_over_seeds() -> None:
     assert verdict(pixel=(50.0, 51.0, 50.0), ratio=(60.0, 61.0, 59.0)) == "above"
     assert verdict(pixel=(50.0, 60.0, 55.0), ratio=(60.0, 59.0, 57.0)) == "not clear"
     assert verdict(pixel=(60.0, 61.0, 59.0), ratio=(50.0, 51.0, 50.0)) == "below"
+
+
+def test_the_reference_is_not_compared_with_itself_under_another_name() -> None:
+    rows = (Row("all chips"), Row("half", {"fraction": 0.5}), Row("6 epochs"))
+    scaling = Experiment("figure7", "T", "", "few-shot", rows, "all chips")
+    same = {"all chips": (60.0, 61.0), "half": (50.0, 52.0), "6 epochs": (60.0, 61.0)}
+    assert [row[0] for row in difference_table(scaling, values(**same)).rows] == ["all chips - half"]
 
 
 TINY = Scale("tiny", "demo", 1, ("synthetic",), ("synthetic",), {

@@ -129,8 +129,10 @@ def difference_table(experiment: Experiment, values: Sequence[Value]) -> Table:
     rows = []
     for (dataset, protocol, pool), own in panels(values).items():
         for row in experiment.rows:
+            if not row.baseline and row.pretrain == experiment.row(experiment.reference or "").pretrain:
+                continue  # the reference, under whatever name
             per_seed = _differences(own, experiment.reference or "", row.name)
-            if row.name == experiment.reference or not per_seed:
+            if not per_seed:
                 continue
             summary = summarise(per_seed)
             low, high = summary.ci95
