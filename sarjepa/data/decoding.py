@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -189,6 +190,19 @@ def _start(settings: Settings) -> None:
     _decoder = Decoder(settings)
 
 
+def _start_worker(settings: Settings) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _start(settings)
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot stop its pool, whose processes would wait for work forever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only a process of the pool waits"
+    parent.join()
+    os._exit(1)
+
+
 def _decode_chunk(jobs: list[Job]) -> list[Decoded]:
     assert _decoder is not None, "the pool's initializer has run"
     return [_decoder(job) for job in jobs]
@@ -227,7 +241,7 @@ def _run(
         return
     # Spawned, not forked: a fork in the middle of another thread's work (a progress bar's) inherits its locks.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(settings,)) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(settings,)) as pool:
         under_way: deque[Future[list[Outcome]]] = deque(
             pool.submit(work, chunk) for chunk in islice(chunks, 3 * workers)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -24,11 +25,11 @@ from sarjepa.config import BuildDatasetConfig
 from sarjepa.errors import InputError
 from sarjepa.recipes import build_dataset
 if __name__ == "__main__":
-    root, per_class, limit = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    root, (per_class, limit, workers) = sys.argv[1], map(int, sys.argv[2:])
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
-        build_dataset.run(BuildDatasetConfig(data_root=root, chips_per_class=per_class, workers=1, force=True))
+        build_dataset.run(BuildDatasetConfig(data_root=root, chips_per_class=per_class, workers=workers, force=True))
     except InputError as error:
         print(error)
         sys.exit(1)
@@ -45,9 +46,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def _start(root: Path, per_class: int, limit: int = 0) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", SCRIPT, str(root), str(per_class), str(limit)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def _start(root: Path, per_class: int, limit: int = 0, workers: int = 1) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SCRIPT, str(root), str(per_class), str(limit), str(workers)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -68,6 +69,29 @@ def test_a_killed_build_leaves_what_was_there(tmp_path: Path, share: float) -> N
     build(tmp_path, "synthetic", chips_per_class=3, force=True)
     assert len(open_shards(folder)) == 30
     assert not building.exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "ends_as", "left"),
+    [(signal.SIGTERM, signal.SIGINT, set()), (signal.SIGKILL, signal.SIGKILL, {".synthetic.building"})],
+)
+def test_no_decoding_process_outlives_a_build_that_is_ended(
+    tmp_path: Path, number: signal.Signals, ends_as: signal.Signals, left: set[str]
+) -> None:
+    process = _start(tmp_path, 2000, workers=2)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = time.monotonic() + 60
+    while len(children.read_text().split()) < 3 and time.monotonic() < deadline:  # two workers, a resource tracker
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(number)
+    try:
+        process.communicate(timeout=30)  # every process has the pipe: it closes when the last of them ends
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == -ends_as
+    assert {path.name for path in (tmp_path / "shards").iterdir()} == left | {".synthetic.lock"}
 
 
 def test_a_kill_between_the_two_renames_is_mended(tmp_path: Path) -> None:
