@@ -43,6 +43,10 @@ def expand_sources(names: Iterable[str]) -> list[str]:
     known = source_names()
     expanded: list[str] = []
     for name in names:
+        if name == "folder:":
+            raise InputError(
+                "no folder named", where=repr(name), expected="folder:PATH", hint="folder:. is this folder"
+            )
         if name not in GROUPS and name not in known and not name.startswith("folder:"):
             raise InputError("no such source", where=repr(name), hint=nearest(name, [*known, *GROUPS, "folder:PATH"]))
         expanded.extend(GROUPS.get(name, (name,)))

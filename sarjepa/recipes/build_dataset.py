@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ from sarjepa.recipes.shared.result import Result
 from sarjepa.reports.cards import card_text, counts_table
 from sarjepa.reports.contact_sheet import contact_sheet, pick_chips
 
+SPLIT_NAMES = ("train", "training", "test", "testing", "val", "valid", "validation")
+
 
 @dataclass(frozen=True)
 class Built:
@@ -52,7 +54,7 @@ class Built:
 def run(config: BuildDatasetConfig, progress: Progress = Progress()) -> Result:  # noqa: B008 - stateless
     """Build every source that the settings name, or only look: --dry-run, --verify, --check-leaks."""
     names = expand_sources(config.sources)
-    folders = {name: source_folder(name, config.data_root) for name in names}
+    folders = _folders(names, config.data_root)
     archives = check_folders(config.archives)
     if config.dry_run:
         return dry_run(folders, archives, config.distribution)
@@ -82,12 +84,25 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _folders(names: Sequence[str], data_root: str) -> dict[str, Path]:
+    """Where each source's shards stand, no two in one place."""
+    folders = {name: source_folder(name, data_root) for name in names}
+    owners: dict[Path, str] = {}
+    for name, folder in folders.items():
+        if owners.setdefault(folder, name) != name:
+            got = f"{owners[folder]} and {name}"
+            raise InputError("two sources of one name", where=folder.name, got=got, hint="rename one of the folders")
+    return folders
+
+
 def source_folder(name: str, data_root: str) -> Path:
     """Where a source's shards stand: DATA_ROOT/shards/<source>; folder:PATH is called as its folder."""
     if not name.startswith("folder:"):
         return Path(data_root) / "shards" / name
     own = source_name(name)
-    if not own or own in source_names():
+    if not own:
+        raise InputError("a folder without a name", where=name, hint="a source is called as its folder: name one below")
+    if own in source_names():
         raise InputError("a folder named like a public source", where=name, hint="rename the folder")
     return Path(data_root) / "shards" / own
 
@@ -119,7 +134,11 @@ def _open(name: str, config: BuildDatasetConfig, progress: Progress) -> Source:
     if name == "synthetic":
         return synthetic_source(config.seed, config.chips_per_class)
     if name.startswith("folder:"):
-        return folder_source(Path(name.removeprefix("folder:")).expanduser())
+        source = folder_source(Path(name.removeprefix("folder:")).expanduser())
+        if splits := [one for one in source.manifest.classes if one.lower() in SPLIT_NAMES]:
+            taken = f"the sub-folders {', '.join(splits)} are taken as classes, not as splits"
+            progress.warn(f"{name}: {taken}; for the classes below one of them, build folder:PATH/{splits[0]}")
+        return source
     manifest = load_manifest(name)
     cache = Path(config.data_root) / "cache"
     downloads = cache / "downloads" / name

@@ -145,6 +145,13 @@ def test_links_to_images_are_followed_in_ones_own_folder_and_links_to_folders_ar
     assert open_shards(tmp_path / "data" / "shards" / "own").paths == ["plane/0.png", "plane/1.png"]
 
 
+def test_sub_folders_named_like_splits_are_classes_and_it_is_said(tmp_path: Path) -> None:
+    said = Listening()
+    build(tmp_path / "data", f"folder:{own_images(tmp_path / 'own', 2, ('Train', 'test'))}", progress=said)
+    assert open_shards(tmp_path / "data" / "shards" / "own").classes == ["Train", "test"]
+    assert any("sub-folders Train, test are taken as classes, not as splits" in line for line in said.said)
+
+
 def test_a_folder_without_classes_has_no_labels(tmp_path: Path) -> None:
     own_images(tmp_path / "flat", 3, ("",))
     build(tmp_path / "data", f"folder:{tmp_path / 'flat'}")
@@ -259,6 +266,12 @@ def test_faults_are_one_clear_line(tmp_path: Path) -> None:
         build(tmp_path, f"folder:{tmp_path / 'harbour.zip'}")
     with pytest.raises(InputError, match="named like a public source"):
         build(tmp_path, "folder:/somewhere/mstar")
+    with pytest.raises(InputError, match="no folder named: 'folder:'; expected folder:PATH"):
+        build(tmp_path, "folder:")
+    with pytest.raises(InputError, match="a folder without a name: folder:/; "):
+        build(tmp_path, "folder:/")
+    with pytest.raises(InputError, match="two sources of one name: odd; got folder:a/odd and folder:b/odd"):
+        build(tmp_path, "folder:a/odd", "folder:b/odd")
 
 
 def test_a_truncated_zip_is_named(tmp_path: Path) -> None:
