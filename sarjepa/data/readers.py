@@ -91,13 +91,22 @@ def _what_it_is_instead(data: bytes) -> UnreadableError:
 def _read_pillow(data: bytes) -> Reading:
     """JPEG, PNG and some TIFF: one channel of 8 or 16 bits or of floats, or three equal ones of 8 bits."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with _open_by_pillow(data) as image:
             if image.width * image.height > LARGEST_IMAGE_PX:
                 raise UnreadableError(f"declares {image.width} x {image.height} px")
             image.load()
             return Reading(magnitude(_grey(image)))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise UnreadableError(f"damaged: {error}") from error
+
+
+def _open_by_pillow(data: bytes) -> Image.Image:
+    """The image, its header read; Pillow's own limit, lower than ours, is set aside meanwhile."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        return Image.open(io.BytesIO(data))
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def _grey(image: Image.Image) -> np.ndarray:
@@ -186,7 +195,8 @@ def _tiff_by_pillow(data: bytes, error: BaseException) -> Reading:
 
 def bands_to_one(values: np.ndarray) -> np.ndarray:
     """(H, W), (B, H, W) or (H, W, B) to (H, W): see `_read_tiff` for what the bands mean."""
-    values = np.squeeze(values)
+    if values.ndim > 2:
+        values = np.squeeze(values)
     if values.ndim == 2:
         return values
     if values.ndim != 3:

@@ -85,7 +85,7 @@ class ShardWriter:
                 where=path,
                 expected=self.dtype if self.dtype.name in DTYPES else f"one of {', '.join(DTYPES)}",
                 got=image.dtype,
-                hint="build them as two sources, or choose a normalisation that maps both to one type",
+                hint="put the images of each type into a folder of their own and build two sources",
             )
         if self._pixels and self._num_bytes + image.nbytes > self.shard_bytes:
             self._flush()

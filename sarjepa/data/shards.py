@@ -19,6 +19,7 @@ import json
 import operator
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,8 @@ from sarjepa.errors import InputError
 from sarjepa.files import sha256_of
 
 __all__ = ["FORMAT", "Chip", "ShardWriter", "Shards", "open_shards", "verify"]
+
+_AGAIN = "build the source again with --force"
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class _ShardFile:
     @cached_property
     def pixels(self) -> np.ndarray:
         """(P,) the pixels of all chips, mapped read-only."""
-        with h5py.File(self.path, "r", locking=False) as file:
+        with self._opened() as file:
             pixels = file["pixels"]
             offset, shape, dtype = pixels.id.get_offset(), pixels.shape, pixels.dtype
         return np.memmap(self.path, dtype=dtype, mode="r", offset=offset, shape=shape)
@@ -71,12 +74,21 @@ class _ShardFile:
     def columns(self) -> dict[str, np.ndarray]:
         """Every small data set of the file by name."""
         found: dict[str, np.ndarray] = {}
-        with h5py.File(self.path, "r", locking=False) as file:
+        with self._opened() as file:
             for name in ("offsets", "shapes", "labels", "groups", "splits", "paths"):
                 found[name] = file[name][()]
             for key in file.get("meta", ()):
                 found[f"meta/{key}"] = file[f"meta/{key}"][()]
         return found
+
+    @contextmanager
+    def _opened(self) -> Iterator[h5py.File]:
+        """The file; what HDF5 says of a truncated or damaged one names neither it nor a way on."""
+        try:
+            with h5py.File(self.path, "r", locking=False) as file:
+                yield file
+        except (OSError, RuntimeError, KeyError) as error:
+            raise InputError("damaged shard", where=self.path, got=error, hint=_AGAIN) from error
 
 
 class Shards:
@@ -189,8 +201,8 @@ def open_shards(folder: str | os.PathLike[str]) -> Shards:
         folder: such as data/shards/mstar, written by `sarjepa build-dataset`.
 
     Raises:
-        InputError: nothing is built there, it was built by another version in another format, or a shard that the
-            index names is missing.
+        InputError: nothing is built there, it was built by another version in another format, its index is damaged, or
+            a shard that the index names is missing. A damaged shard is found when a chip is asked for.
     """
     path = Path(folder)
     index_path = path / "index.json"
@@ -204,20 +216,15 @@ def open_shards(folder: str | os.PathLike[str]) -> Shards:
     try:
         index = json.loads(index_path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(
-            "not a JSON file", where=index_path, got=str(error), hint="build it again with --force"
-        ) from error
-    if (found := index.get("format", FORMAT)) != FORMAT:
-        raise InputError(
-            "built by another version of sarjepa",
-            where=path,
-            expected=FORMAT,
-            got=found,
-            hint="build the source again with --force",
-        )
+        raise InputError("not a JSON file", where=index_path, got=error, hint=_AGAIN) from error
+    keys = index if isinstance(index, dict) else {}
+    if (found := keys.get("format", FORMAT)) != FORMAT:
+        raise InputError("built by another version of sarjepa", where=path, expected=FORMAT, got=found, hint=_AGAIN)
+    if lacking := [key for key in ("shards", "classes", "normalisation") if key not in keys]:
+        raise InputError("not the index of a built source", where=index_path, expected=lacking[0], hint=_AGAIN)
     for shard in index["shards"]:
         if not (path / shard["file"]).is_file():
-            raise InputError("shard missing", where=path / shard["file"], hint="build the source again with --force")
+            raise InputError("shard missing", where=path / shard["file"], hint=_AGAIN)
     return Shards(path, index)
 
 

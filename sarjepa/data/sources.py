@@ -105,7 +105,7 @@ def folder_digest(folder: Path) -> str:
     digest = hashlib.sha256(str(folder.resolve()).encode())
     for member in _own_folder(folder).members():
         changed_ns = (folder / member.name).stat().st_mtime_ns
-        digest.update(f"\n{member.name}/{member.size}/{changed_ns}".encode())
+        digest.update(f"\n{member.name}/{member.size}/{changed_ns}".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
@@ -161,7 +161,9 @@ def _jobs(opened: Sequence[Container], match: Matcher) -> tuple[tuple[Job, ...],
     rejected = []
     for number, container in enumerate(opened):
         for member in container.members():
-            if (matched := match(member.name)) is None:
+            # A name of another encoding than UTF-8 cannot be stored as text; its odd bytes are written as \xff.
+            name = member.name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+            if (matched := match(name)) is None:
                 continue
             path, groups = matched
             if path in jobs:

@@ -11,6 +11,7 @@ import scipy.io
 import tifffile
 from PIL import Image
 
+from sarjepa.data import readers
 from sarjepa.data.readers import UnreadableError, identify, read_image
 
 RANDOM = np.random.default_rng(5)
@@ -189,6 +190,21 @@ def test_a_tiff_that_only_pillow_can_decode_is_held_to_the_same_rules() -> None:
     for image, reason in ((holed, "not finite"), (-floats, "negative"), (colour, "colour")):
         with pytest.raises(UnreadableError, match=reason):
             read_image(_pillow(image, "TIFF", compression="tiff_lzw"))
+
+
+def test_the_largest_image_is_ours_and_not_pillows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    for kind in ("PNG", "JPEG"):
+        assert read_image(_pillow(GREY, kind)).image.shape == GREY.shape
+    assert Image.MAX_IMAGE_PIXELS == 100
+    monkeypatch.setattr(readers, "LARGEST_IMAGE_PX", GREY.size - 1)
+    with pytest.raises(UnreadableError, match="declares 34 x 21 px"):
+        read_image(_pillow(GREY, "PNG"))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (1, 5, 7)])
+def test_an_array_may_be_a_single_row_column_or_pixel(shape: tuple[int, ...]) -> None:
+    assert read_image(_npy(np.ones(shape, np.float32))).image.shape == shape[-2:]
 
 
 def test_pickled_arrays_are_not_loaded() -> None:

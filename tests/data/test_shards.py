@@ -96,7 +96,7 @@ def test_nothing_has_its_name_before_it_is_whole(tmp_path: Path) -> None:
 def test_types_do_not_mix_in_a_source(tmp_path: Path) -> None:
     writer = ShardWriter(tmp_path, "some")
     writer.add(np.zeros((2, 2), np.uint8), 0, "", "a")
-    with pytest.raises(InputError, match=r"mix.*b\.png.*uint8.*uint16"):
+    with pytest.raises(InputError, match=r"mix.*b\.png.*uint8.*uint16.*build two sources"):
         writer.add(np.zeros((2, 2), np.uint16), 0, "", "b.png")
 
 
@@ -120,6 +120,32 @@ def test_shards_of_another_format_are_refused(tmp_path: Path) -> None:
     write_json(folder / "index.json", index | {"format": "sarjepa-shard-0"})
     with pytest.raises(InputError, match=r"another version.*expected sarjepa-shard-1; got sarjepa-shard-0; build"):
         open_shards(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", r"not the index of a built source: .*index\.json; expected shards; build"),
+        ("[]", r"not the index of a built source: .*index\.json; expected shards; build"),
+        ('{"shards": [', r"not a JSON file: .*index\.json; got .*; build"),
+        ('{"format": "sarjepa-shard-0"}', "another version"),
+    ],
+)
+def test_an_index_that_is_damaged_is_named(tmp_path: Path, text: str, message: str) -> None:
+    folder = build(tmp_path / "some", _images("uint8"))
+    (folder / "index.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        open_shards(folder)
+
+
+def test_a_truncated_shard_is_named_with_a_way_on(tmp_path: Path) -> None:
+    folder = build(tmp_path / "some", _images("uint8"))
+    shard = folder / "some-00000.h5"
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(
+        InputError, match=r"damaged shard: .*some-00000\.h5; got .*; build the source again with --force"
+    ):
+        open_shards(folder)[0]
 
 
 def test_verify_finds_a_flipped_bit(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -143,6 +144,13 @@ def test_links_to_images_are_followed_in_ones_own_folder_and_links_to_folders_ar
     (tmp_path / "own" / "plane" / "gone.png").symlink_to(store / "gone.png")
     build(tmp_path / "data", f"folder:{tmp_path / 'own'}")
     assert open_shards(tmp_path / "data" / "shards" / "own").paths == ["plane/0.png", "plane/1.png"]
+
+
+def test_a_name_that_is_not_utf_8_is_kept_with_its_odd_bytes_written_out(tmp_path: Path) -> None:
+    folder = own_images(tmp_path / "own", 1)
+    (folder / "ship" / "0.png").rename(folder / "ship" / os.fsdecode(b"caf\xe9.png"))
+    build(tmp_path / "data", f"folder:{folder}")
+    assert open_shards(tmp_path / "data" / "shards" / "own").paths == ["plane/0.png", "ship/caf\\xe9.png"]
 
 
 def test_sub_folders_named_like_splits_are_classes_and_it_is_said(tmp_path: Path) -> None:
