@@ -13,8 +13,9 @@ A path that is named is the path that runs, or an error says what it lacks; only
 from __future__ import annotations
 
 import importlib.util
+import operator
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -28,6 +29,9 @@ from sarjepa.ops.ratio_conv import KERNELS, ratio_conv
 Image = TypeVar("Image", Tensor, np.ndarray)
 
 IMPLS = ("auto", "conv", "box", "triton")
+LONGEST_REFLECTION = (
+    256  # px; beyond it a radius may be as long as the image: more is only its mirror images, and memory
+)
 
 
 def _path(impl: str) -> Callable[..., Tensor]:
@@ -66,18 +70,45 @@ def _interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
+def _tensor(image: Tensor | np.ndarray) -> Tensor:
+    """The image as a tensor; an array that torch cannot share (read-only, strided backwards, big-endian) is copied."""
+    if isinstance(image, Tensor):
+        return image.detach()
+    if not isinstance(image, np.ndarray):
+        got = type(image).__name__
+        raise InputError("image is neither a tensor nor an array", got=got, hint="pass numpy.asarray(image)")
+    try:
+        return torch.from_numpy(np.require(image, image.dtype.newbyteorder("="), ["C", "W"]))
+    except TypeError as error:
+        raise InputError("image is of a dtype that torch lacks", got=image.dtype) from error
+
+
+def _whole(radii: Iterable[int]) -> tuple[int, ...]:
+    """The radii as a tuple of int, from a list, an array, a tensor or a generator."""
+    try:
+        whole = tuple(operator.index(radius) for radius in radii)
+    except TypeError:
+        whole = ()
+    if not whole or min(whole) < 1:
+        raise InputError("value out of range", where="radii", expected="whole numbers from 1 up", got=radii)
+    return whole
+
+
 def _check(image: Tensor, radii: Sequence[int], kernel: str) -> None:
     """Stop at what no path could answer."""
     if not image.is_floating_point():
+        divide = "divide by what its magnitudes are counted in (255 for 8 bits): eps is meant for [0, 1]"
         raise InputError(
             "image is not of a floating dtype",
             got=str(image.dtype).removeprefix("torch."),
-            hint="divide by what its magnitudes are counted in (255 for 8 bits): eps is meant for [0, 1]",
+            hint="take its magnitude first, abs(image)" if image.is_complex() else divide,
         )
     if image.ndim not in (2, 3, 4) or 0 in image.shape[-2:]:
         raise InputError("no such image", expected="(H, W), (C, H, W) or (B, C, H, W)", got=tuple(image.shape))
-    if not radii or any(not isinstance(radius, (int, np.integer)) or radius < 1 for radius in radii):
-        raise InputError("value out of range", where="radii", expected="whole numbers from 1 up", got=tuple(radii))
+    if max(radii) > (longest := max(LONGEST_REFLECTION, min(image.shape[-2:]))):
+        height, width = image.shape[-2:]
+        expected = f"at most {longest} px for an image of {height} x {width} px"
+        raise InputError("value out of range", where="radii", expected=expected, got=max(radii))
     if kernel not in KERNELS:
         raise InputError("no such kernel of gradient by ratio", where=repr(kernel), hint=nearest(kernel, KERNELS))
 
@@ -85,7 +116,7 @@ def _check(image: Tensor, radii: Sequence[int], kernel: str) -> None:
 @torch.no_grad()
 def gradient_by_ratio(
     image: Image,
-    radii: Sequence[int] = (5, 9, 13, 17),
+    radii: Iterable[int] = (5, 9, 13, 17),
     kernel: str = "linear",
     eps: float = 1e-2,
     impl: str = "auto",
@@ -99,7 +130,8 @@ def gradient_by_ratio(
     Args:
         image: magnitude in [0, 1], tensor or array of a floating dtype: (B, C, H, W), (C, H, W) or (H, W). Any size
             from 1 x 1; the border is reflected, more than once where a radius is longer than the image.
-        radii: half the windows' sides (px): a window has 2r+1 rows and columns.
+        radii: half the windows' sides (px): a window has 2r+1 rows and columns; up to 256, or the image's shorter side
+            where that is longer.
         kernel: "linear" (all pixels of a window alike) or "gaussian" (exp(-d^2 / (2 s^2)), s = 0.3 (r - 1) + 0.8).
         eps: added to every pixel, so that zeros have a ratio; in the image's unit.
         impl: "auto", "conv", "box" (CPU) or "triton" (CUDA).
@@ -115,14 +147,14 @@ def gradient_by_ratio(
     Raises:
         InputError: an argument is not as above, or the named impl cannot run here.
     """
-    given = torch.from_numpy(np.ascontiguousarray(image)) if isinstance(image, np.ndarray) else image.detach()
+    given, radii = _tensor(image), _whole(radii)
     _check(given, radii, kernel)
     impl = choose_impl(given.device, impl)
     # The kernel widens 16-bit pixels as it reads them, which halves what it reads; the others need it done.
     working = given if impl == "triton" else given.to(torch.promote_types(given.dtype, torch.float32))
     planes_NHW = working.reshape(-1, *given.shape[-2:])
     shared = kernel == "linear" if centre is None else centre
-    scales_NRHW = _path(impl)(planes_NHW, tuple(int(radius) for radius in radii), kernel, float(eps), shared)
+    scales_NRHW = _path(impl)(planes_NHW, radii, kernel, float(eps), shared)
     channels = given.shape[-3] if given.ndim > 2 else 1
     strength = scales_NRHW.reshape(*given.shape[:-3], channels * len(radii), *given.shape[-2:]).to(given.dtype)
     return strength.numpy() if isinstance(image, np.ndarray) else strength

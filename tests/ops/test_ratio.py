@@ -48,6 +48,29 @@ def test_a_strided_view_is_an_image_too():
     )
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_read_only_or_big_endian_array_is_an_image_too():
+    image = np.random.default_rng(0).random((40, 60), dtype=np.float32)
+    expected = gradient_by_ratio(image, (3,))
+    assert np.array_equal(gradient_by_ratio(image.astype(">f4"), (3,)), expected)
+    image.flags.writeable = False
+    assert np.array_equal(gradient_by_ratio(image, (3,)), expected)
+
+
+@pytest.mark.parametrize("radii", [np.array([3, 5]), torch.tensor([3, 5]), [3, 5]])
+def test_radii_may_come_as_array_tensor_or_generator(radii):
+    image = torch.rand(20, 20)
+    expected = gradient_by_ratio(image, (3, 5))
+    assert torch.equal(gradient_by_ratio(image, radii), expected)
+    assert torch.equal(gradient_by_ratio(image, (radius for radius in radii)), expected)
+
+
+def test_a_radius_may_be_as_long_as_a_large_image():
+    assert gradient_by_ratio(torch.rand(260, 300), (260,)).shape == (1, 260, 300)
+    with pytest.raises(InputError, match="at most 260 px for an image of 260 x 300 px; got 261"):
+        gradient_by_ratio(torch.rand(260, 300), (261,))
+
+
 def test_radii_may_come_in_any_order_and_twice():
     image = torch.rand(1, 1, 40, 40)
     strength = gradient_by_ratio(image, (9, 3, 9, 5))
@@ -78,6 +101,11 @@ def test_auto_takes_the_fast_path_of_the_cpu():
         ({"radii": ()}, "radii"),
         ({"radii": (0,)}, "radii"),
         ({"radii": (2.5,)}, "radii"),
+        ({"radii": 5}, "radii"),
+        ({"radii": (257,)}, "at most 256 px for an image of 8 x 8 px; got 257"),
+        ({"image": [[0.5]]}, r"neither a tensor nor an array; got list; pass numpy\.asarray"),
+        ({"image": np.array([["a"]])}, "dtype that torch lacks; got <U1"),
+        ({"image": np.ones((8, 8), np.complex64)}, r"got complex64; take its magnitude first"),
         ({"kernel": "gauss"}, "did you mean 'gaussian'"),
         ({"impl": "boxes"}, "did you mean 'box'"),
         ({"impl": "triton"}, "triton"),
