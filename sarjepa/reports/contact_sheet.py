@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -49,7 +51,9 @@ def contact_sheet(title: str, rows: Sequence[tuple[str, Sequence[np.ndarray]]], 
     height = 28 + CELL_PX * len(rows)
     sheet = Image.new("L", (LABEL_PX + CELL_PX * NUM_COLUMNS, height), 255)
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(13)
+    # The font that comes with matplotlib: Pillow's own has no letters beyond ASCII. The basic layout is always there.
+    font_file = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    font = ImageFont.truetype(str(font_file), 12, layout_engine=ImageFont.Layout.BASIC)
     caption = f"{title}   shown as stored" + (f", brightened {gain:.3g} times" if gain != 1 else "")
     draw.text((6, 6), caption, fill=0, font=font)
     for row, (name, images) in enumerate(rows):

@@ -41,6 +41,11 @@ def test_every_chip_is_drawn_at_its_brightness() -> None:
             assert abs(int(np.median(_cell(sheet, i, j))) - value) <= 1
 
 
+def test_letters_beyond_ascii_are_drawn_each_as_itself() -> None:
+    sheets = {contact_sheet("", [(name, [np.zeros((50, 50), np.uint8)])], 255.0) for name in "äüéß"}
+    assert len(sheets) == 4
+
+
 def test_a_dim_set_is_brightened_and_floats_are_drawn() -> None:
     rows = [("dim", [np.full((50, 50), 0.01, np.float32)])]
     sheet = np.asarray(Image.open(io.BytesIO(contact_sheet("title", rows, 1.0))))
