@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -305,6 +306,9 @@ def test_dry_run_says_what_is_there_and_what_is_missing(tmp_path: Path) -> None:
     assert states["msar"] == "missing"
     sizes = {row[0]: row[3] for row in result.tables[0].rows}
     assert sizes["sarship"] == "427.0 MB"
+    lines = result.message.splitlines()
+    assert any(re.fullmatch(r"sarship: ship_dataset_v0\.zip: https://\S+/ship_dataset_v0\.zip", line) for line in lines)
+    assert f"saracd: SAR-ACD-main.zip: {tmp_path}" in lines
     assert not (tmp_path / "data").exists()
 
 

@@ -18,10 +18,12 @@ from sarjepa.progress import Progress
 from sarjepa.recipes.shared.result import Result
 from sarjepa.reports.tables import Table
 
+Row = tuple[str, str, str, str, str]  # source, file, state, size, place or address
+
 
 def dry_run(folders: dict[str, Path], archives: Sequence[Path], distribution: str | None) -> Result:
     """Say what each source needs: what is at hand, what would be fetched and its size, what must be got by hand."""
-    rows: list[tuple[str, ...]] = []
+    rows: list[Row] = []
     for name, folder in folders.items():
         if (folder / "index.json").is_file():
             rows.append((name, "-", "built", "-", str(folder)))
@@ -31,12 +33,15 @@ def dry_run(folders: dict[str, Path], archives: Sequence[Path], distribution: st
             rows.extend(_needs(name, [*archives, folder.parents[1] / "cache" / "downloads" / name], distribution))
     fetched = [row for row in rows if row[2] == "would be fetched"]
     missing = [row for row in rows if row[2] == "missing"]
-    message = f"{len(fetched)} files would be fetched, {len(missing)} are missing and must be got by hand"
-    table = Table("What there is and what is missing", ("source", "file", "state", "size", "where"), tuple(rows))
-    return Result(message, next(iter(folders.values())).parent, (table,))
+    # Addresses stand below the table, where they are not folded and can be copied.
+    places = [": ".join(part for part in (name, file, where) if part != "-") for name, file, _, _, where in rows]
+    counts = f"{len(fetched)} files would be fetched, {len(missing)} are missing and must be got by hand"
+    columns = ("source", "file", "state", "size")
+    table = Table("What there is and what is missing", columns, tuple(row[:-1] for row in rows))
+    return Result("\n".join([*places, counts]), next(iter(folders.values())).parent, (table,))
 
 
-def _needs(name: str, folders: Sequence[Path], distribution: str | None) -> list[tuple[str, ...]]:
+def _needs(name: str, folders: Sequence[Path], distribution: str | None) -> list[Row]:
     manifest = load_manifest(name)
     first = forms_of(manifest, distribution)[0]
     try:
@@ -48,7 +53,7 @@ def _needs(name: str, folders: Sequence[Path], distribution: str | None) -> list
     return rows + [_missing(name, file) for file in located.missing]
 
 
-def _missing(name: str, file: RemoteFile) -> tuple[str, ...]:
+def _missing(name: str, file: RemoteFile) -> Row:
     state = "would be fetched" if file.fetchable else "missing (optional)" if file.optional else "missing"
     return (name, file.name, state, _size(file.size), file.addresses[0] if file.fetchable else file.by_hand)
 
