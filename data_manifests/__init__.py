@@ -27,6 +27,7 @@ A distribution:
     files         list of {name, aka?: other names it has on people's disks, addresses?: in order of preference,
                   size?: bytes, sha256?, login: true where no script can fetch it, by_hand?: how a person gets it,
                   optional?: true}
+    example       the path of one chip, as people see it who are told what was expected
     members       list of regular expressions; a file counts when one matches anywhere in its path. Named groups are
                   what the path says.
     skip?         list of regular expressions for files left out on purpose, without being listed as rejected

@@ -97,8 +97,8 @@ class BuildDatasetConfig(Common):
     distribution: Annotated[str | None, "form of a set to build (mstar: jpeg, phoenix); default: the first at hand"] = (
         None
     )
-    workers: Annotated[int, "decoding processes; 0: one a core"] = 0
-    chips_per_class: Annotated[int, "synthetic only: simulated chips a class and split"] = 120
+    workers: Annotated[int, "decoding processes; 0: one per core"] = 0
+    chips_per_class: Annotated[int, "synthetic only: simulated chips per class and split"] = 120
     max_rejected: Annotated[float, "share of unreadable files above which the build stops"] = 0.01
     near_duplicates: Annotated[bool, "group near-duplicate chips"] = True
     force: Annotated[bool, "build again over shards that are there"] = False

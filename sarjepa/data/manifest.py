@@ -69,6 +69,7 @@ class Distribution:
     about: str
     formats: tuple[str, ...]
     files: tuple[RemoteFile, ...]
+    example: str
     members: tuple[re.Pattern[str], ...]
     skip: tuple[re.Pattern[str], ...] = ()
     columns: dict[str, tuple[Rule, ...]] = field(default_factory=dict)

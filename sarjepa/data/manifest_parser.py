@@ -95,7 +95,7 @@ def parse_manifest(text: str, where: str) -> Manifest:
         chips=top.part("chips", _chips) or ChipRule(),
         normalisation=top.part("normalisation", _normalisation) or {"method": "as-stored"},
         distributions=top.parts("distributions", lambda part: _distribution(part, classes)),
-        unverified=tuple(unverified),
+        unverified=tuple(dict.fromkeys(unverified)),
         sha256=hashlib.sha256(text.encode()).hexdigest(),
     )
     top.done()
@@ -105,9 +105,9 @@ def parse_manifest(text: str, where: str) -> Manifest:
 
 
 def _unwrap(value: Any, key: str, unverified: list[str]) -> Any:
-    """Take `unverified: true` out of the tree, noting the keys that carried it."""
+    """Take `unverified: true` out of the tree, noting in words what carried it: "sensor", "addresses of file X"."""
     if isinstance(value, list):
-        return [_unwrap(item, f"{key}[{i}]", unverified) for i, item in enumerate(value)]
+        return [_unwrap(item, _words(item, key), unverified) for item in value]
     if not isinstance(value, dict):
         return value
     if value.get("unverified") is True:
@@ -115,7 +115,13 @@ def _unwrap(value: Any, key: str, unverified: list[str]) -> Any:
         value = {name: item for name, item in value.items() if name != "unverified"}
         if set(value) == {"value"}:
             return value["value"]
-    return {name: _unwrap(item, f"{key}.{name}" if key else str(name), unverified) for name, item in value.items()}
+    return {name: _unwrap(item, f"{name} of {key}" if key else str(name), unverified) for name, item in value.items()}
+
+
+def _words(item: Any, key: str) -> str:
+    """What an item of a list is called: by its own name, where it has one."""
+    kind = key.split(" of ")[0].removesuffix("s")
+    return f"{kind} {item['name']}" if isinstance(item, dict) and "name" in item else key
 
 
 def _known(section: Section, key: str, names: tuple[str, ...], classes: tuple[str, ...]) -> None:
@@ -185,6 +191,7 @@ def _distribution(part: Section, classes: tuple[str, ...]) -> Distribution:
         about=part.text("about"),
         formats=formats,
         files=part.parts("files", _file),
+        example=part.text("example"),
         members=part.patterns("members"),
         skip=part.patterns("skip", required=False),
         columns=_columns(part),

@@ -72,7 +72,7 @@ def public_source(manifest: Manifest, located: Located, cache: Path) -> Source:
         raise InputError(
             f"no chips of {manifest.title} in there",
             where=", ".join(map(str, located.paths)),
-            expected=f"members like {distribution.members[0].pattern}",
+            expected=f"members like {distribution.example}",
         )
     if manifest.open_classes:
         manifest = _with_found_classes(manifest, distribution, jobs)

@@ -12,7 +12,7 @@ the middles of these.
 
 On SAR a differential gradient is large wherever the field is bright. SAR-HOG (S. Song, B. Xu, J. Yang, Remote Sensing
 8(8):683, 2016) puts the ratio gradient in its place, G_H = ln(left / right) and G_V = ln(up / down) of `ratio_conv`,
-one histogram a scale.
+one histogram per scale.
 
 HOG's Sobel gradient reflects the border; means of the ratio gradient do too. A cell of no gradient gives zeros.
 """
@@ -118,7 +118,7 @@ def ratio_components(image_NHW: Tensor, radius: int, eps: float) -> tuple[Tensor
 def sar_hog(
     image: Tensor, radii: Sequence[int] = (5, 9, 13, 17), bins: int = 9, cell: int = 8, eps: float = 1e-2
 ) -> Tensor:
-    """Histogram of ratio gradients, L2-normalised a cell, one histogram a scale.
+    """Histogram of ratio gradients, L2-normalised per cell, one histogram per scale.
 
     Args:
         image: (B, C, H, W) magnitude in [0, 1] of a floating dtype; H and W multiples of `cell`.

@@ -8,7 +8,7 @@ grow by doubling, as a power is taken by squaring, and longer windows grow from 
     w1 = a,   w2n(x) = wn(x) + wn(x+n),   wm+n(x) = wm(x) + wn(x+m)
 
 so that the windows of 6, 10, 14 and 18 pixels (r + 1 for the four radii) take six additions together. All four halves
-of a scale are two overlapping squares of r + 1 pixels a side, less the line through the pixel, which both hold:
+of a scale are two overlapping squares of r + 1 pixels per side, less the line through the pixel, which both hold:
 
     left = square above + square below - row,   up = square left + square right - column
 

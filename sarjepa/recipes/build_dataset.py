@@ -145,7 +145,7 @@ def _open(name: str, config: BuildDatasetConfig, progress: Progress) -> Source:
     folders = [*check_folders(config.archives), downloads]
     located = locate(manifest, folders, config.distribution)
     if manifest.unverified:
-        progress.note(f"{name}: nobody has verified these entries of its manifest: {', '.join(manifest.unverified)}")
+        progress.note(f"{name}: not verified against the source: {', '.join(manifest.unverified)}")
     for doubt in doubts(located.distribution, folders):
         progress.warn(f"{name}: {doubt}")
     fetched = [fetch(file, downloads, progress) for file in located.missing if file.fetchable]

@@ -46,10 +46,7 @@ def card_text(facts: dict[str, Any], index: dict[str, Any], differences: Sequenc
     if facts["notes"]:
         parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in facts["notes"]))
     if facts["unverified"]:
-        keys = ", ".join(f"`{key}`" for key in facts["unverified"])
-        parts.append(
-            f"## Not verified\n\nNobody has confirmed these entries of the manifest against the source: {keys}."
-        )
+        parts.append(f"## Not verified\n\nNot verified against the source: {', '.join(facts['unverified'])}.")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

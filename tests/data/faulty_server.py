@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass
 class Script:
-    """What the server does: `content` by default; each path's faults in turn, one a request, then it behaves."""
+    """What the server does: `content` by default; each path's faults in turn, one per request, then it behaves."""
 
     content: bytes
     etag: str = '"v1"'

@@ -24,6 +24,7 @@ def test_shipped_manifests_load_and_name_themselves(name: str) -> None:
     assert manifest.name == name
     assert len(set(manifest.classes)) == len(manifest.classes)
     assert len(manifest.sha256) == 64
+    assert all(one.match(one.example) for one in manifest.distributions)
 
 
 def test_groups_hold_the_seven_sets() -> None:
@@ -105,7 +106,9 @@ def test_paths_of_the_other_sets(source: str, form: str, path: str, expected: di
 def test_unverified_marks_are_taken_out_and_listed() -> None:
     manifest = load_manifest("saracd")
     assert manifest.resolution_m == 1.0
-    assert {"sensor", "band", "resolution_m", "distributions[0].files[0]"} == set(manifest.unverified)
+    assert manifest.unverified == ("sensor", "band", "resolution_m", "file SAR-ACD-main.zip")
+    assert load_manifest("sarship").unverified == ("addresses of file ship_dataset_v0.zip",)
+    assert {"distribution images", "file SARSIM.zip"} <= set(load_manifest("sarsim").unverified)
 
 
 @pytest.mark.parametrize(
