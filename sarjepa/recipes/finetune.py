@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,7 +12,6 @@ from sarjepa.errors import InputError
 from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.finetune import Curve, DivergedError, fit_temperature
 from sarjepa.evaluation.metrics import Scores, scores
-from sarjepa.files import write_atomically
 from sarjepa.models.heads import Classifier
 from sarjepa.progress import Progress
 from sarjepa.recipes.shared.built import newest_run
@@ -90,21 +88,20 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         "encoder": opened.describe,
     }
     save_classifier(folder / FILE, classifier, describe)
-    if config.curve:
-        _write_curve(folder, curve, opened.name, benchmark.name)
-    return write_report(folder, benchmark.classes, found, facts, asdict(config))
+    beside = _curve_files(curve, opened.name, benchmark.name) if config.curve else None
+    return write_report(folder, benchmark.classes, found, facts, asdict(config), progress, beside)
 
 
-def _write_curve(folder: Path, curve: Curve, encoder: str, dataset: str) -> None:
+def _curve_files(curve: Curve, encoder: str, dataset: str) -> dict[str, bytes | str]:
     """curve.csv and curve.png: training loss and test accuracy after each epoch, the first being epoch 1."""
     rows = [
         f"{epoch},{loss:.5f},{accuracy:.4f}\n"
         for epoch, (loss, accuracy) in enumerate(zip(curve.loss, curve.watched, strict=True), start=1)
     ]
-    write_atomically(folder / "curve.csv", "".join(["epoch,train_loss,test_accuracy\n", *rows]))
     curve_1E2 = np.stack([curve.loss, curve.watched], axis=1)[None]
     title = f"{encoder} fine-tuned on {dataset}: {curve.watched[-1]:.1f}% after the last epoch"
-    write_atomically(folder / "curve.png", figure_bytes(finetuning_curves({dataset: {encoder: curve_1E2}}, title)))
+    picture = figure_bytes(finetuning_curves({dataset: {encoder: curve_1E2}}, title))
+    return {"curve.csv": "".join(["epoch,train_loss,test_accuracy\n", *rows]), "curve.png": picture}
 
 
 def calibration_chips(drawn: Draw, benchmark: Benchmark) -> tuple[np.ndarray, np.ndarray]:

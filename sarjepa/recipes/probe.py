@@ -48,4 +48,4 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
     if probed.scores is None:
         raise InputError("the training diverged", where=opened.name, hint="lower --lr")
     facts = run_facts(config, opened, benchmark, drawn, "linear-probe", config.solver)
-    return write_report(folder, benchmark.classes, probed.scores, facts, asdict(config))
+    return write_report(folder, benchmark.classes, probed.scores, facts, asdict(config), progress)

@@ -15,7 +15,7 @@ and one attention-distance.png with a panel each. All of them look at the same c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,8 @@ from sarjepa.reports.tables import Table
 from sarjepa.training.runtime import pick_device
 
 NUM_SHOWN = 6  # chips in a picture
+# The pictures that not every run draws; a later run removes those that it does not draw.
+_PICTURES = ("maps", "patch-maps", "rollout", "targets", "feature-map", "neighbours")
 _COLUMNS = ("block", "head", "distance_px")
 
 
@@ -71,8 +73,11 @@ def run(config: VisualizeAttentionConfig, progress: Progress) -> Result:
         place = folder if len(viewers) == 1 else folder / viewer.label
         place.mkdir(exist_ok=True)
         _write_distances(place, {viewer.label: found[viewer.label]}, note, config.format)
-        _write(place, _pictures(viewer, subjects, gallery, config, progress), config.format)
+        pictures = _pictures(viewer, subjects, gallery, config, progress)
+        _remove_others(place, pictures, config.format)
+        _write(place, pictures, config.format)
     if len(viewers) > 1:
+        _remove_others(folder, (), config.format)
         _write_distances(folder, found, note, config.format)
     write_atomically(folder / "settings.yaml", yaml.safe_dump(as_dict(config), sort_keys=False))
     return Result(_message(found, folder), folder, tuple(_summary(*one, note) for one in found.items()))
@@ -165,6 +170,12 @@ def _pictures(
     else:
         progress.note("no pictures of features: no built data set to compare with; name one with --dataset")
     return pictures
+
+
+def _remove_others(folder: Path, drawn: Collection[str], file_format: str) -> None:
+    """Remove what an earlier run drew and this one does not; pictures in another format are left."""
+    for stem in set(_PICTURES) - set(drawn):
+        (folder / f"{stem}.{file_format}").unlink(missing_ok=True)
 
 
 def _write(folder: Path, pictures: dict[str, Figure], file_format: str) -> None:

@@ -16,7 +16,26 @@ from sarjepa.files import write_json
 from sarjepa.models.checkpoints import encoder_bytes
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.pretext.methods import MethodSettings, build_method
+from sarjepa.progress import Progress
 from sarjepa.training.checkpoint import save_checkpoint
+
+
+class Warnings(Progress):
+    """Keeps what it is warned of."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def warn(self, message: str) -> None:
+        """Keep the line."""
+        self.told.append(message)
+
+
+@pytest.fixture
+def warnings() -> Warnings:
+    """A progress that keeps warnings in `told`."""
+    return Warnings()
+
 
 TOY_CLASSES = ("across", "along", "blob")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -66,6 +67,15 @@ def test_testing_after_every_epoch_changes_no_result(toy_root: Path, toy_run: Pa
     assert header == ["epoch", "train_loss", "test_accuracy"] and [row[0] for row in rows] == ["1", "2", "3", "4"]
     assert [float(row[1]) for row in rows] == reports[1]["train_loss"]
     assert float(rows[-1][2]) == reports[1]["accuracy"]
+
+
+def test_a_report_leaves_no_files_of_the_one_before(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    config = FinetuneConfig(data_root=str(toy_root), dataset="toy", checkpoint=str(toy_run), shots=3, device="cpu",
+                            out=str(tmp_path), epochs=2, curve=True)  # fmt: skip
+    finetune.run(config, Progress())
+    assert {"curve.csv", "curve.png"} < {path.name for path in tmp_path.iterdir()}
+    finetune.run(replace(config, epochs=1, curve=False), Progress())
+    assert {path.name for path in tmp_path.iterdir()} == {"classifier.safetensors", "confusion.png", "report.json"}
 
 
 def test_saved_classifier_repeats_the_reported_accuracy(toy_root: Path, tuned: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,6 +43,21 @@ def test_probe_gives_the_number_that_the_table_averages(toy_root: Path, toy_run:
     fewshot_bench.run(config, Progress())
     first = json.loads((tmp_path / "bench" / "results.json").read_text())["runs"][0]
     assert (first["seed"], first["accuracy"], first["draw_sha256"]) == (0, report["accuracy"], report["draw_sha256"])
+
+
+def test_a_report_of_other_settings_is_replaced_with_a_warning(toy_root: Path, tmp_path: Path, warnings: Any) -> None:
+    config = ProbeConfig(
+        data_root=str(toy_root), dataset="toy", device="cpu", checkpoint="pixels", solver="knn", out=str(tmp_path)
+    )
+    probe.run(config, warnings)
+    probe.run(config, warnings)
+    assert warnings.told == [], "the same report again"
+    probe.run(replace(config, seed=5, solver="centroid"), warnings)
+    [line] = warnings.told
+    assert str(tmp_path) in line and "seed 5 instead of 0" in line and "solver centroid instead of knn" in line
+    (tmp_path / "report.json").write_text("{")
+    probe.run(config, warnings)
+    assert len(warnings.told) == 1, "a report that cannot be read is replaced"
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "knn", "centroid"])

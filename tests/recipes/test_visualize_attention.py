@@ -76,6 +76,18 @@ def test_every_picture_is_there_and_named_by_its_format(drawn: Path) -> None:
     assert pictures(drawn, "svg") == set(PICTURES) and not pictures(drawn)
 
 
+@pytest.mark.usefixtures("_unpainted")
+def test_pictures_that_a_later_run_does_not_draw_are_removed(
+    toy_root: Path, toy_run: Path, toy_checkpoint: Path, tmp_path: Path
+) -> None:
+    look(toy_root, toy_checkpoint, tmp_path, dataset=("toy",), format="svg")
+    look(toy_root, toy_checkpoint, tmp_path, dataset=("toy",))
+    assert pictures(tmp_path) == set(PICTURES)
+    look(toy_root, toy_run, tmp_path, dataset=("toy",))
+    assert pictures(tmp_path) == set(PICTURES) - {"targets"}, "an encoder alone predicts nothing"
+    assert pictures(tmp_path, "svg") == set(PICTURES), "another format is left"
+
+
 def test_a_distance_for_every_head_of_every_block(drawn: Path) -> None:
     found = rows(drawn)
     assert list(found[0]) == ["block", "head", "distance_px"]

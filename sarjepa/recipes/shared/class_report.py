@@ -1,7 +1,8 @@
-"""What probe and finetune write of one run: report.json and confusion.png, and what they show."""
+"""What probe and finetune write of one run: report.json, confusion.png and what lies beside, and what they show."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,13 +12,19 @@ import numpy as np
 
 from sarjepa.evaluation.metrics import Scores
 from sarjepa.evaluation.statistics import wilson_interval
-from sarjepa.files import write_atomically, write_json
+from sarjepa.files import json_text, write_atomically
 from sarjepa.models.addresses import is_address
+from sarjepa.progress import Progress
 from sarjepa.recipes.shared.records import percentages, score_record
 from sarjepa.recipes.shared.result import Result
 from sarjepa.reports.figures import confusion
 from sarjepa.reports.formats import figure_bytes
 from sarjepa.reports.tables import Table
+
+REPORT = "report.json"
+# Every file of a report; a later report removes those that it does not write.
+FILES = (REPORT, "confusion.png", "curve.csv", "curve.png", "predictions.csv")
+_OF_THE_MACHINE = ("device", "out")  # settings that do not make another report
 
 # What `class_table` reads of a report.json.
 KEYS = ("per_class", "accuracy", "balanced_accuracy", "macro_f1", "accuracy_ci95", "checkpoint", "dataset", "protocol",
@@ -38,8 +45,44 @@ def report_folder(out: str | None, checkpoint: str, what: str, shots: int | None
     return (run if run.is_dir() else run.parent) / name
 
 
+def write_files(
+    folder: Path, files: Mapping[str, bytes | str], settings: Mapping[str, Any], progress: Progress
+) -> None:
+    """Write the files of a report, then remove those that an earlier report left beside them.
+
+    Args:
+        folder: where to; it exists.
+        files: by name, all of them in `FILES`.
+        settings: the command's resolved settings.
+        progress: is warned where a report of other settings is replaced.
+    """
+    changed = _changed(folder / REPORT, settings)
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    for name in set(FILES) - set(files):
+        (folder / name).unlink(missing_ok=True)
+    if changed:
+        progress.warn(f"{folder}: replaced the report of other settings: {', '.join(changed)}")
+
+
+def _changed(path: Path, settings: Mapping[str, Any]) -> list[str]:
+    """How some settings differ from those of the report at a path; nothing where there is no report to read."""
+    try:
+        earlier = dict(json.loads(path.read_text(encoding="utf-8"))["settings"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return []
+    keys = [key for key in settings if key not in _OF_THE_MACHINE and earlier.get(key) != settings[key]]
+    return [f"{key.replace('_', '-')} {settings[key]} instead of {earlier.get(key)}" for key in keys]
+
+
 def write_report(
-    folder: Path, classes: Sequence[str], found: Scores, facts: Mapping[str, Any], settings: Mapping[str, Any]
+    folder: Path,
+    classes: Sequence[str],
+    found: Scores,
+    facts: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    progress: Progress,
+    beside: Mapping[str, bytes | str] | None = None,
 ) -> Result:
     """Write the report's files and say what is in them.
 
@@ -49,6 +92,8 @@ def write_report(
         found: the scores.
         facts: what the number depends on.
         settings: the command's resolved settings.
+        progress: is warned where a report of other settings is replaced.
+        beside: further files of the report, by name.
     """
     hits, total = int(np.trace(found.confusion)), int(found.confusion.sum())
     low, high = wilson_interval(hits, total)
@@ -66,11 +111,12 @@ def write_report(
         "classes": list(classes),
         "settings": dict(settings),
     }
-    write_json(folder / "report.json", content)
     title = f"{facts['dataset']}, {facts['protocol']}: {found.accuracy:.1f}% of {total}"
-    write_atomically(folder / "confusion.png", figure_bytes(confusion(found.confusion, classes, title)))
+    picture = figure_bytes(confusion(found.confusion, classes, title))
+    files = {**(beside or {}), "confusion.png": picture, REPORT: json_text(content)}
+    write_files(folder, files, settings, progress)
     return Result(
-        f"accuracy {found.accuracy:.1f}% (95% interval {low:.1f} to {high:.1f}); {folder / 'report.json'}",
+        f"accuracy {found.accuracy:.1f}% (95% interval {low:.1f} to {high:.1f}); {folder / REPORT}",
         folder,
         (class_table(content),),
     )

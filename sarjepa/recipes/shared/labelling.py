@@ -15,10 +15,9 @@ from sarjepa.data.shards import Shards
 from sarjepa.errors import InputError
 from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.metrics import scores
-from sarjepa.files import write_atomically
 from sarjepa.progress import Progress
 from sarjepa.recipes.shared.built import open_source
-from sarjepa.recipes.shared.class_report import report_folder, write_report
+from sarjepa.recipes.shared.class_report import report_folder, write_files, write_report
 from sarjepa.recipes.shared.classifier import SavedClassifier, load_classifier
 from sarjepa.recipes.shared.downstream import Benchmark, open_benchmark
 from sarjepa.recipes.shared.records import draw_facts
@@ -57,10 +56,11 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
         side = {"split_policy": saved.describe["draw"]["split_policy"], **draw_facts(drawn, benchmark), "num_train": 0}
     folder = writable_folder(report_folder(config.out, config.checkpoint, f"labels-{config.dataset}", None))
     probability = _probabilities(saved, shards, chosen, progress)
-    write_atomically(folder / "predictions.csv", _predictions(saved, shards, chosen, probability))
+    beside = {"predictions.csv": _predictions(saved, shards, chosen, probability)}
     true = _true_labels(saved, shards, chosen)
     known = (true >= 0) & np.isin(chosen, tested)
     if not known.any():
+        write_files(folder, beside, asdict(config), progress)
         return Result(f"{len(chosen)} chips labelled; {folder / 'predictions.csv'}", folder)
     found = scores(true[known], probability[known].argmax(axis=1), len(saved.classes))
     facts = {
@@ -78,7 +78,7 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
         "short": {},
         **side,
     }
-    return write_report(folder, saved.classes, found, facts, asdict(config))
+    return write_report(folder, saved.classes, found, facts, asdict(config), progress, beside)
 
 
 def _own_draw(saved: SavedClassifier, config: ProbeConfig) -> tuple[Benchmark, Draw]:
