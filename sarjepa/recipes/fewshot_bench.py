@@ -63,6 +63,11 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
                     grid = Grid(config, store, opened, benchmark, variant, device, progress)
                     records += grid.fill(draws[benchmark.name, variant.split_policy], failures)
         tables = _write(config, store, records, failures)
+        num_others = store.num_others()
+    if num_others:
+        progress.warn(
+            f"{folder / 'runs'}: {num_others} stored runs are not in the table, as this call did not ask for them"
+        )
     for failure in failures:
         progress.warn(f"failed, will be tried again by the next call: {failure}")
     return Result(f"{len(records)} runs, {len(failures)} failed; {folder / 'table.md'}", folder, tables)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,6 +134,30 @@ def test_a_grid_may_grow_and_what_is_done_stays(toy_root: Path, toy_run: Path, t
     fewshot_bench.run(bench(toy_root, toy_run, tmp_path, runs=3, solver=("adamw", "knn")), Progress())
     after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
     assert len(after) == len(before) * 3 and before.items() <= after.items()
+
+
+def test_kept_runs_that_are_not_in_the_table_are_counted(
+    toy_root: Path, toy_run: Path, tmp_path: Path, warnings: Any
+) -> None:
+    fewshot_bench.run(bench(toy_root, toy_run, tmp_path), warnings)
+    assert warnings.told == []
+    fewshot_bench.run(bench(toy_root, toy_run, tmp_path, checkpoint=("pixels",), shots=(2, 8)), warnings)
+    [line] = warnings.told
+    assert f"{tmp_path / 'runs'}: 9 stored runs are not in the table" in line
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b"\xff"])
+@pytest.mark.parametrize("place", ["settings.json", "runs/*.json"])
+def test_a_damaged_file_is_named_with_what_to_do(
+    toy_root: Path, toy_run: Path, tmp_path: Path, place: str, content: bytes
+) -> None:
+    config = bench(toy_root, toy_run, tmp_path, checkpoint=("pixels",), shots=(2,), runs=2)
+    fewshot_bench.run(config, Progress())
+    path = next(tmp_path.glob(place))
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"(settings|toy-.*)\.json|other settings") as caught:
+        fewshot_bench.run(config, Progress())
+    assert "remove" in str(caught.value) or "give another --out" in str(caught.value)
 
 
 def test_two_processes_cannot_share_a_folder(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:

@@ -20,6 +20,9 @@ VARIANT = ("protocol", "pool", "solver", "split_policy")
 ROW = ("checkpoint", *VARIANT)
 CELL = (*ROW, "dataset", "shots")
 CARRIED = ("label_set", "num_classes", "crop", "precision", "selection")
+# What is read of a record.
+RECORD = (*CELL, *CARRIED, "seed", "accuracy", "balanced_accuracy", "macro_f1", "recall", "confusion", "num_test",
+          "short", "near_copy_percent", "draw_sha256")  # fmt: skip
 
 
 def _rounded(number: float) -> float | None:

@@ -15,6 +15,7 @@ from sarjepa.evaluation.fewshot import Draw
 from sarjepa.evaluation.finetune import DivergedError
 from sarjepa.evaluation.metrics import scores
 from sarjepa.progress import Progress
+from sarjepa.recipes.fewshot.cells import RECORD
 from sarjepa.recipes.shared.downstream import Benchmark, OpenedEncoder, open_features
 from sarjepa.recipes.shared.evaluate import classify, finetune_run, probe_runs
 from sarjepa.recipes.shared.records import SELECTION, draw_facts, evaluation_facts, score_record
@@ -69,14 +70,17 @@ class Grid:
 
     def fill(self, draws: Sequence[Draw], failures: list[str]) -> list[dict[str, Any]]:
         """The records of all draws, doing those that are missing; what fails is added to `failures`."""
-        missing = [drawn for drawn in draws if self.store.get(self._key(drawn)) is None]
+        missing = [drawn for drawn in draws if self._record(drawn) is None]
         if self.variant.protocol == "fine-tune":
             self._finetune(missing, failures)
         elif missing:
             self._probe(missing, failures)
-        found = [self.store.get(self._key(drawn)) for drawn in draws]
+        found = [self._record(drawn) for drawn in draws]
         # The name is the user's, not the weights': the same encoder may be called by two paths.
         return [{**record, "checkpoint": self.opened.name} for record in found if record is not None]
+
+    def _record(self, drawn: Draw) -> dict[str, Any] | None:
+        return self.store.get(self._key(drawn), RECORD)
 
     def _key(self, drawn: Draw) -> dict[str, Any]:
         """Everything that decides a run's numbers."""

@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -37,6 +37,7 @@ class RunStore:
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.folder, self.settings = folder, json.loads(json.dumps(settings))
         self._lock = contextlib.ExitStack()
+        self._asked: set[Path] = set()
 
     def __enter__(self) -> RunStore:
         writable_folder(self.folder)
@@ -62,7 +63,7 @@ class RunStore:
         if not path.exists():
             self.write("settings.json", json_text(self.settings))
             return
-        there = json.loads(path.read_text(encoding="utf-8"))
+        there = _read(path)
         keys = [key for key in sorted({*there, *self.settings}) if there.get(key) != self.settings.get(key)]
         if keys:
             raise InputError(
@@ -78,14 +79,23 @@ class RunStore:
         label = "-".join(str(key[part]) for part in ("dataset", "protocol", "shots", "seed"))
         return self.folder / "runs" / f"{label}-{digest}.json"
 
-    def get(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
+    def get(self, key: Mapping[str, Any], parts: Collection[str] = ()) -> dict[str, Any] | None:
         """The record of a run, or None where it has yet to be done.
 
         Args:
             key: dataset, protocol, shots, seed and whatever else decides the numbers.
+            parts: what a record must hold.
+
+        Raises:
+            InputError: its file is damaged.
         """
         path = self._path(key)
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        self._asked.add(path)
+        return _read(path, parts) if path.exists() else None
+
+    def num_others(self) -> int:
+        """How many runs are kept here that nobody asked for since the folder was entered."""
+        return len({*(self.folder / "runs").glob("*.json")} - self._asked)
 
     def put(self, key: Mapping[str, Any], record: Mapping[str, Any]) -> None:
         """Keep the record of a finished run."""
@@ -95,3 +105,19 @@ class RunStore:
     def write(self, name: str, content: bytes | str) -> None:
         """Write one of the folder's files, whole or not at all."""
         write_atomically(self.folder / name, content)
+
+
+def _read(path: Path, parts: Collection[str] = ()) -> dict[str, Any]:
+    """A file of the folder: a mapping with some keys.
+
+    Raises:
+        InputError: it is something else.
+    """
+    hint = "remove the file: what it held is made again, and nothing else is lost"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise InputError("not readable as JSON", where=path, got=error, hint=hint) from error
+    if not isinstance(content, dict) or not content.keys() >= set(parts):
+        raise InputError("the file does not hold what was stored in it", where=path, hint=hint)
+    return content
