@@ -53,15 +53,21 @@ def _run(config_class: type[Common], given: dict[str, Any]) -> None:
             return
         recipe = importlib.import_module(f"sarjepa.recipes.{config_class.command.replace('-', '_')}")
         result = recipe.run(config, RichProgress())
-    except (InputError, OSError, KeyboardInterrupt) as error:  # OSError: a full disk, a folder without permission
+        for table in result.tables:
+            show_table(table)
+        out.print(result.message, markup=False, highlight=False, soft_wrap=True)
+    except (InputError, OSError, KeyboardInterrupt) as error:
         if given["debug"]:
             raise
-        interrupted = isinstance(error, KeyboardInterrupt)
-        show_error("interrupted" if interrupted else str(error))
-        raise typer.Exit(130 if interrupted else 1) from error
-    for table in result.tables:
-        show_table(table)
-    out.print(result.message, markup=False, highlight=False, soft_wrap=True)
+        show_error(_words(error))
+        raise typer.Exit(130 if isinstance(error, KeyboardInterrupt) else 1) from error
+
+
+def _words(error: BaseException) -> str:
+    """What is said of an error; an OSError is a full disk, a folder without permission, a name that is taken."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot read or write: {error.filename or 'the output'}; {error.strerror}"
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
 
 
 def _add(config_class: type[Common]) -> None:
@@ -77,4 +83,9 @@ for _config_class in COMMANDS.values():
 
 def main() -> None:
     """The console script."""
-    sys.exit(app())
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr] # a terminal may lack a letter of a name
+    try:
+        sys.exit(app())
+    except OSError as error:  # --help on a full disk
+        show_error(_words(error))
+        sys.exit(1)

@@ -18,6 +18,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from sarjepa.progress import Progress, Task
 
@@ -59,11 +60,11 @@ class RichProgress(Progress):
 
 def show_table(table: Any) -> None:
     """Print a `sarjepa.reports.tables.Table`."""
-    rich_table = RichTable(title=table.title, title_justify="left")
+    rich_table = RichTable(title=Text(table.title), title_justify="left")  # Text: brackets are not markup
     for number, column in enumerate(table.columns):
-        rich_table.add_column(column, justify="right" if table.is_number(number) else "left", overflow="fold")
+        rich_table.add_column(Text(column), justify="right" if table.is_number(number) else "left", overflow="fold")
     for row in table.rows:
-        rich_table.add_row(*row)
+        rich_table.add_row(*map(Text, row))
     out.print(rich_table)
     if table.note:
         out.print(table.note, markup=False, highlight=False, style="dim")

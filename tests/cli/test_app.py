@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from sarjepa.cli.console import show_table
 
 from sarjepa.config import COMMANDS
+from sarjepa.reports.tables import Table
 
 
 def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -75,3 +78,34 @@ def test_the_version_is_the_package_s() -> None:
     import sarjepa
 
     assert run("--version").stdout.strip() == f"sarjepa {sarjepa.__version__}"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["probe", "--show-config"], ["--help"], ["--version"]])
+def test_printing_to_a_full_disk_is_one_line(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "sarjepa", *arguments]
+        result = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr == "error: cannot read or write: the output; No space left on device\n"
+
+
+def test_a_refusal_of_the_system_names_the_path(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text("method: sar-jepa\n")
+    result = run("report", "--run", ".", "--out", "settings.yaml/page.html", cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == ["error: cannot read or write: settings.yaml; File exists"]
+
+
+def test_letters_that_the_terminal_lacks_are_replaced() -> None:
+    program = "from sarjepa.cli import app; app.app = lambda: app.out.print('62.1 ± 1.3'); app.main()"
+    words, ascii_only = [sys.executable, "-c", program], {**os.environ, "PYTHONIOENCODING": "ascii"}
+    result = subprocess.run(words, capture_output=True, text=True, check=False, env=ascii_only)
+    assert (result.returncode, result.stdout) == (0, "62.1 ? 1.3\n")
+
+
+def test_brackets_in_a_table_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(Table("[red]title", ("[i]class",), (("[bold]a",), ("[/]",))))
+    printed = capsys.readouterr().out
+    for cell in ("[red]title", "[i]class", "[bold]a", "[/]"):
+        assert cell in printed
