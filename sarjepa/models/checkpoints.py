@@ -23,6 +23,7 @@ from sarjepa.models.released import Weights, is_released, read_pickle, sort_rele
 
 RUN_FILES = ("encoder.safetensors", "checkpoint-last.pt")
 _KIND = "sarjepa-encoder"
+_OF_A_CLASSIFIER = "it is a classifier: sarjepa.load_classifier opens it, and sarjepa probe labels chips with it"
 
 
 def load_encoder(path: str | Path, device: str = "cpu") -> Encoder:
@@ -89,7 +90,8 @@ def checkpoint_file(path: str | Path) -> Path:
     for name in RUN_FILES:
         if (path / name).is_file():
             return path / name
-    raise InputError("no checkpoint in the folder", where=path, expected=" or ".join(RUN_FILES))
+    hint = _OF_A_CLASSIFIER if (path / "classifier.safetensors").is_file() else None
+    raise InputError("no checkpoint in the folder", where=path, expected=" or ".join(RUN_FILES), hint=hint)
 
 
 def describe_line(encoder: Encoder) -> str:
@@ -133,7 +135,9 @@ def _read_safetensors(file: Path) -> tuple[EncoderShape, Weights, dict]:
 
 def _read_released(content: dict, file: Path) -> tuple[EncoderShape, Weights, dict]:
     if not is_released(content):
-        raise InputError("not a checkpoint of a known kind", where=file, got=f"keys {sorted(map(str, content))[:5]}")
+        keys = sorted(map(str, content))
+        hint = _OF_A_CLASSIFIER if "encoder.cls_token" in keys else None
+        raise InputError("not a checkpoint of a known kind", where=file, got=f"keys {keys[:5]}", hint=hint)
     released = sort_released(content, file)
     return released.shape, released.encoder, {"method": released.layout, "unused": list(released.unused)}
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import math
 import pickle
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,12 +91,21 @@ def read_pickle(path: Path, device: str = "cpu") -> dict:
         raise InputError(
             "not a checkpoint that can be read safely",
             where=path,
-            got=str(error).split("\n")[0][:160],
+            expected="a zip or pickle of tensors and plain values, as torch.save writes it",
+            got=_found(path, str(error)),
             hint="give a run folder, its checkpoint-last.pt, an exported .safetensors or a released SAR-JEPA file",
         ) from error
     if not isinstance(content, dict):
         raise InputError("not a checkpoint", where=path, expected="a dictionary", got=type(content).__name__)
     return content
+
+
+def _found(path: Path, error: str) -> str:
+    """What there was instead of a checkpoint; torch's own words speak of its settings."""
+    if foreign := re.search(r"GLOBAL (\S+)", error):
+        return f"an object of {foreign[1]}, whose code is not run"
+    with path.open("rb") as stream:
+        return "a zip that is damaged or of another kind" if stream.read(4) == b"PK\3\4" else "neither"
 
 
 def _state(content: dict) -> dict:

@@ -41,6 +41,26 @@ def test_no_bytes_raise_anything_but_an_input_error(tmp_path_factory: pytest.Tem
         read_pickle(file)
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"import torch\n", "got neither"),
+        (b"", "got neither"),
+        (b"PK\x03\x04 and no more", "got a zip that is damaged"),
+    ],
+)
+def test_what_is_not_a_checkpoint_is_said_in_our_words(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "mk.py").write_bytes(content)
+    with pytest.raises(InputError, match=rf"mk\.py; expected a zip or pickle of tensors .*; {words}"):
+        read_pickle(tmp_path / "mk.py")
+
+
+def test_an_object_that_is_not_plain_is_named(tmp_path: Path) -> None:
+    torch.save({"path": Path("somewhere")}, tmp_path / "some.pth")
+    with pytest.raises(InputError, match=r"an object of pathlib\S*Path"):
+        read_pickle(tmp_path / "some.pth")
+
+
 def test_a_damaged_file_is_read_or_named(tmp_path: Path) -> None:
     """A flipped byte may fall on a weight and go unseen here; anywhere else it is one InputError."""
     file = tmp_path / "some.pth"
