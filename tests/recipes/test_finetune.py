@@ -16,6 +16,7 @@ from sarjepa.config import FinetuneConfig, ProbeConfig
 from sarjepa.data.shards import open_shards
 from sarjepa.errors import InputError
 from sarjepa.evaluation.fewshot import draw
+from sarjepa.models.checkpoints import load_encoder
 from sarjepa.progress import Progress
 from sarjepa.recipes import finetune, probe
 from sarjepa.recipes.shared.class_report import class_table
@@ -99,6 +100,29 @@ def test_integers_and_magnitudes_give_the_same_label(toy_root: Path, tuned: Path
     [image] = open_shards(toy_root / "shards" / "toy").images([0])
     classifier = load_classifier(tuned)
     assert np.allclose(classifier.probabilities([image]), classifier.probabilities([image / 255.0]), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (np.full((4, 4), np.nan), "got nan to nan"),
+        (np.full((4, 4), -0.5), "got -0.5 to -0.5"),
+        (np.full((4, 4), -1, np.int16), "got -1 to -1"),
+        (np.full((4, 4), 255.0), "got 255 to 255"),
+        (np.full((4, 4), 1j), "got complex128"),
+        (np.zeros((0, 4)), r"got \(0, 4\)"),
+        (np.zeros((4, 4, 3)), r"got \(4, 4, 3\)"),
+    ],
+)
+def test_images_that_are_not_of_magnitudes_are_refused(tuned: Path, image: np.ndarray, words: str) -> None:
+    with pytest.raises(InputError, match=rf"image 1; expected .*{words}"):
+        load_classifier(tuned).predict([np.zeros((4, 4)), image])
+
+
+def test_an_encoder_is_not_looked_for_in_a_classifier_s_file(tuned: Path) -> None:
+    for path in (tuned, tuned / "classifier.safetensors"):
+        with pytest.raises(InputError, match=r"sarjepa\.load_classifier"):
+            load_encoder(path)
 
 
 def test_a_folder_without_a_classifier_says_how_to_get_one(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from sarjepa.models.heads import POOLS, Classifier, ProbeHead
 
 FILE = "classifier.safetensors"
 _KIND = "sarjepa-classifier"
+_ROUNDING = 1e-3
 
 
 class SavedClassifier:
@@ -53,15 +54,11 @@ class SavedClassifier:
             images: 2-D arrays of any size.
 
         Raises:
-            InputError: an image is not 2-D.
+            InputError: an image is not 2-D, or not of integers or of magnitudes in [0, 1].
         """
-        for number, image in enumerate(images):
-            if np.asarray(image).ndim != 2:
-                raise InputError("not a single-channel image", where=f"image {number}", expected="(height, width)",
-                                 got=np.asarray(image).shape)  # fmt: skip
         if not len(images):
             return np.zeros((0, len(self.classes)))
-        magnitudes = [_magnitude(np.asarray(image)) for image in images]
+        magnitudes = [_magnitude(np.asarray(image), number) for number, image in enumerate(images)]
         device = next(self.classifier.parameters()).device
         crop, size = self.describe["crop"], self.describe["shape"]["image_size"]
 
@@ -76,11 +73,23 @@ class SavedClassifier:
         return [self.classes[label] for label in self.probabilities(images).argmax(axis=1)]
 
 
-def _magnitude(image: np.ndarray) -> np.ndarray:
-    """Float magnitude in [0, 1]."""
-    if np.issubdtype(image.dtype, np.integer):
-        return image.astype(np.float32) / np.iinfo(image.dtype).max
-    return image.astype(np.float32)
+def _magnitude(image: np.ndarray, number: int) -> np.ndarray:
+    """Float magnitude in [0, 1] of the image at a place in the list."""
+    where = f"image {number}"
+    if image.ndim != 2 or not image.size:
+        raise InputError("not a single-channel image", where=where, expected="(height, width)", got=image.shape)
+    magnitude, got = None, str(image.dtype)
+    if image.dtype.kind in "uif":
+        magnitude = image.astype(np.float32)
+        if image.dtype.kind != "f":
+            magnitude /= np.iinfo(image.dtype).max
+        got = f"{image.min():g} to {image.max():g}"
+    # Comparisons with NaN are false. Rounding may lead a little above 1.
+    if magnitude is None or not (magnitude.min() >= 0 and magnitude.max() <= 1 + _ROUNDING):
+        raise InputError(
+            "not an image of magnitudes", where=where, expected="magnitudes in [0, 1], or unsigned integers", got=got
+        )
+    return magnitude
 
 
 def save_classifier(path: Path, classifier: Classifier, describe: dict[str, Any]) -> None:
