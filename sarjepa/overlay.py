@@ -1,7 +1,8 @@
 """Settings from several places, laid over one another: defaults < preset < SARJEPA_DATA < YAML file < command line.
 
-Values are coerced by the field's type (PyYAML reads `1e-3` as text, a command line reads everything as text), unknown
-keys stop with the nearest known one, and every error says which layer it came from.
+Values are coerced by the field's type (PyYAML reads `1e-3` as text, a command line reads everything as text), `~` in
+front of a path becomes the home folder, unknown keys stop with the nearest known one, and every error says which layer
+it came from.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import dataclasses
 import datetime
 import importlib.resources
 import math
+import os
 import types
 import typing
 from collections.abc import Mapping
@@ -23,6 +25,8 @@ from sarjepa.config import COMMANDS, Common, Repeat
 from sarjepa.errors import InputError, nearest
 
 Config = TypeVar("Config", bound=Common)
+PATHS = {"data_root", "run_dir", "run_root", "out", "run", "results", "checkpoint", "init", "imagenet", "archives",
+          "images", "draws"}  # fmt: skip
 _KINDS = {str: "text", int: "a whole number", float: "a finite number", bool: "true or false"}
 
 
@@ -122,6 +126,8 @@ def _scalar(setting: Setting, value: Any, origin: str) -> Any:
         if not isinstance(value, str | int | float | datetime.date):  # PyYAML makes a date of a name like 2024-01-31
             raise TypeError
         found = setting.kind(value.strip() if isinstance(value, str) else value)
+        if setting.key in PATHS:  # a shell does this on a command line, nobody in a file
+            found = os.path.expanduser(found)  # noqa: PTH111 - an address is not a path
         if (isinstance(value, float) and setting.kind is int and found != value) or (
             setting.kind is float and not math.isfinite(found)
         ):

@@ -9,7 +9,7 @@ import pytest
 
 from sarjepa.config import COMMANDS, FewshotBenchConfig, PretrainConfig, as_dict, parse_crop
 from sarjepa.errors import InputError
-from sarjepa.overlay import overlay, preset_names, read_preset, read_settings_file, settings_of
+from sarjepa.overlay import PATHS, overlay, preset_names, read_preset, read_settings_file, settings_of
 
 
 def test_later_layers_lie_on_top() -> None:
@@ -87,6 +87,25 @@ def test_a_name_that_yaml_takes_for_a_date_or_a_number_stays_a_name(tmp_path: Pa
     file.write_text("run-dir: 2024-01-31\nsources: [2024, 2024-02-01]\n")
     config = overlay(PretrainConfig, [("file", read_settings_file(file, "pretrain"))])
     assert (config.run_dir, config.sources) == ("2024-01-31", ("2024", "2024-02-01"))
+
+
+def test_a_tilde_in_front_of_a_path_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    config = overlay(
+        COMMANDS["fewshot-bench"],
+        [
+            (
+                "a file",
+                {"data-root": "~/data", "checkpoint": ["~/runs/a", "hf-hub:o/n~x"], "label-set": "~", "out": "a/~"},
+            )
+        ],
+    )
+    assert (config.data_root, config.checkpoint) == ("/home/me/data", ("/home/me/runs/a", "hf-hub:o/n~x"))
+    assert (config.label_set, config.out) == ("~", "a/~")
+
+
+def test_every_path_is_a_setting() -> None:
+    assert {key for config_class in COMMANDS.values() for key in vars(config_class())} >= PATHS
 
 
 def test_a_file_may_hold_sections_for_several_commands(tmp_path: Path) -> None:
