@@ -19,6 +19,7 @@ from sarjepa.evaluation.fewshot import draw
 from sarjepa.models.checkpoints import load_encoder
 from sarjepa.progress import Progress
 from sarjepa.recipes import finetune, probe
+from sarjepa.recipes.reporting.results import Found, report_line
 from sarjepa.recipes.shared.class_report import class_table
 from sarjepa.recipes.shared.classifier import load_classifier
 from sarjepa.recipes.shared.downstream import open_benchmark, open_checkpoint
@@ -155,6 +156,18 @@ def test_probe_labels_chips_with_a_saved_classifier(toy_root: Path, tuned: Path,
     assert lines[0] == "path,label,predicted,p(across),p(along),p(blob)" and len(lines) == 37
     accuracies = [json.loads((folder / "report.json").read_text())["accuracy"] for folder in (tmp_path, tuned)]
     assert accuracies[0] == pytest.approx(accuracies[1], abs=1e-3)
+
+
+def test_a_saved_classifier_refuses_the_settings_of_a_training(toy_root: Path, tuned: Path, tmp_path: Path) -> None:
+    config = ProbeConfig(data_root=str(toy_root), dataset="toy", checkpoint=str(tuned), device="cpu", out=str(tmp_path))
+    for key, value in {"shots": 3, "solver": "knn", "label_set": "bars", "split_policy": "grouped", "pool": "grid2",
+                       "crop": "16"}.items():  # fmt: skip
+        with pytest.raises(InputError, match=f"not trained again.*leave out --{key.replace('_', '-')}$"):
+            probe.run(replace(config, **{key: value}), Progress())
+    assert not any(tmp_path.iterdir())
+    probe.run(replace(config, crop="none"), Progress())  # the classifier's own
+    found = Found(tmp_path, json.loads((tmp_path / "report.json").read_text()))
+    assert report_line(found).startswith("saved classifier on toy: ")
 
 
 @pytest.fixture(scope="module")

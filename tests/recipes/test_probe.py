@@ -17,7 +17,7 @@ from sarjepa.errors import InputError
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench, probe
 from sarjepa.recipes.shared import downstream
-from sarjepa.recipes.shared.class_report import report_folder
+from sarjepa.recipes.shared.class_report import class_table, report_folder
 from sarjepa.recipes.shared.downstream import open_checkpoint
 
 
@@ -64,6 +64,7 @@ def test_a_report_of_other_settings_is_replaced_with_a_warning(toy_root: Path, t
 def test_other_solvers_learn_the_bars_from_pixels(toy_root: Path, tmp_path: Path, solver: str) -> None:
     report = probe_report(toy_root, tmp_path, checkpoint="pixels", solver=solver)
     assert report["solver"] == solver and report["accuracy"] > 80
+    assert f"feature cls, solver {solver}, " in class_table(report).note
 
 
 @pytest.mark.parametrize("pool", ["mean", "grid2", "grid4"])

@@ -153,10 +153,12 @@ def class_section(run: RunContent, reports: Sequence[Found], unread: Sequence[Ga
 def report_line(found: Found) -> str:
     """A report's accuracy in one line."""
     one = found.content
-    shots = f"{one['shots']} shots a class" if one["shots"] else "the whole training split"
+    # A saved classifier was trained before, and nobody asked on what.
+    whole = ", the whole training split" if one["num_train"] else ""
+    trained_on = f", {one['shots']} shots a class" if one["shots"] else whole
     low, high = one["accuracy_ci95"]
     return (
-        f"{one['protocol']} on {one['dataset']}, {shots}: {one['accuracy']:.1f}% "
+        f"{one['protocol']} on {one['dataset']}{trained_on}: {one['accuracy']:.1f}% "
         f"(95% interval {low:.1f} to {high:.1f}), macro-F1 {one['macro_f1']:.1f}%"
     )
 

@@ -143,8 +143,10 @@ def class_table(content: Mapping[str, Any]) -> Table:
 
 
 def _note(content: Mapping[str, Any]) -> str:
+    solver = f"solver {content['solver']}, " if content["protocol"] == "linear-probe" and "solver" in content else ""
     note = (
         f"{_trained_on(content)}{content['label_set']}, {content['split_policy']} split, feature {content['pool']}, "
+        f"{solver}"
         f"{content['selection']}. Accuracy {content['accuracy']:.1f}%, macro-F1 {content['macro_f1']:.1f}%."
     )
     if content["short"]:

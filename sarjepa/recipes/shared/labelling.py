@@ -15,15 +15,17 @@ from sarjepa.data.shards import Shards
 from sarjepa.errors import InputError
 from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.metrics import scores
+from sarjepa.overlay import settings_of
 from sarjepa.progress import Progress
 from sarjepa.recipes.shared.built import open_source
 from sarjepa.recipes.shared.class_report import report_folder, write_files, write_report
 from sarjepa.recipes.shared.classifier import SavedClassifier, load_classifier
-from sarjepa.recipes.shared.downstream import Benchmark, open_benchmark
+from sarjepa.recipes.shared.downstream import Benchmark, crop_side, open_benchmark
 from sarjepa.recipes.shared.records import draw_facts
 from sarjepa.recipes.shared.result import Result, writable_folder
 
 _BATCH = 256
+_OF_TRAINING = ("shots", "solver", "label_set", "split_policy", "pool")
 
 
 def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -> Result:
@@ -38,14 +40,13 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
         progress: where to tell how far it is.
 
     Raises:
-        InputError: the source is not built or has changed since the training, the folder cannot be written, or shots
-            were asked for, which a trained classifier has no use for.
+        InputError: the source is not built or has changed since the training, the folder cannot be written, or a
+            setting was given that a trained classifier has no use for.
     """
     assert config.checkpoint is not None
-    if config.shots is not None:
-        raise InputError("a saved classifier is not trained again", where=config.checkpoint, hint="leave out --shots")
     saved = load_classifier(config.checkpoint, str(device))
     shards = open_source(config.data_root, config.dataset)
+    _refuse_idle(config, saved, shards)
     is_test = shards.splits == "test"
     chosen = np.flatnonzero(is_test) if is_test.any() else np.arange(len(shards))
     side: dict[str, Any] = {"split_policy": "test" if is_test.any() else "no", "near_copy_percent": None}
@@ -79,6 +80,18 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
         **side,
     }
     return write_report(folder, saved.classes, found, facts, asdict(config), progress, beside)
+
+
+def _refuse_idle(config: ProbeConfig, saved: SavedClassifier, shards: Shards) -> None:
+    """Refuse settings of a training, and a crop (presets have one) other than the classifier's own."""
+    idle = [one.name for one in settings_of(ProbeConfig) if one.key in _OF_TRAINING
+            and getattr(config, one.key) != one.default]  # fmt: skip
+    if config.crop != "published" and crop_side(config.crop, config.dataset, shards) != saved.describe["crop"]:
+        idle.append("crop")
+    if idle:
+        options = " ".join(f"--{name}" for name in idle)
+        hint = f"leave out {options}"
+        raise InputError("a saved classifier is not trained again", where=config.checkpoint, hint=hint)
 
 
 def _own_draw(saved: SavedClassifier, config: ProbeConfig) -> tuple[Benchmark, Draw]:
