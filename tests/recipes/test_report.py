@@ -259,6 +259,9 @@ def test_attention_of_several_checkpoints_is_shown_a_folder_each_with_its_comman
     for words in ("attention-of-two/one", "attention-of-two/<two>", "visualize-attention --checkpoint",
                   "--num-images 9", "cannot show the PDF pictures", "--format png"):  # fmt: skip
         assert words in text
+    (both / "settings.yaml").write_text("a: [")
+    with pytest.raises(InputError, match=r"not readable as YAML: .*attention-of-two"):
+        write_report(run, synthetic_root)
 
 
 def test_a_report_to_pass_on_holds_no_chip(full_run: Path, synthetic_root: Path) -> None:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sarjepa.config import (
     BuildDatasetConfig,
     FewshotBenchConfig,
@@ -22,7 +20,7 @@ from sarjepa.recipes.reporting.pictures import attention_folders
 from sarjepa.recipes.reporting.results import Found
 from sarjepa.recipes.reporting.run import RunContent, root_option
 from sarjepa.recipes.reporting.sources import read_index
-from sarjepa.recipes.shared.built import shards_folder
+from sarjepa.recipes.shared.built import SETTINGS, read_settings, shards_folder
 from sarjepa.recipes.shared.command_lines import command_line
 from sarjepa.reports.elements import code_block, element
 from sarjepa.reports.page import Section
@@ -61,10 +59,8 @@ def _built_with(source: str, root: str) -> str:
 def _looked_with(run: RunContent, folder: Path, root: str) -> tuple[str, str]:
     """The command of a folder of attention pictures; the settings of several checkpoints stand above their folders."""
     for place in (folder, folder.parent):
-        path = place / "settings.yaml"
-        if place.name.startswith("attention") and path.is_file():
-            settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-            return str(folder), command_line(VisualizeAttentionConfig, settings, always=("checkpoint",))
+        if place.name.startswith("attention") and (place / SETTINGS).is_file():
+            return str(folder), command_line(VisualizeAttentionConfig, read_settings(place), always=("checkpoint",))
     named = f"sarjepa visualize-attention --checkpoint {run.typed}{root_option(root)}"
     return f"{folder} (no settings were kept; these are the defaults)", named
 

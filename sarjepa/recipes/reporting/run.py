@@ -16,14 +16,14 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import yaml
 
 from sarjepa.data.loader import steps_per_epoch
 from sarjepa.errors import InputError
 from sarjepa.models.checkpoints import RUN_FILES, load_encoder, weights_sha256
+from sarjepa.recipes.shared.built import SETTINGS, read_settings
 from sarjepa.recipes.shared.command_lines import by_name
 
-SETTINGS, LOG = "settings.yaml", "log.jsonl"
+LOG = "log.jsonl"
 _RECENT = 50  # steps whose mean loss is given beside the last step's
 
 
@@ -86,22 +86,10 @@ def read_run(folder: Path) -> RunContent:
     if not any((folder / name).is_file() for name in names):
         hint = "give --run a folder that sarjepa pretrain made"
         raise InputError("not a run folder", where=folder, expected=f"one of {', '.join(names)}", hint=hint)
-    settings = _read_settings(folder / SETTINGS)
+    settings = by_name(read_settings(folder)) if (folder / SETTINGS).is_file() else {}
     records, num_cut_lines = _read_log(folder / LOG)
     describe, num_parameters, sha256, fault = _read_encoder(folder)
     return RunContent(folder, settings, records, describe, num_parameters, sha256, num_cut_lines, fault)
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError("not readable as YAML", where=path, got=error) from error
-    if not isinstance(content, dict):
-        raise InputError("not a mapping of settings", where=path, got=type(content).__name__)
-    return by_name({str(key): value for key, value in content.items()})
 
 
 def _read_log(path: Path) -> tuple[list[dict[str, float]], int]:
