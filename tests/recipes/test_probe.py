@@ -116,6 +116,12 @@ def test_a_crop_is_for_the_sources_it_names(toy_root: Path, crop: str, side: int
     assert downstream.open_benchmark(str(toy_root), "toy", crop=crop).crop == side
 
 
+def test_a_crop_larger_than_every_chip_is_refused(toy_root: Path) -> None:
+    assert downstream.open_benchmark(str(toy_root), "toy", crop="32").crop == 32
+    with pytest.raises(InputError, match=r"'toy=33' for toy; expected at most 32 px"):
+        downstream.open_benchmark(str(toy_root), "toy", crop="toy=33")
+
+
 def test_a_crop_for_an_unknown_source_is_refused(toy_root: Path) -> None:
     with pytest.raises(InputError, match=r"no such source: 'mstra' in crop.*did you mean 'mstar'"):
         downstream.open_benchmark(str(toy_root), "toy", crop="mstra=64")

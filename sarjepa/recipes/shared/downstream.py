@@ -128,10 +128,18 @@ def crop_side(crop: str, name: str, shards: Shards) -> int | None:
         crop: the crop setting.
         name: of the source.
         shards: the source, which knows its published crop.
+
+    Raises:
+        InputError: the setting names a side that is larger than every chip.
     """
     side = parse_crop(crop, name)
     if side == "published":
         return (shards.index.get("benchmark") or {}).get("crop")
+    if side != "none" and int(side) > (largest := int(shards.shapes.max())):
+        raise InputError(
+            "the crop is larger than every chip", where=f"{crop!r} for {name}", expected=f"at most {largest} px",
+            hint="--crop none keeps chips whole",
+        )  # fmt: skip
     return None if side == "none" else int(side)
 
 
