@@ -45,7 +45,8 @@ def attention_distance(found: Mapping[str, HeadDistances], note: str = "") -> Fi
     rows = math.ceil(len(found) / columns)
     figure = new_figure({1: 4.4, 2: 6.0}.get(columns, PAPER_WIDTH), 2.6 * rows + 0.7)
     axes_RC = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    top = 1.08 * max(max(float(one.distance_LH.max()), one.uniform_px or 0) for one in found.values())
+    farthest = max(max(float(one.distance_LH.max()), one.uniform_px or 0) for one in found.values())
+    top = 1.08 * farthest or 1.0  # an input of one patch has no distances
     for number, (axes, (label, one)) in enumerate(zip(axes_RC.flat, found.items(), strict=False)):
         _distance_panel(axes, one, SERIES_COLORS[number % len(SERIES_COLORS)])
         axes.set_title(label, fontsize=8)

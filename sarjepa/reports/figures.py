@@ -74,8 +74,9 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
                 capsize=2.5,
             )
         axes.axhline(chance[title], color="#888888", linewidth=0.9, linestyle=":")
+        # To the right of the bars of the fewest shots.
         axes.annotate(
-            "chance", (1, chance[title]), xycoords=("axes fraction", "data"), ha="right", va="top", fontsize=7,
+            "chance", (0.1, chance[title]), xycoords=("axes fraction", "data"), ha="left", va="top", fontsize=7,
             color="#666666",
         )  # fmt: skip
         low, high = axes.get_ylim()

@@ -14,6 +14,7 @@ from sarjepa.errors import InputError
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench
 from sarjepa.recipes.fewshot import grid
+from sarjepa.recipes.fewshot.cells import make_cells
 from sarjepa.recipes.shared import evaluate
 from sarjepa.recipes.shared.run_store import RunStore
 
@@ -239,6 +240,14 @@ def test_a_single_run_has_the_interval_over_test_images(toy_root: Path, toy_run:
     [cell] = json.loads((tmp_path / "results.json").read_text())["cells"]
     assert cell["ci95_kind"] == "Wilson over test images" and cell["std"] is None
     assert cell["ci95"][0] < cell["mean"] < cell["ci95"][1]
+
+
+def test_the_interval_of_an_accuracy_stays_within_0_and_100(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    fewshot_bench.run(bench(toy_root, toy_run, tmp_path, shots=(1,), runs=2), Progress())
+    runs = json.loads((tmp_path / "results.json").read_text())["runs"]
+    wide = [{**runs[0], "accuracy": 5.0}, {**runs[0], "accuracy": 95.0}]
+    [cell] = make_cells(wide)
+    assert (cell["mean"], cell["ci95"], cell["ci95_kind"]) == (50, [0, 100], "t over runs")
 
 
 def test_every_row_of_the_csv_says_what_it_depends_on(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:

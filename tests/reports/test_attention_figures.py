@@ -52,6 +52,11 @@ def test_every_checkpoint_has_a_panel_on_one_scale(num: int) -> None:
     assert figure.get_figwidth() <= PAPER_WIDTH
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_input_of_one_patch_has_no_distances() -> None:
+    attention_distance({"run": HeadDistances(np.zeros((4, 3)), 0.0)})
+
+
 def test_uniform_attention_need_not_be_known() -> None:
     figure = attention_distance({"run": HeadDistances(np.ones((2, 2)))})
     assert "uniform attention" not in [text.get_text() for text in figure.legends[0].texts]

@@ -30,3 +30,15 @@ def test_same_numbers_same_bytes_and_something_to_see(name: str) -> None:
     assert first == second
     pixels = np.asarray(Image.open(io.BytesIO(first)).convert("L"))
     assert min(pixels.shape) > 200 and len(np.unique(pixels)) > 20
+
+
+def test_the_word_for_chance_stands_inside_and_hides_no_bar() -> None:
+    figure = figures.accuracy_against_shots(
+        {"mstar": [figures.Line("a", ((10, 15, 5, 25), (20, 18, 8, 28)))]}, {"mstar": 10}
+    )
+    figure_bytes(figure)
+    [axes] = figure.axes
+    [word] = axes.texts
+    box = word.get_window_extent()
+    first, last = (axes.transData.transform((shots, 10))[0] for shots in (10, 20))
+    assert first + 5 < box.x0 < box.x1 < last - 5

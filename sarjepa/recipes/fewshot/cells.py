@@ -37,11 +37,11 @@ def cell_of(records: Sequence[Record]) -> dict[str, Any]:
     """
     first = records[0]
     accuracy = summarise([record["accuracy"] for record in records])
-    ci95, kind = accuracy.ci95, "t over runs"
+    ci95, kind = np.clip(accuracy.ci95, 0, 100), "t over runs"  # Student's t does not know that shares end there
     if accuracy.num == 1:
         confusion = np.array(first["confusion"])
         hits, total = int(np.trace(confusion)), int(confusion.sum())
-        ci95, kind = wilson_interval(hits, total), "Wilson over test images"
+        ci95, kind = np.array(wilson_interval(hits, total)), "Wilson over test images"
     cell: dict[str, Any] = {key: first[key] for key in CELL}
     cell |= {
         "num_runs": accuracy.num,
