@@ -76,7 +76,7 @@ def checkpoint_file(path: str | Path) -> Path:
     """The local file that a run folder, path or address stands for; an address is fetched.
 
     Raises:
-        InputError: there is none.
+        InputError: nothing is there, or the folder holds no checkpoint.
     """
     if is_address(path):
         return fetch(str(path))

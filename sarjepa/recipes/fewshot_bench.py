@@ -21,7 +21,7 @@ from sarjepa.recipes.shared.built import built_datasets, newest_run
 from sarjepa.recipes.shared.downstream import Benchmark, open_benchmark, open_checkpoint
 from sarjepa.recipes.shared.result import Result
 from sarjepa.recipes.shared.run_store import RunStore
-from sarjepa.reports.tables import Table
+from sarjepa.reports.tables import Table, counted
 from sarjepa.training.runtime import pick_device
 
 DEFAULT_OUT = "results/fewshot"
@@ -65,12 +65,11 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
         tables = _write(config, store, records, failures)
         num_others = store.num_others()
     if num_others:
-        progress.warn(
-            f"{folder / 'runs'}: {num_others} stored runs are not in the table, as this call did not ask for them"
-        )
+        others = counted(num_others, "stored run")
+        progress.warn(f"{folder / 'runs'}: not in the table, as this call did not ask for them: {others}")
     for failure in failures:
         progress.warn(f"failed, will be tried again by the next call: {failure}")
-    return Result(f"{len(records)} runs, {len(failures)} failed; {folder / 'table.md'}", folder, tables)
+    return Result(f"{counted(len(records), 'run')}, {len(failures)} failed; {folder / 'table.md'}", folder, tables)
 
 
 def _datasets(config: FewshotBenchConfig) -> tuple[str, ...]:

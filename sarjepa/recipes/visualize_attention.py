@@ -37,7 +37,7 @@ from sarjepa.recipes.visualizing.subjects import Subject, open_chips, open_image
 from sarjepa.recipes.visualizing.viewers import Viewer, open_viewers
 from sarjepa.reports.attention_figures import HeadDistances, attention_distance
 from sarjepa.reports.formats import figure_bytes
-from sarjepa.reports.tables import Table
+from sarjepa.reports.tables import Table, counted
 from sarjepa.training.runtime import pick_device
 
 NUM_SHOWN = 6  # chips in a picture
@@ -63,7 +63,7 @@ def run(config: VisualizeAttentionConfig, progress: Progress) -> Result:
     sources = _sources(config, viewers, progress)
     subjects, gallery = _subjects(config, sources)
     _check(viewers, subjects, gallery, config.patch)
-    note = f"{len(subjects)} {'images' if config.images else 'chips'}, class token left out of both sides, " + (
+    note = f"{counted(len(subjects), 'image' if config.images else 'chip')}, class token left out of both sides, " + (
         "each patch's attention renormalised" if config.renormalise else "not renormalised"
     )
     folder = writable_folder(_folder(config.out, viewers))

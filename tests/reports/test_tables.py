@@ -8,7 +8,7 @@ import io
 import pytest
 
 from sarjepa.reports.elements import to_html
-from sarjepa.reports.tables import Table, escape_latex
+from sarjepa.reports.tables import Table, counted, escape_latex
 
 TABLE = Table(
     "Accuracy (%)",
@@ -67,3 +67,7 @@ def test_numbers_stand_to_the_right(cell: str) -> None:
 @pytest.mark.parametrize("cell", ["2S1", "137418e49b91c5f410e5", "0.3m", "x"])
 def test_names_and_checksums_are_not_numbers(cell: str) -> None:
     assert not Table("t", ("a", "b"), (("x", cell),)).is_number(1)
+
+
+def test_one_thing_is_not_several() -> None:
+    assert [counted(number, "run") for number in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]

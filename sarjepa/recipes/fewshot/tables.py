@@ -9,7 +9,7 @@ from sarjepa.recipes.fewshot.cells import ROW, VARIANT, Record
 from sarjepa.reports.figures import Line, accuracy_against_shots
 from sarjepa.reports.formats import figure_bytes
 from sarjepa.reports.paper import SOURCE, published
-from sarjepa.reports.tables import Table
+from sarjepa.reports.tables import Table, counted
 
 PAPER_TABLE = "table6"
 HEADINGS = {"checkpoint": "checkpoint", "protocol": "protocol", "pool": "feature", "solver": "solver",
@@ -27,7 +27,7 @@ def _varying(cells: Sequence[Record]) -> tuple[str, ...]:
 
 
 def _entry(cell: Record) -> str:
-    marks = ("*" if cell["short"] else "") + (f" ({cell['num_runs']} runs)" if cell["incomplete"] else "")
+    marks = ("*" if cell["short"] else "") + (f" ({counted(cell['num_runs'], 'run')})" if cell["incomplete"] else "")
     return (f"{cell['mean']:.1f}" if cell["std"] is None else f"{cell['mean']:.1f} ± {cell['std']:.1f}") + marks
 
 
@@ -51,9 +51,11 @@ def dataset_note(cells: Sequence[Record]) -> str:
     one = cells[0]
     crop = f"centre crop {one['crop']} px" if one["crop"] else "whole chip"
     seeds = sorted({seed for cell in cells for seed in cell["seeds"]})
+    drawn = f"One draw, of seed {seeds[0]}"
+    if len(seeds) > 1:
+        drawn = f"Mean ± sample standard deviation over draws of seeds {seeds[0]} to {seeds[-1]}"
     parts = [
-        f"Mean ± sample standard deviation over draws of seeds {seeds[0]} to {seeds[-1]}, {one['num_classes']} classes "
-        f"({one['label_set']}), {crop}, {one['precision']}",
+        f"{drawn}, {one['num_classes']} classes ({one['label_set']}), {crop}, {one['precision']}",
         *(_split_note(cells, policy) for policy in _distinct(cells, "split_policy")),
     ]
     fixed = [key for key in VARIANT if key != "split_policy" and key not in _varying(cells)]
@@ -80,7 +82,7 @@ def accuracy_table(cells: Sequence[Record], dataset: str, paper: bool = False) -
         rows += published_rows
         if published_rows:
             note += f" paper: {SOURCE}, {PAPER_TABLE}; its draws and crops are not published."
-    columns = (*(HEADINGS[key] for key in keys), *(f"{num} shots" for num in shots))
+    columns = (*(HEADINGS[key] for key in keys), *(counted(num, "shot") for num in shots))
     return Table(f"{dataset}: accuracy (%)", columns, tuple(rows), note)
 
 

@@ -22,6 +22,7 @@ from sarjepa.recipes.reporting.run import RunContent, root_option
 from sarjepa.recipes.shared.class_report import KEYS, class_table
 from sarjepa.reports.elements import bullets, element, notice
 from sarjepa.reports.page import Gap, Section
+from sarjepa.reports.tables import counted
 
 USUAL_PLACE = Path("results")  # where fewshot-bench writes when it is not told
 # What the tables read of a cell.
@@ -52,7 +53,7 @@ def find_results(name: str, keys: Sequence[str], folders: Sequence[Path]) -> tup
             continue
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:  # no JSON, or no UTF-8
+        except ValueError as error:  # not JSON, or not UTF-8
             gaps.append(Gap(f"{path} cannot be read: {error}"))
             continue
         if lacking := _lacking(content, keys):
@@ -155,7 +156,7 @@ def report_line(found: Found) -> str:
     one = found.content
     # A saved classifier was trained before, and nobody asked on what.
     whole = ", the whole training split" if one["num_train"] else ""
-    trained_on = f", {one['shots']} shots a class" if one["shots"] else whole
+    trained_on = f", {counted(one['shots'], 'shot')} a class" if one["shots"] else whole
     low, high = one["accuracy_ci95"]
     return (
         f"{one['protocol']} on {one['dataset']}{trained_on}: {one['accuracy']:.1f}% "
@@ -173,5 +174,5 @@ def fewshot_lines(run: RunContent, tables: Sequence[Found]) -> list[str]:
                 variant = ", ".join(str(cell[key]) for key in ("protocol", "pool", "solver"))
                 spread = "" if cell["std"] is None else f" ± {cell['std']:.1f}"
                 name = f"{cell['dataset']}, {variant}, {cell['split_policy']} split"
-                entries.setdefault(name, {})[f"{cell['mean']:.1f}{spread}% ({cell['shots']} shots)"] = None
+                entries.setdefault(name, {})[f"{cell['mean']:.1f}{spread}% ({counted(cell['shots'], 'shot')})"] = None
     return [f"{name}: {', '.join(numbers)}" for name, numbers in entries.items()]

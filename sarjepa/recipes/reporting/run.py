@@ -36,8 +36,8 @@ class RunContent:
         settings: as stored, by their names on the command line; empty where there are none.
         records: the lines of the log.
         describe: what the encoder's file says of itself.
-        num_parameters: of the encoder; 0 where there is none.
-        weights_sha256: what identifies the encoder's weights in results; empty where there is none.
+        num_parameters: of the encoder; 0 where it cannot be read.
+        weights_sha256: what identifies the encoder's weights in results; empty where it cannot be read.
         num_cut_lines: lines of the log that cannot be read.
         encoder_fault: why the encoder cannot be read; empty where it can, or is not there.
     """
@@ -78,7 +78,7 @@ def read_run(folder: Path) -> RunContent:
     """Read a run folder.
 
     Raises:
-        InputError: there is none, or it holds nothing of a run.
+        InputError: the folder does not exist, or holds nothing of a run.
     """
     if not folder.is_dir():
         raise InputError("no such run folder", where=folder, hint="give --run a folder that sarjepa pretrain made")

@@ -75,7 +75,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     """index.json; empty where it is not there.
 
     Raises:
-        InputError: it is no JSON.
+        InputError: it is not JSON.
     """
     path = folder / "index.json"
     try:

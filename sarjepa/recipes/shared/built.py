@@ -58,7 +58,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     """The settings that a command stored in a folder, by their names on the command line.
 
     Raises:
-        InputError: there are none, or they cannot be read.
+        InputError: the folder holds no settings, or they cannot be read.
     """
     file = folder / SETTINGS
     if not file.is_file():
@@ -76,7 +76,7 @@ def newest_run(folder: str = "runs") -> str:
     """The run folder whose checkpoint is newest.
 
     Raises:
-        InputError: there is none.
+        InputError: no run has a checkpoint.
     """
     files = [file for name in RUN_FILES for file in Path(folder).glob(f"*/{name}")]
     if not files:

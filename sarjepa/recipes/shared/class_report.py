@@ -19,7 +19,7 @@ from sarjepa.recipes.shared.records import percentages, score_record
 from sarjepa.recipes.shared.result import Result
 from sarjepa.reports.figures import confusion
 from sarjepa.reports.formats import figure_bytes
-from sarjepa.reports.tables import Table
+from sarjepa.reports.tables import Table, counted
 
 REPORT = "report.json"
 # Every file of a report; a later report removes those that it does not write.
@@ -165,7 +165,7 @@ def _trained_on(content: Mapping[str, Any]) -> str:
     if not num_train:
         return ""
     if content["shots"]:
-        return f"{num_train} training chips ({content['shots']} shots per class), "
+        return f"{counted(num_train, 'training chip')} ({counted(content['shots'], 'shot')} per class), "
     if num_held:
         return f"{num_train} of the {num_train + num_held} training chips ({num_held} held out for the temperature), "
     return f"{num_train} training chips (the whole training split), "

@@ -23,6 +23,7 @@ from sarjepa.recipes.shared.classifier import SavedClassifier, load_classifier
 from sarjepa.recipes.shared.downstream import Benchmark, crop_side, open_benchmark
 from sarjepa.recipes.shared.records import draw_facts
 from sarjepa.recipes.shared.result import Result, writable_folder
+from sarjepa.reports.tables import counted
 
 _BATCH = 256
 _OF_TRAINING = ("shots", "solver", "label_set", "split_policy", "pool")
@@ -62,7 +63,7 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
     known = (true >= 0) & np.isin(chosen, tested)
     if not known.any():
         write_files(folder, beside, asdict(config), progress)
-        return Result(f"{len(chosen)} chips labelled; {folder / 'predictions.csv'}", folder)
+        return Result(f"{counted(len(chosen), 'chip')} labelled; {folder / 'predictions.csv'}", folder)
     found = scores(true[known], probability[known].argmax(axis=1), len(saved.classes))
     facts = {
         "checkpoint": config.checkpoint,
