@@ -36,8 +36,11 @@ def test_a_card_keeps_every_word_and_gets_its_structure() -> None:
     assert [made.tag for made in page.iter() if made.tag in ("h3", "h4")] == ["h3", *["h4"] * 4]
     assert [cell.text for cell in page.iter("th")][:6] == ["class", "train", "test", "all", "a|b", "<i>"]
     assert {made.text for made in page.iter("strong")} >= {"Origin", "Leak", "Chips"}
-    assert [made.text for made in page.iter("code")] == ["terms"]
     assert "**" not in text.replace("y**.png", "")
+
+
+def test_words_in_code_style_are_code() -> None:
+    assert [made.text for made in shown("Run `make` and `make test`.").iter("code")] == ["make", "make test"]
 
 
 def test_what_is_no_markdown_of_ours_is_shown_as_text() -> None:
