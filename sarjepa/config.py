@@ -238,7 +238,7 @@ class Evaluation(Common):
     crop: Annotated[str, "centre crop (px) before resizing: published, none, N, or mstar=64,..."] = "published"
     precision: Annotated[str, "of the encoder: bf16 (autocast) or fp32"] = "fp32"
     epochs: Annotated[int, "epochs of the probe or fine-tuning"] = 40
-    batch_size: Annotated[int, "images a training step"] = 50
+    batch_size: Annotated[int, "images per training step"] = 50
     lr: Annotated[float, "peak learning rate"] = 1e-3
     weight_decay: Annotated[float, "AdamW weight decay"] = 5e-4
 
@@ -324,11 +324,11 @@ class FewshotBenchConfig(Evaluation):
     runs: Annotated[int, "draws per cell, seeds SEED .. SEED + RUNS - 1"] = 10
     protocols: Annotated[tuple[str, ...], "linear-probe, fine-tune"] = ("linear-probe",)
     split_policy: Annotated[
-        tuple[str, ...], "published, grouped (no near-duplicate on both sides), or both, a row each"
+        tuple[str, ...], "published, grouped (no near-duplicate on both sides), or both: one row for each"
     ] = ("published",)
-    pool: Annotated[tuple[str, ...], "features of a chip, a row each: cls, mean, grid2, grid4"] = ("cls",)
+    pool: Annotated[tuple[str, ...], "features of a chip, one row for each: cls, mean, grid2, grid4"] = ("cls",)
     solver: Annotated[
-        tuple[str, ...], "of the linear probe, a row each: adamw (as published), lbfgs, knn, centroid"
+        tuple[str, ...], "of the linear probe, one row for each: adamw (as published), lbfgs, knn, centroid"
     ] = ("adamw",)
     layer_decay: Annotated[
         float, "fine-tuning: rate of a block relative to the one above it; 1: none, as published"
@@ -428,7 +428,7 @@ class ReproduceConfig(Common):
     scale: Annotated[str, "size of the runs: demo, laptop or paper"] = "laptop"
     sources: Annotated[tuple[str, ...], "built sets to pre-train on; default: the scale's"] = ()
     datasets: Annotated[tuple[str, ...], "built sets to measure on; default: those of --sources, else the scale's"] = ()
-    seeds: Annotated[int | None, "pre-trainings a row, seeds SEED ..; default: the scale's"] = None
+    seeds: Annotated[int | None, "pre-trainings per row, seeds SEED ..; default: the scale's"] = None
     jobs: Annotated[int, "commands at a time"] = 1
     launch: Annotated[str | None, "what starts pre-training, such as 'torchrun --nproc-per-node 4 -m'"] = None
     imagenet: Annotated[str | None, "ViT weights of the imagenet row: file, https address or hf-hub:OWNER/NAME"] = None

@@ -54,7 +54,7 @@ def tight_grid(
 
     Args:
         sizes_px: rows and columns of the chip of each row.
-        num_columns: pictures a row.
+        num_columns: pictures per row.
         margin: inches for what stands above and below the grid.
         above: inches between rows.
 

@@ -85,7 +85,7 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
         axes.set_xscale("log")
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
-        axes.set(title=title, xlabel="shots (training chips a class)")
+        axes.set(title=title, xlabel="shots (training chips per class)")
         style(axes)
     axes_P[0].set_ylabel("accuracy (%)")
     figure.legend(

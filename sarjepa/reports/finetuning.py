@@ -34,7 +34,7 @@ def finetuning_curves(curves: Mapping[str, Mapping[str, np.ndarray]], title: str
                 axes.plot(epoch, of_SE.mean(axis=0), "-", marker=marker, color=color, linewidth=1.4, markersize=2.5,
                           label=name)  # fmt: skip
                 axes.fill_between(epoch, of_SE.min(axis=0), of_SE.max(axis=0), color=color, alpha=0.18, linewidth=0)
-        left.set_ylim(bottom=0)
+        left.set_ylim(0, 1.05 * max(float(curve_SE2[..., 0].max()) for curve_SE2 in encoders.values()))
         left.set_ylabel(f"{dataset}: training loss", fontsize=8)
         right.set_ylabel(f"{dataset}: test accuracy (%)", fontsize=8)
         for axes in (left, right):
