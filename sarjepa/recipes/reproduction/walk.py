@@ -129,11 +129,14 @@ class Walker:
         """Run one step, unless it is over; what it is called."""
         if self._over:
             return ""
+        done = False
         try:
-            return self._do(step)
-        except BaseException:
-            self._over = True  # here, before this thread takes the next step
-            raise
+            name = self._do(step)
+            done = True
+        finally:
+            if not done:
+                self._over = True  # here, before this thread takes the next step
+        return name
 
     def _do(self, step: Step) -> str:
         began = time.time()
@@ -147,6 +150,8 @@ class Walker:
                 start_new_session=True,
             )  # fmt: skip
             self._live.add(process)
+            if self._stopping:  # since this thread last looked
+                process.terminate()
             code = process.wait()
             self._live.discard(process)
         if self._stopping:
