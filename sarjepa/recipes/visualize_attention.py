@@ -42,6 +42,7 @@ from sarjepa.training.runtime import pick_device
 
 NUM_SHOWN = 6  # chips in a picture
 # The pictures that not every run draws; a later run removes those that it does not draw.
+_DISTANCES = "attention-distance.csv"
 _PICTURES = ("maps", "patch-maps", "rollout", "targets", "feature-map", "neighbours")
 _COLUMNS = ("block", "head", "distance_px")
 
@@ -72,9 +73,9 @@ def run(config: VisualizeAttentionConfig, progress: Progress) -> Result:
         found[viewer.label] = _distances(viewer, subjects, config.renormalise, progress)
         place = folder if len(viewers) == 1 else folder / viewer.label
         place.mkdir(exist_ok=True)
-        _write_distances(place, {viewer.label: found[viewer.label]}, note, config.format)
         pictures = _pictures(viewer, subjects, gallery, config, progress)
         _remove_others(place, pictures, config.format)
+        _write_distances(place, {viewer.label: found[viewer.label]}, note, config.format)
         _write(place, pictures, config.format)
     if len(viewers) > 1:
         _remove_others(folder, (), config.format)
@@ -173,7 +174,12 @@ def _pictures(
 
 
 def _remove_others(folder: Path, drawn: Collection[str], file_format: str) -> None:
-    """Remove what an earlier run drew and this one does not; pictures in another format are left."""
+    """Remove what an earlier run drew and this one does not; pictures in another format are left.
+
+    An earlier run is known by its distances: in any other folder, files of these names are somebody else's.
+    """
+    if not (folder / _DISTANCES).is_file():
+        return
     for stem in set(_PICTURES) - set(drawn):
         (folder / f"{stem}.{file_format}").unlink(missing_ok=True)
 
@@ -194,7 +200,7 @@ def _write_distances(folder: Path, found: dict[str, HeadDistances], note: str, f
     table = Table("Attention distance", ("checkpoint", *_COLUMNS), tuple(rows))
     if len(found) == 1:
         table = Table(table.title, _COLUMNS, tuple(row[1:] for row in rows))
-    write_atomically(folder / "attention-distance.csv", table.csv())
+    write_atomically(folder / _DISTANCES, table.csv())
     _write(folder, {"attention-distance": attention_distance(found, note)}, file_format)
 
 

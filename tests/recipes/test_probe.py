@@ -60,6 +60,15 @@ def test_a_report_of_other_settings_is_replaced_with_a_warning(toy_root: Path, t
     assert len(warnings.told) == 1, "a report that cannot be read is replaced"
 
 
+def test_files_of_somebody_else_are_left_and_those_of_an_earlier_report_removed(toy_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "predictions.csv").write_text("mine")
+    probe_report(toy_root, tmp_path, checkpoint="pixels")
+    assert (tmp_path / "predictions.csv").read_text() == "mine"
+    (tmp_path / "curve.csv").write_text("of an earlier fine-tuning")
+    probe_report(toy_root, tmp_path, checkpoint="pixels")
+    assert not (tmp_path / "curve.csv").exists()
+
+
 @pytest.mark.parametrize("solver", ["lbfgs", "knn", "centroid"])
 def test_other_solvers_learn_the_bars_from_pixels(toy_root: Path, tmp_path: Path, solver: str) -> None:
     report = probe_report(toy_root, tmp_path, checkpoint="pixels", solver=solver)

@@ -88,6 +88,13 @@ def test_pictures_that_a_later_run_does_not_draw_are_removed(
     assert pictures(tmp_path, "svg") == set(PICTURES), "another format is left"
 
 
+@pytest.mark.usefixtures("_unpainted")
+def test_files_of_somebody_else_are_left(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "targets.png").write_bytes(b"of another command")
+    look(toy_root, toy_run, tmp_path, dataset=("toy",))
+    assert (tmp_path / "targets.png").read_bytes() == b"of another command"
+
+
 def test_a_distance_for_every_head_of_every_block(drawn: Path) -> None:
     found = rows(drawn)
     assert list(found[0]) == ["block", "head", "distance_px"]

@@ -56,11 +56,12 @@ def write_files(
         settings: the command's resolved settings.
         progress: is warned where a report of other settings is replaced.
     """
-    changed = _changed(folder / REPORT, settings)
+    changed, is_ours = _changed(folder / REPORT, settings), (folder / REPORT).is_file()
     for name, content in files.items():
         write_atomically(folder / name, content)
-    for name in set(FILES) - set(files):
-        (folder / name).unlink(missing_ok=True)
+    if is_ours:  # in a folder that never held a report, files of these names are somebody else's
+        for name in set(FILES) - set(files):
+            (folder / name).unlink(missing_ok=True)
     if changed:
         progress.warn(f"{folder}: replaced the report of other settings: {', '.join(changed)}")
 
