@@ -23,13 +23,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sarjepa.evaluation.benchmark import Benchmark, open_benchmark
 from sarjepa.evaluation.features import extract
 from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.linear import batches, epoch_rate, initial_weight, train_probes
 from sarjepa.models.encoder import Encoder, encoder_shape
 from sarjepa.models.heads import Classifier, ProbeHead
-from sarjepa.recipes.shared.downstream import Benchmark, open_benchmark
-from sarjepa.reports.tables import Table
+from sarjepa.results.tables import Table
 
 SHOTS, RUNS, EPOCHS = (10, 20, 40), 10, 40
 Seconds = tuple[float, float]  # wall, CPU

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from sarjepa.reports.tables import Table
+from sarjepa.results.tables import Table
 
 RESULTS = Path(__file__).with_name("results")
 

@@ -59,7 +59,7 @@ class RichProgress(Progress):
 
 
 def show_table(table: Any) -> None:
-    """Print a `sarjepa.reports.tables.Table`."""
+    """Print a `sarjepa.results.tables.Table`."""
     rich_table = RichTable(title=Text(table.title), title_justify="left")  # Text: brackets are not markup
     for number, column in enumerate(table.columns):
         rich_table.add_column(Text(column), justify="right" if table.is_number(number) else "left", overflow="fold")

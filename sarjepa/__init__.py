@@ -12,13 +12,13 @@ from sarjepa.version import __version__
 
 if TYPE_CHECKING:
     from sarjepa.data.shards import open_shards
+    from sarjepa.evaluation.classifier import load_classifier
     from sarjepa.models.checkpoints import load_encoder, timm_state_dict
     from sarjepa.ops.ratio import gradient_by_ratio
-    from sarjepa.recipes.shared.classifier import load_classifier
 
 _HOMES = {
     "gradient_by_ratio": "sarjepa.ops.ratio",
-    "load_classifier": "sarjepa.recipes.shared.classifier",
+    "load_classifier": "sarjepa.evaluation.classifier",
     "load_encoder": "sarjepa.models.checkpoints",
     "open_shards": "sarjepa.data.shards",
     "timm_state_dict": "sarjepa.models.checkpoints",

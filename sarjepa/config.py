@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -455,32 +454,6 @@ COMMANDS: dict[str, type[Common]] = {
         ReportConfig,
     )
 }
-
-
-def parse_crop(text: str, source: str, known: Collection[str] = ()) -> int | str:
-    """What a crop setting says for one source.
-
-    Args:
-        text: "none", "published", a number, or pairs such as "mstar=64,saracd=none".
-        source: the source it is asked for.
-        known: the sources that a pair may name; any if empty.
-
-    Returns:
-        A side in pixels, "none" or "published"; a source that no pair names gets "published".
-
-    Raises:
-        InputError: the text has another form, or a pair names an unknown source.
-    """
-    sides: dict[str, str] = {}
-    for part in text.split(","):
-        name, _, side = part.strip().rpartition("=")
-        if known and name and name not in known:
-            raise InputError("no such source", where=f"{name!r} in crop {text!r}", hint=nearest(name, known))
-        if side not in ("none", "published") and not (side.isdecimal() and int(side)):
-            raise InputError("no such crop", where=repr(text), expected="published, none, N or SOURCE=N,...")
-        sides[name or source] = side
-    side = sides.get(source, "published")
-    return int(side) if side.isdecimal() else side
 
 
 def as_dict(config: Common) -> dict[str, object]:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE = {"errors", "files", "progress", "draws", "version"}
-CORE_ROOMS = {"data", "ops", "models", "training", "pretext", "evaluation", "reports", "recipes"}
+BASE = {"errors", "files", "progress", "draws", "version", "download"}
+CORE_ROOMS = {"data", "ops", "models", "training", "pretext", "evaluation", "results", "reports", "recipes"}
 
 # What a room may import from the package, beside itself and the base.
 LAYERS: dict[str, set[str]] = {
@@ -21,6 +21,7 @@ LAYERS: dict[str, set[str]] = {
     "progress": set(),
     "draws": set(),
     "version": set(),
+    "download": set(),
     "presets": set(),
     "experiments": set(),
     "data_manifests": set(),
@@ -30,9 +31,10 @@ LAYERS: dict[str, set[str]] = {
     "ops": set(),
     "models": set(),
     "training": set(),
-    "reports": set(),
     "pretext": {"ops", "models"},
-    "evaluation": {"models"},
+    "evaluation": {"data", "models", "training"},
+    "results": {"config"},
+    "reports": {"results"},
     "recipes": {"config", "overlay", "experiments", *CORE_ROOMS},
     "cli": {"config", "overlay", "recipes"},
     "__init__": CORE_ROOMS,

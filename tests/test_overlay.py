@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sarjepa.config import COMMANDS, FewshotBenchConfig, PretrainConfig, as_dict, parse_crop
+from sarjepa.config import COMMANDS, FewshotBenchConfig, PretrainConfig, as_dict
+from sarjepa.data.crops import parse_crop
 from sarjepa.errors import InputError
 from sarjepa.overlay import PATHS, overlay, preset_names, read_preset, read_settings_file, settings_of
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sarjepa.data.manifest import Distribution, Manifest, RemoteFile
+from sarjepa.data.manifest import Distribution, Manifest
+from sarjepa.download import RemoteFile
 from sarjepa.errors import InputError, nearest
 from sarjepa.files import sha256_of
 

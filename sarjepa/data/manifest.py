@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from sarjepa.download import RemoteFile
+
 FORMATS = ("jpeg", "png", "tiff", "npy", "mat", "phoenix")
 
 
@@ -20,25 +22,6 @@ class ChipRule:
     rule: str = "native"
     size: int | None = None
     overlap: float = 0.0
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file of a distribution and where it comes from."""
-
-    name: str
-    aka: tuple[str, ...] = ()
-    addresses: tuple[str, ...] = ()
-    size: int | None = None
-    sha256: str | None = None
-    login: bool = False
-    by_hand: str = ""
-    optional: bool = False
-
-    @property
-    def fetchable(self) -> bool:
-        """Whether a script can get it."""
-        return bool(self.addresses) and not self.login
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from typing import Any
 
 import yaml
 
-from sarjepa.data.manifest import FORMATS, Boxes, ChipRule, Distribution, Manifest, RemoteFile, Rule
+from sarjepa.data.manifest import FORMATS, Boxes, ChipRule, Distribution, Manifest, Rule
 from sarjepa.data.yaml_section import Section
+from sarjepa.download import RemoteFile
 from sarjepa.errors import InputError, nearest
 
 GROUPS = {

@@ -94,6 +94,18 @@ def checkpoint_file(path: str | Path) -> Path:
     raise InputError("no checkpoint in the folder", where=path, expected=" or ".join(RUN_FILES), hint=hint)
 
 
+def newest_run(folder: str = "runs") -> str:
+    """The run folder whose checkpoint is newest.
+
+    Raises:
+        InputError: no run has a checkpoint.
+    """
+    files = [file for name in RUN_FILES for file in Path(folder).glob(f"*/{name}")]
+    if not files:
+        raise InputError("no run to evaluate", where=folder, hint="give --checkpoint, or run sarjepa pretrain first")
+    return str(max(files, key=lambda file: (file.stat().st_mtime, str(file))).parent)
+
+
 def describe_line(encoder: Encoder) -> str:
     """What is known of an encoder's file, for a person: what it is, its checksum, what of it was left out."""
     facts = encoder.describe

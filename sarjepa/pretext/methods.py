@@ -7,9 +7,13 @@ teacher.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
+
+import torch
 
 from sarjepa.errors import InputError, nearest
 from sarjepa.models.encoder import Encoder, encoder_shape
@@ -163,3 +167,34 @@ def build_method(name: str, settings: MethodSettings) -> Method:
     if name not in METHODS:
         raise InputError("no such method", where=repr(name), hint=nearest(name, METHODS))
     return METHODS[name](settings)
+
+
+def method_settings(settings: Mapping[str, Any]) -> MethodSettings:
+    """What of a run's settings belongs to its method.
+
+    Args:
+        settings: keys as on the command line; what is missing has its default.
+    """
+    names = {field.name: field.name.replace("_", "-") for field in dataclasses.fields(MethodSettings)}
+    found: dict[str, Any] = {}
+    for name, key in names.items():
+        if key in settings:
+            found[name] = tuple(settings[key]) if isinstance(settings[key], list) else settings[key]
+    return MethodSettings(**found)
+
+
+def take_weights(method: Method, weights: Mapping[str, torch.Tensor], where: object) -> None:
+    """Fill a method from a checkpoint.
+
+    Raises:
+        InputError: the weights are those of another model.
+    """
+    try:
+        method.load_state_dict(weights)
+    except RuntimeError as error:  # torch's word for missing, unexpected and misshapen weights
+        raise InputError(
+            "the checkpoint is of another model than the settings describe",
+            where=where,
+            got="; ".join(line.strip() for line in str(error).splitlines()[1:3])[:200],
+            hint="it may come from another version; start another run",
+        ) from error

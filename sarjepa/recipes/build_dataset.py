@@ -20,7 +20,7 @@ import numpy as np
 
 from sarjepa.config import BuildDatasetConfig
 from sarjepa.data import decoding, summary
-from sarjepa.data.download import fetch
+from sarjepa.data.built import source_name
 from sarjepa.data.ledger import DUPLICATE_KEYS, Ledger
 from sarjepa.data.locate import check_folders, doubts, locate
 from sarjepa.data.manifest import ChipRule, Manifest
@@ -30,14 +30,14 @@ from sarjepa.data.place import exclusive, put_in_place, scratch_folder
 from sarjepa.data.shard_writer import disk_errors
 from sarjepa.data.shards import FORMAT, ShardWriter, open_shards
 from sarjepa.data.sources import Source, folder_digest, folder_source, public_source, synthetic_source
+from sarjepa.download import fetch
 from sarjepa.errors import InputError
 from sarjepa.files import write_atomically, write_json
 from sarjepa.progress import Progress
 from sarjepa.recipes.building.checks import check_leaks, dry_run, verify_built
-from sarjepa.recipes.shared.built import source_name
-from sarjepa.recipes.shared.result import Result
 from sarjepa.reports.cards import card_text, counts_table
 from sarjepa.reports.contact_sheet import contact_sheet, pick_chips
+from sarjepa.results.result import Result
 
 SPLIT_NAMES = ("train", "training", "test", "testing", "val", "valid", "validation")
 

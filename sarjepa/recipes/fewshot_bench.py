@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from sarjepa.config import DOWNSTREAM, FewshotBenchConfig
+from sarjepa.data.built import built_datasets
 from sarjepa.errors import InputError
+from sarjepa.evaluation.benchmark import Benchmark, open_benchmark
 from sarjepa.evaluation.draw_records import FORMAT, from_record, to_record
 from sarjepa.evaluation.fewshot import Draw, draw
+from sarjepa.evaluation.opened import open_checkpoint
 from sarjepa.files import json_text
+from sarjepa.models.checkpoints import newest_run
 from sarjepa.progress import Progress
 from sarjepa.recipes.fewshot.cells import comparisons, csv_text, make_cells
 from sarjepa.recipes.fewshot.grid import Grid, variants
 from sarjepa.recipes.fewshot.tables import accuracy_table, comparison_table, detail_table, failed_text, plot
-from sarjepa.recipes.shared.built import built_datasets, newest_run
-from sarjepa.recipes.shared.downstream import Benchmark, open_benchmark, open_checkpoint
-from sarjepa.recipes.shared.result import Result
-from sarjepa.recipes.shared.run_store import RunStore
-from sarjepa.reports.tables import Table, counted
+from sarjepa.results.result import Result
+from sarjepa.results.store import RunStore
+from sarjepa.results.tables import Table, counted
 from sarjepa.training.runtime import pick_device
 
 DEFAULT_OUT = "results/fewshot"

@@ -9,20 +9,21 @@ import torch
 
 from sarjepa.config import FinetuneConfig
 from sarjepa.errors import InputError
+from sarjepa.evaluation.benchmark import Benchmark, open_benchmark
+from sarjepa.evaluation.classifier import FILE, save_classifier
 from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.finetune import Curve, DivergedError, fit_temperature
 from sarjepa.evaluation.metrics import Scores, scores
+from sarjepa.evaluation.opened import open_checkpoint
+from sarjepa.evaluation.runs import Training, classify, finetune_run
+from sarjepa.models.checkpoints import newest_run
 from sarjepa.models.heads import Classifier
 from sarjepa.progress import Progress
-from sarjepa.recipes.shared.built import newest_run
 from sarjepa.recipes.shared.class_report import report_folder, write_report
-from sarjepa.recipes.shared.classifier import FILE, save_classifier
-from sarjepa.recipes.shared.downstream import Benchmark, open_benchmark, open_checkpoint
-from sarjepa.recipes.shared.evaluate import classify, finetune_run
 from sarjepa.recipes.shared.records import run_facts
-from sarjepa.recipes.shared.result import Result, writable_folder
 from sarjepa.reports.finetuning import finetuning_curves
 from sarjepa.reports.formats import figure_bytes
+from sarjepa.results.result import Result, writable_folder
 from sarjepa.training.runtime import pick_device
 
 HELD_SHARE = 0.1  # of the training chips, a class at a time, for the temperature where no chip is spare
@@ -53,10 +54,21 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         logits = classify(classifier, opened, benchmark, drawn.test, config.precision)
         return scores(labels[drawn.test], logits.argmax(dim=1).numpy(), len(benchmark.classes))
 
+    training = Training(config.epochs, config.batch_size, config.lr, config.weight_decay)
     watch = (lambda classifier: test(classifier).accuracy) if config.curve else None
     try:
         classifier, curve = finetune_run(
-            opened, benchmark, train, config.seed, config.pool, config, config.layer_decay, device, progress, watch
+            opened,
+            benchmark,
+            train,
+            config.seed,
+            config.pool,
+            training,
+            config.layer_decay,
+            config.precision,
+            device,
+            progress,
+            watch,
         )
     except DivergedError as error:
         raise InputError("the training diverged", where=opened.name, got=error, hint="lower --lr") from error

@@ -18,19 +18,19 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from sarjepa.config import PretrainConfig, as_dict
+from sarjepa.data.built import expand_built
 from sarjepa.data.loader import ahead
 from sarjepa.errors import InputError
 from sarjepa.files import write_atomically
 from sarjepa.models.encoder import Encoder
+from sarjepa.pretext.methods import take_weights
 from sarjepa.progress import Progress
 from sarjepa.recipes.pretraining.batches import Batches
 from sarjepa.recipes.pretraining.run_folder import RunFolder
 from sarjepa.recipes.pretraining.setup import average_of, bare_method, ready_method, shards_of, take_moments, watch_of
-from sarjepa.recipes.shared.built import expand_built
-from sarjepa.recipes.shared.result import Result
-from sarjepa.recipes.shared.run_method import take_weights, target_rows
 from sarjepa.reports.formats import figure_bytes
-from sarjepa.reports.pretraining import curves_figure, targets_figure
+from sarjepa.reports.pretraining import curves_figure, target_rows, targets_figure
+from sarjepa.results.result import Result
 from sarjepa.training.checkpoint import LAST, save_checkpoint
 from sarjepa.training.log import StepLog
 from sarjepa.training.loop import LossNotFiniteError, StepRecord, fit, stop_on_signals
@@ -269,8 +269,10 @@ class _Run:
             return  # predicting takes every process
         image, keys = self.batches.spread(_NUM_PREVIEWS)
         with autocast(self.config.precision, self.device):
-            shown = target_rows(self.method, image, keys)
-        write_atomically(self.folder.path / "targets.png", figure_bytes(targets_figure(*shown)))
+            shown = self.method.preview(image, keys)
+        state_BRC = shown.state_BN.unflatten(1, self.method.encoder.grid(image))
+        rows = target_rows(shown.image, state_BRC, shown.target, shown.prediction)
+        write_atomically(self.folder.path / "targets.png", figure_bytes(targets_figure(rows, shown.channel_names)))
 
     def _message(self) -> str:
         seconds = time.monotonic() - self.began

@@ -11,16 +11,17 @@ from pathlib import Path
 
 from sarjepa.config import ProbeConfig
 from sarjepa.errors import InputError
+from sarjepa.evaluation.benchmark import open_benchmark
+from sarjepa.evaluation.classifier import is_classifier
 from sarjepa.evaluation.fewshot import draw
+from sarjepa.evaluation.opened import open_checkpoint, open_features
+from sarjepa.evaluation.runs import Training, probe_runs
+from sarjepa.models.checkpoints import newest_run
 from sarjepa.progress import Progress
-from sarjepa.recipes.shared.built import newest_run
+from sarjepa.recipes.probing.labelling import label_chips
 from sarjepa.recipes.shared.class_report import report_folder, write_report
-from sarjepa.recipes.shared.classifier import is_classifier
-from sarjepa.recipes.shared.downstream import open_benchmark, open_checkpoint, open_features
-from sarjepa.recipes.shared.evaluate import probe_runs
-from sarjepa.recipes.shared.labelling import label_chips
 from sarjepa.recipes.shared.records import run_facts
-from sarjepa.recipes.shared.result import Result, writable_folder
+from sarjepa.results.result import Result, writable_folder
 from sarjepa.training.runtime import pick_device
 
 
@@ -44,7 +45,8 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
     cache = Path(config.data_root) / "features"
     features = open_features(opened, benchmark, config.pool, config.precision, cache, device, progress)
     drawn = draw(benchmark.candidates, config.split_policy, config.shots, config.seed)
-    [probed] = probe_runs(features, benchmark, [drawn], config.solver, config, device)
+    training = Training(config.epochs, config.batch_size, config.lr, config.weight_decay)
+    [probed] = probe_runs(features, benchmark, [drawn], config.solver, training, device)
     if probed.scores is None:
         raise InputError("the training diverged", where=opened.name, hint="lower --lr")
     facts = run_facts(config, opened, benchmark, drawn, "linear-probe", config.solver)

@@ -13,6 +13,7 @@ from pathlib import Path
 from sarjepa.config import ReportConfig
 from sarjepa.errors import InputError
 from sarjepa.files import write_atomically
+from sarjepa.models.checkpoints import newest_run
 from sarjepa.progress import Progress
 from sarjepa.recipes.reporting.commands import commands_section
 from sarjepa.recipes.reporting.pictures import attention_section
@@ -28,10 +29,9 @@ from sarjepa.recipes.reporting.results import (
 from sarjepa.recipes.reporting.run import RunContent, overview_facts, read_run
 from sarjepa.recipes.reporting.sources import data_root_of, data_section
 from sarjepa.recipes.reporting.training import curves_section, files_section, settings_section, targets_section
-from sarjepa.recipes.shared.built import newest_run
-from sarjepa.recipes.shared.result import Result
 from sarjepa.reports.elements import bullets, element, facts
 from sarjepa.reports.page import Section, gap_list, html_page
+from sarjepa.results.result import Result
 from sarjepa.version import __version__
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sarjepa.config import DOWNSTREAM, PretrainConfig, ReproduceConfig
+from sarjepa.data.built import built_datasets, open_source
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
 from sarjepa.recipes.reproduction.counts import counts_table
@@ -17,9 +18,8 @@ from sarjepa.recipes.reproduction.experiment import Experiment, Scale, read_expe
 from sarjepa.recipes.reproduction.files import WRITERS, write_tables
 from sarjepa.recipes.reproduction.plan import PlanContext, Planned, plan, unique
 from sarjepa.recipes.reproduction.walk import Walker, record_of
-from sarjepa.recipes.shared.built import built_datasets, open_source
-from sarjepa.recipes.shared.result import Result
-from sarjepa.recipes.shared.run_store import RunStore
+from sarjepa.results.result import Result
+from sarjepa.results.store import RunStore
 
 BUILD = "run sarjepa build-dataset --sources {} first"
 

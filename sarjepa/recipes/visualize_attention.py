@@ -23,21 +23,22 @@ import yaml
 from matplotlib.figure import Figure
 
 from sarjepa.config import VisualizeAttentionConfig, as_dict
+from sarjepa.data.built import built_datasets
+from sarjepa.data.crops import check_crop
 from sarjepa.errors import InputError
 from sarjepa.evaluation.attention import mean_distances, uniform_distance
 from sarjepa.files import write_atomically
+from sarjepa.models.checkpoints import newest_run
 from sarjepa.progress import Progress
-from sarjepa.recipes.shared.built import built_datasets, newest_run
 from sarjepa.recipes.shared.class_report import report_folder
-from sarjepa.recipes.shared.downstream import check_crop
-from sarjepa.recipes.shared.result import Result, writable_folder
 from sarjepa.recipes.visualizing.attention_pictures import map_figures, target_figure
 from sarjepa.recipes.visualizing.feature_pictures import feature_figures
 from sarjepa.recipes.visualizing.subjects import Subject, open_chips, open_images, spread
 from sarjepa.recipes.visualizing.viewers import Viewer, open_viewers
 from sarjepa.reports.attention_figures import HeadDistances, attention_distance
 from sarjepa.reports.formats import figure_bytes
-from sarjepa.reports.tables import Table, counted
+from sarjepa.results.result import Result, writable_folder
+from sarjepa.results.tables import Table, counted
 from sarjepa.training.runtime import pick_device
 
 NUM_SHOWN = 6  # chips in a picture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sarjepa.reports.tables import Table
+from sarjepa.results.tables import Table
 
 
 def counts_table(title: str, classes: Sequence[str], counts: dict[str, dict[str, int]]) -> Table:

@@ -18,6 +18,7 @@ from xml.etree.ElementTree import Element
 from PIL import Image
 
 from sarjepa.errors import InputError
+from sarjepa.results.tables import Table
 
 CSS_DPI = 96  # of a CSS pixel; a picture that states its own resolution is shown at its size on paper
 WIDE = 1.6  # width over height from which a picture scrolls on a narrow screen instead of shrinking to nothing
@@ -119,3 +120,24 @@ def picture_or_notice(path: Path, alt: str, caption: str) -> Element:
         return picture(path.read_bytes(), alt, caption, str(path))
     except (OSError, InputError) as error:
         return notice(f"The picture {path.name} cannot be shown: {error}.")
+
+
+def table_element(table: Table) -> Element:
+    """The table as an element: it scrolls inside its box, its title stands above and its note below."""
+    numeric = [table.is_number(column) for column in range(len(table.columns))]
+    head = element(
+        "tr", *(_cell("th", name, right, scope="col") for name, right in zip(table.columns, numeric, strict=True))
+    )
+    body = [
+        element("tr", _cell("th", row[0], numeric[0], scope="row"),
+                *(_cell("td", cell, right) for cell, right in zip(row[1:], numeric[1:], strict=True)))
+        for row in table.rows
+    ]  # fmt: skip
+    grid = element("table", element("thead", head), element("tbody", *body))
+    above = [element("figcaption", table.title)] if table.title else []
+    below = [element("p", table.note, class_="note")] if table.note else []
+    return element("figure", *above, scroll_box(grid, f"table: {table.title or table.columns[0]}"), *below)
+
+
+def _cell(tag: str, text: str, right: bool, **attributes: object) -> Element:
+    return element(tag, text, **({"class_": "number"} if right else {}), **attributes)

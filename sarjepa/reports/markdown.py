@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from xml.etree.ElementTree import Element
 
-from sarjepa.reports.elements import bullets, element
-from sarjepa.reports.tables import Table
+from sarjepa.reports.elements import bullets, element, table_element
+from sarjepa.results.tables import Table
 
 _INLINE = re.compile(r"(\*\*.+?\*\*|`[^`]+`)")
 _PICTURE = re.compile(r"!\[([^]]*)]\(([^)]+)\)")
@@ -54,7 +54,7 @@ def _block(
     if kind == "item":
         yield bullets(element("span", *inline(line[2:])) for line in lines)
     elif kind == "table":
-        yield _table(lines).tree()
+        yield table_element(_table(lines))
     elif kind == "text":
         yield from (element("p", *inline(line)) for line in lines)
     else:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from sarjepa.reports.chips import TINY, ShownChip, bare, grey_of, show_chip, tight_grid
 from sarjepa.reports.figures import new_figure
@@ -64,6 +65,25 @@ class TargetRow:
     state_RC: np.ndarray
     target_Chw: np.ndarray
     prediction_Chw: np.ndarray
+
+
+def target_rows(
+    image_B1HW: ArrayLike,
+    state_BRC: ArrayLike,
+    target_BChw: ArrayLike,
+    prediction_BChw: ArrayLike,
+    chips: Sequence[ShownChip] = (),
+) -> list[TargetRow]:
+    """The rows of a picture of targets, from the fields of a method's preview.
+
+    Args:
+        image_B1HW, state_BRC, target_BChw, prediction_BChw: of B chips; see `TargetRow`.
+        chips: the same chips as they are to be shown; default: without title and scale.
+    """
+    images_BHW = np.asarray(image_B1HW)[:, 0]
+    shown = chips or [ShownChip(image_HW, "", image_HW.shape) for image_HW in images_BHW]
+    rows = zip(shown, *map(np.asarray, (state_BRC, target_BChw, prediction_BChw)), strict=True)
+    return [TargetRow(*row) for row in rows]
 
 
 def targets_figure(rows: Sequence[TargetRow], channel_names: Sequence[str], heading: str = "") -> Figure:

@@ -12,7 +12,7 @@ import yaml
 from sarjepa.cli.console import show_table
 
 from sarjepa.config import COMMANDS
-from sarjepa.reports.tables import Table
+from sarjepa.results.tables import Table
 
 
 def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sarjepa.data.locate import doubts, find_file, locate, stem_of
-from sarjepa.data.manifest import RemoteFile
 from sarjepa.data.manifest_parser import load_manifest
+from sarjepa.download import RemoteFile
 from sarjepa.errors import InputError
 
 

@@ -19,7 +19,7 @@ from sarjepa.data.simulator import SimulatedChip, simulate
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
 from sarjepa.recipes import build_dataset
-from sarjepa.recipes.shared.result import Result
+from sarjepa.results.result import Result
 
 
 class Listening(Progress):

@@ -17,7 +17,7 @@ from sarjepa.data.shards import open_shards
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
 from sarjepa.recipes import build_dataset
-from sarjepa.recipes.shared.result import Result
+from sarjepa.results.result import Result
 
 SCRIPT = """
 import resource, sys

@@ -11,12 +11,12 @@ import pytest
 
 from sarjepa.config import FewshotBenchConfig
 from sarjepa.errors import InputError
+from sarjepa.evaluation import runs
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench
 from sarjepa.recipes.fewshot import grid
 from sarjepa.recipes.fewshot.cells import make_cells
-from sarjepa.recipes.shared import evaluate
-from sarjepa.recipes.shared.run_store import RunStore
+from sarjepa.results.store import RunStore
 
 
 def bench(toy_root: Path, toy_run: Path, out: Path, **changes: object) -> FewshotBenchConfig:
@@ -171,14 +171,14 @@ def test_a_failed_run_is_reported_and_tried_again(
 ) -> None:
     config = bench(toy_root, toy_run, tmp_path, checkpoint=("pixels",), shots=(2,))
     with monkeypatch.context() as patch:
-        real = evaluate.train_probes
+        real = runs.train_probes
 
         def broken(*args: object, **kwargs: object) -> object:
             heads = real(*args, **kwargs)  # type: ignore[arg-type]
             heads.loss[1] = float("nan")
             return heads
 
-        patch.setattr(evaluate, "train_probes", broken)
+        patch.setattr(runs, "train_probes", broken)
         result = fewshot_bench.run(config, Progress())
     results = json.loads((tmp_path / "results.json").read_text())
     assert "1 failed" in result.message and len(results["failed"]) == 1 and len(results["runs"]) == 2

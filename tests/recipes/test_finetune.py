@@ -15,14 +15,15 @@ import torch
 from sarjepa.config import FinetuneConfig, ProbeConfig
 from sarjepa.data.shards import open_shards
 from sarjepa.errors import InputError
+from sarjepa.evaluation.benchmark import open_benchmark
+from sarjepa.evaluation.classifier import load_classifier
 from sarjepa.evaluation.fewshot import draw
+from sarjepa.evaluation.opened import open_checkpoint
 from sarjepa.models.checkpoints import load_encoder
 from sarjepa.progress import Progress
 from sarjepa.recipes import finetune, probe
 from sarjepa.recipes.reporting.results import Found, report_line
 from sarjepa.recipes.shared.class_report import class_table
-from sarjepa.recipes.shared.classifier import load_classifier
-from sarjepa.recipes.shared.downstream import open_benchmark, open_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,12 @@ import torch
 
 from sarjepa.config import FewshotBenchConfig, ProbeConfig
 from sarjepa.errors import InputError
+from sarjepa.evaluation import opened
+from sarjepa.evaluation.benchmark import open_benchmark
+from sarjepa.evaluation.opened import open_checkpoint, open_features
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench, probe
-from sarjepa.recipes.shared import downstream
 from sarjepa.recipes.shared.class_report import class_table, report_folder
-from sarjepa.recipes.shared.downstream import open_checkpoint
 
 
 def probe_report(toy_root: Path, out: Path, **changes: object) -> dict:
@@ -94,8 +95,8 @@ def test_only_the_chips_of_the_label_set_go_through_the_encoder(toy_root: Path, 
     opened.encoder.forward_features = lambda image: seen.append(len(image)) or forward(image)  # type: ignore
     found = {}
     for label_set in ("all-three", "bars", "bars"):
-        benchmark = downstream.open_benchmark(str(toy_root), "toy", label_set)
-        found[label_set] = downstream.open_features(opened, benchmark, "cls", "fp32", tmp_path, device, Progress())
+        benchmark = open_benchmark(str(toy_root), "toy", label_set)
+        found[label_set] = open_features(opened, benchmark, "cls", "fp32", tmp_path, device, Progress())
         counts = benchmark.candidates.labels >= 0
     assert seen == [64, 8, 48], "all 72 chips, then the two classes of three, then nothing again"
     assert np.isnan(found["bars"][~counts]).all()
@@ -122,18 +123,18 @@ def test_a_folder_that_is_no_checkpoint_is_refused(toy_root: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(("crop", "side"), [("toy=16", 16), ("toy=none", None), ("mstar=64,toy=24", 24), ("20", 20)])
 def test_a_crop_is_for_the_sources_it_names(toy_root: Path, crop: str, side: int | None) -> None:
-    assert downstream.open_benchmark(str(toy_root), "toy", crop=crop).crop == side
+    assert open_benchmark(str(toy_root), "toy", crop=crop).crop == side
 
 
 def test_a_crop_larger_than_every_chip_is_refused(toy_root: Path) -> None:
-    assert downstream.open_benchmark(str(toy_root), "toy", crop="32").crop == 32
+    assert open_benchmark(str(toy_root), "toy", crop="32").crop == 32
     with pytest.raises(InputError, match=r"'toy=33' for toy; expected at most 32 px"):
-        downstream.open_benchmark(str(toy_root), "toy", crop="toy=33")
+        open_benchmark(str(toy_root), "toy", crop="toy=33")
 
 
 def test_a_crop_for_an_unknown_source_is_refused(toy_root: Path) -> None:
     with pytest.raises(InputError, match=r"no such source: 'mstra' in crop.*did you mean 'mstar'"):
-        downstream.open_benchmark(str(toy_root), "toy", crop="mstra=64")
+        open_benchmark(str(toy_root), "toy", crop="mstra=64")
 
 
 def test_no_run_at_all_says_what_to_do(toy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,6 +174,6 @@ def test_what_was_opened_is_told_with_its_checksum(toy_run: Path) -> None:
 def test_features_that_are_not_finite_are_refused(
     toy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(downstream, "cached", lambda *rest: np.full((72, 4), np.nan, np.float32))
+    monkeypatch.setattr(opened, "cached", lambda *rest: np.full((72, 4), np.nan, np.float32))
     with pytest.raises(InputError, match=r"not finite.*72 chips of toy"):
         probe_report(toy_root, tmp_path, checkpoint="pixels", solver="lbfgs")

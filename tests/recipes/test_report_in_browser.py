@@ -24,9 +24,9 @@ from sarjepa.config import PretrainConfig, ReportConfig, as_dict
 from sarjepa.files import json_text
 from sarjepa.progress import Progress
 from sarjepa.recipes import report
-from sarjepa.reports.elements import element
+from sarjepa.reports.elements import element, table_element
 from sarjepa.reports.page import Section, html_page
-from sarjepa.reports.tables import Table
+from sarjepa.results.tables import Table
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on this machine")
@@ -139,7 +139,7 @@ def test_the_page_s_policy_keeps_the_browser_from_fetching(page: str, tmp_path: 
 @needs_browser
 def test_this_test_sees_a_missing_picture_and_a_page_that_is_too_wide(tmp_path: Path) -> None:
     broken = element("img", src="data:image/png;base64,AAAA", alt="broken")
-    wide = Table("t", ("a", "b"), (("x" * 300, "1"),)).tree()
+    wide = table_element(Table("t", ("a", "b"), (("x" * 300, "1"),)))
     wide.find("div").attrib.clear()  # type: ignore[union-attr] - the table without its box
     seen = look(html_page("t", "l", [Section("a", "A", [broken, wide])], "e"), 360, tmp_path)
     assert [natural for natural, _ in seen["images"]] == [0]

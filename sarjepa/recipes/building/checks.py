@@ -10,13 +10,13 @@ import numpy as np
 
 from sarjepa.data.leaks import matches, signatures
 from sarjepa.data.locate import forms_of, locate, look
-from sarjepa.data.manifest import RemoteFile
 from sarjepa.data.manifest_parser import load_manifest
 from sarjepa.data.shards import Shards, open_shards, verify
+from sarjepa.download import RemoteFile
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
-from sarjepa.recipes.shared.result import Result
-from sarjepa.reports.tables import Table
+from sarjepa.results.result import Result
+from sarjepa.results.tables import Table
 
 Row = tuple[str, str, str, str, str]  # source, file, state, size, place or address
 

@@ -10,16 +10,17 @@ from typing import Any
 import torch
 
 from sarjepa.config import FewshotBenchConfig
+from sarjepa.evaluation.benchmark import Benchmark
 from sarjepa.evaluation.features import Pixels
 from sarjepa.evaluation.fewshot import Draw
 from sarjepa.evaluation.finetune import DivergedError
 from sarjepa.evaluation.metrics import scores
+from sarjepa.evaluation.opened import OpenedEncoder, open_features
+from sarjepa.evaluation.runs import Training, classify, finetune_run, probe_runs
 from sarjepa.progress import Progress
 from sarjepa.recipes.fewshot.cells import RECORD
-from sarjepa.recipes.shared.downstream import Benchmark, OpenedEncoder, open_features
-from sarjepa.recipes.shared.evaluate import classify, finetune_run, probe_runs
 from sarjepa.recipes.shared.records import SELECTION, draw_facts, evaluation_facts, score_record
-from sarjepa.recipes.shared.run_store import RunStore
+from sarjepa.results.store import RunStore
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,11 @@ class Grid:
     variant: Variant
     device: torch.device
     progress: Progress
+
+    @property
+    def _training(self) -> Training:
+        config = self.config
+        return Training(config.epochs, config.batch_size, config.lr, config.weight_decay)
 
     def fill(self, draws: Sequence[Draw], failures: list[str]) -> list[dict[str, Any]]:
         """The records of all draws, doing those that are missing; what fails is added to `failures`."""
@@ -126,7 +132,7 @@ class Grid:
         what = f"{self.benchmark.name}: {solver} on {self.opened.name}"
         for shots in self.progress.track(sorted({drawn.shots or 0 for drawn in missing}), what):
             cell = [drawn for drawn in missing if drawn.shots == shots]
-            for probed in probe_runs(features, self.benchmark, cell, solver, self.config, self.device):
+            for probed in probe_runs(features, self.benchmark, cell, solver, self._training, self.device):
                 if probed.scores is None:
                     failures.append(self._failure(probed.draw, "the loss is not a number"))
                 else:
@@ -143,8 +149,9 @@ class Grid:
                     drawn.train,
                     drawn.seed,
                     self.variant.pool,
-                    config,
+                    self._training,
                     config.layer_decay,
+                    config.precision,
                     self.device,
                     Progress(),
                 )

@@ -9,7 +9,7 @@ from sarjepa.recipes.fewshot.cells import ROW, VARIANT, Record
 from sarjepa.reports.figures import Line, accuracy_against_shots
 from sarjepa.reports.formats import figure_bytes
 from sarjepa.reports.paper import SOURCE, published
-from sarjepa.reports.tables import Table, counted
+from sarjepa.results.tables import Table, counted
 
 PAPER_TABLE = "table6"
 HEADINGS = {"checkpoint": "checkpoint", "protocol": "protocol", "pool": "feature", "solver": "solver",

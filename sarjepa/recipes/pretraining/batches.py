@@ -12,13 +12,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from sarjepa.config import PretrainConfig, parse_crop
+from sarjepa.config import PretrainConfig
 from sarjepa.data.augment import augment, draw_augmentation
+from sarjepa.data.built import open_source
+from sarjepa.data.crops import parse_crop
 from sarjepa.data.loader import ChipPool, batch_indices, steps_per_epoch
 from sarjepa.data.shards import Shards
 from sarjepa.errors import InputError
 from sarjepa.pretext.masking import ImageKeys
-from sarjepa.recipes.shared.built import open_source
 from sarjepa.training.runtime import Ranks
 
 Batch = tuple[torch.Tensor, ImageKeys]

@@ -19,7 +19,7 @@ from sarjepa.files import TEMPORARY, hold, write_atomically
 from sarjepa.models.checkpoints import encoder_bytes
 from sarjepa.models.encoder import Encoder
 from sarjepa.progress import Progress
-from sarjepa.recipes.shared.built import SETTINGS, read_settings
+from sarjepa.results.stored import SETTINGS, read_settings
 from sarjepa.training.checkpoint import LAST, load_last_checkpoint
 from sarjepa.training.log import StepLog
 

@@ -15,10 +15,9 @@ from sarjepa.models.checkpoints import describe_line, load_encoder
 from sarjepa.models.encoder import Encoder
 from sarjepa.overlay import overlay, preset_names, read_preset
 from sarjepa.pretext.method import Method
-from sarjepa.pretext.methods import build_method, unread_settings
+from sarjepa.pretext.methods import build_method, method_settings, unread_settings
 from sarjepa.progress import Progress
 from sarjepa.recipes.pretraining.watch import Watch
-from sarjepa.recipes.shared.run_method import method_settings
 from sarjepa.training.runtime import Ranks, check_compiler
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from sarjepa.evaluation.benchmark import open_benchmark
 from sarjepa.evaluation.collapse import effective_rank, patch_deviation
 from sarjepa.evaluation.fewshot import draw
 from sarjepa.evaluation.knn import fit_neighbours
 from sarjepa.models.encoder import Encoder
 from sarjepa.progress import Progress
-from sarjepa.recipes.shared.downstream import open_benchmark
 from sarjepa.training.runtime import autocast
 
 SHOTS, TESTS = 40, 20  # training and test chips per class

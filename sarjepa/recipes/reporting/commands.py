@@ -15,15 +15,16 @@ from sarjepa.config import (
     ReportConfig,
     VisualizeAttentionConfig,
 )
+from sarjepa.data.built import shards_folder
 from sarjepa.data.manifest_parser import source_names
 from sarjepa.recipes.reporting.pictures import attention_folders
 from sarjepa.recipes.reporting.results import Found
 from sarjepa.recipes.reporting.run import RunContent, root_option
 from sarjepa.recipes.reporting.sources import read_index
-from sarjepa.recipes.shared.built import SETTINGS, read_settings, shards_folder
 from sarjepa.recipes.shared.command_lines import command_line
 from sarjepa.reports.elements import code_block, element
 from sarjepa.reports.page import Section
+from sarjepa.results.stored import SETTINGS, read_settings
 
 
 def commands_section(

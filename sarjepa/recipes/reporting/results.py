@@ -20,9 +20,9 @@ from sarjepa.recipes.fewshot.tables import accuracy_table, comparison_table, det
 from sarjepa.recipes.reporting.pictures import pictures, shown_picture
 from sarjepa.recipes.reporting.run import RunContent, root_option
 from sarjepa.recipes.shared.class_report import KEYS, class_table
-from sarjepa.reports.elements import bullets, element, notice
+from sarjepa.reports.elements import bullets, element, notice, table_element
 from sarjepa.reports.page import Gap, Section
-from sarjepa.reports.tables import counted
+from sarjepa.results.tables import counted
 
 USUAL_PLACE = Path("results")  # where fewshot-bench writes when it is not told
 # What the tables read of a cell.
@@ -120,13 +120,13 @@ def _table_elements(run: RunContent, found: Found) -> Iterator[Element]:
         yield notice("Runs that failed and are not in the tables: ", bullets(failed))
     paper = found.content["settings"].get("compare") == "paper"
     for dataset in dict.fromkeys(cell["dataset"] for cell in cells):
-        yield accuracy_table(cells, dataset, paper).tree()
+        yield table_element(accuracy_table(cells, dataset, paper))
     if (plot := found.path.with_name("plot.png")).is_file():
         yield shown_picture(plot)
     if pairs := found.content.get("comparisons"):
-        yield comparison_table(pairs).tree()
+        yield table_element(comparison_table(pairs))
     if cells:
-        yield detail_table(cells).tree()
+        yield table_element(detail_table(cells))
 
 
 def class_section(run: RunContent, reports: Sequence[Found], unread: Sequence[Gap], root: str, chips: bool) -> Section:
@@ -135,7 +135,7 @@ def class_section(run: RunContent, reports: Sequence[Found], unread: Sequence[Ga
     for found in reports:
         content += [
             element("h3", f"{found.content['protocol']} on {found.content['dataset']}"),
-            class_table(found.content).tree(),
+            table_element(class_table(found.content)),
             *pictures(found.path.parent, chips),
         ]
     protocols = {found.content["protocol"] for found in reports}

@@ -20,8 +20,8 @@ import numpy as np
 from sarjepa.data.loader import steps_per_epoch
 from sarjepa.errors import InputError
 from sarjepa.models.checkpoints import RUN_FILES, load_encoder, weights_sha256
-from sarjepa.recipes.shared.built import SETTINGS, read_settings
 from sarjepa.recipes.shared.command_lines import by_name
+from sarjepa.results.stored import SETTINGS, read_settings
 
 LOG = "log.jsonl"
 _RECENT = 50  # steps whose mean loss is given beside the last step's

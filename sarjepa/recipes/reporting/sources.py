@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from sarjepa.data.built import shards_folder
 from sarjepa.data.manifest_parser import source_names
 from sarjepa.errors import InputError
 from sarjepa.recipes.reporting.run import RunContent, root_option
-from sarjepa.recipes.shared.built import shards_folder
-from sarjepa.reports.elements import element, notice, picture_or_notice
+from sarjepa.reports.elements import element, notice, picture_or_notice, table_element
 from sarjepa.reports.markdown import card_elements
 from sarjepa.reports.page import Gap, Section
-from sarjepa.reports.tables import Table
+from sarjepa.results.tables import Table
 
 
 def data_root_of(run: RunContent, root: str) -> str:
@@ -68,7 +68,7 @@ def _checksums(folder: Path) -> list[Element]:
     rows = tuple((one["file"], str(one["num_chips"]), one["sha256"]) for one in read_index(folder).get("shards") or ())
     if not rows:
         return [notice(f"The checksums of the shards are not known: {folder / 'index.json'} is not there.")]
-    return [Table(f"Shards of {folder.name}", ("file", "chips", "sha256"), rows).tree()]
+    return [table_element(Table(f"Shards of {folder.name}", ("file", "chips", "sha256"), rows))]
 
 
 def read_index(folder: Path) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from sarjepa.overlay import settings_of
 from sarjepa.recipes.reporting.run import LOG, SETTINGS, RunContent, values
 from sarjepa.recipes.shared.command_lines import plain, shown
 from sarjepa.reports.charts import line_chart
-from sarjepa.reports.elements import element, picture_or_notice
+from sarjepa.reports.elements import element, picture_or_notice, table_element
 from sarjepa.reports.page import Gap, Section
-from sarjepa.reports.tables import Table
+from sarjepa.results.tables import Table
 
 CURVES = {
     "loss": "loss",
@@ -49,8 +49,10 @@ def settings_section(run: RunContent) -> Section:
         "settings",
         "Settings",
         [
-            Table("Different from the defaults", ("setting", "value", "default", "what it is"), tuple(changed)).tree(),
-            Table("As the defaults", ("setting", "value", "what it is"), tuple(same), note).tree(),
+            table_element(
+                Table("Different from the defaults", ("setting", "value", "default", "what it is"), tuple(changed))
+            ),
+            table_element(Table("As the defaults", ("setting", "value", "what it is"), tuple(same), note)),
         ],
     )
 
@@ -101,8 +103,8 @@ def files_section(run: RunContent, out: Path) -> Section:
         sums += (("the encoder's weights alone, as results carry them", run.weights_sha256),)
     content: list[Element] = []
     if sums:
-        content.append(Table("Checksums of what is passed on", ("file", "sha256"), sums).tree())
-    content.append(Table("In the run folder", ("file", "bytes"), sizes).tree())
+        content.append(table_element(Table("Checksums of what is passed on", ("file", "sha256"), sums)))
+    content.append(table_element(Table("In the run folder", ("file", "bytes"), sizes)))
     gaps = []
     if not (run.folder / RUN_FILES[0]).is_file():
         gaps.append(Gap(f"{RUN_FILES[0]} is not there: the run did not end", run.resume))

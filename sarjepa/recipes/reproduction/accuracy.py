@@ -22,7 +22,7 @@ from sarjepa.evaluation.statistics import Summary, summarise
 from sarjepa.recipes.reproduction.experiment import Experiment
 from sarjepa.recipes.reproduction.plan import Planned
 from sarjepa.reports.paper import SOURCE, published
-from sarjepa.reports.tables import Table
+from sarjepa.results.tables import Table
 
 FEATURES = {"cls": "class token", "mean": "mean of the patch tokens", "grid2": "2 x 2 grid of patch tokens",
             "grid4": "4 x 4 grid of patch tokens", "pixels": "pixels"}  # fmt: skip

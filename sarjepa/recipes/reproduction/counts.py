@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sarjepa.data.built import built_datasets, open_source
 from sarjepa.data.manifest import Manifest
 from sarjepa.data.manifest_parser import load_manifest
 from sarjepa.data.summary import differences
-from sarjepa.recipes.shared.built import built_datasets, open_source
 from sarjepa.reports.paper import published_counts
-from sarjepa.reports.tables import Table
+from sarjepa.results.tables import Table
 
 PUBLIC = ("msar", "sarship", "sarsim", "sample", "mstar", "fusarship", "saracd")
 NOTE = (

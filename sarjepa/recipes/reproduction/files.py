@@ -26,12 +26,12 @@ from sarjepa.recipes.reproduction.accuracy import (
 from sarjepa.recipes.reproduction.experiment import Experiment
 from sarjepa.recipes.reproduction.plan import Planned, Step, unique
 from sarjepa.recipes.reproduction.walk import record_of, seconds_of
-from sarjepa.recipes.shared.run_store import RunStore
 from sarjepa.reports.attention_figures import HeadDistances, attention_distance
 from sarjepa.reports.finetuning import finetuning_curves
 from sarjepa.reports.formats import figure_bytes
 from sarjepa.reports.reproduction import accuracy_against, accuracy_of_rows
-from sarjepa.reports.tables import Table
+from sarjepa.results.store import RunStore
+from sarjepa.results.tables import Table
 
 
 def write_tables(store: RunStore, experiment: Experiment, tables: Sequence[Table], end: str) -> None:

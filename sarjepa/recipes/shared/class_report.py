@@ -16,10 +16,10 @@ from sarjepa.files import json_text, write_atomically
 from sarjepa.models.addresses import is_address
 from sarjepa.progress import Progress
 from sarjepa.recipes.shared.records import percentages, score_record
-from sarjepa.recipes.shared.result import Result
 from sarjepa.reports.figures import confusion
 from sarjepa.reports.formats import figure_bytes
-from sarjepa.reports.tables import Table, counted
+from sarjepa.results.result import Result
+from sarjepa.results.tables import Table, counted
 
 REPORT = "report.json"
 # Every file of a report; a later report removes those that it does not write.

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from sarjepa.config import FinetuneConfig, ProbeConfig
+from sarjepa.evaluation.benchmark import Benchmark
 from sarjepa.evaluation.fewshot import Draw, near_copy_share
 from sarjepa.evaluation.metrics import Scores
-from sarjepa.recipes.shared.downstream import Benchmark, OpenedEncoder
+from sarjepa.evaluation.opened import OpenedEncoder
 
 SELECTION = {
     "adamw": "last epoch",

@@ -12,11 +12,11 @@ from sarjepa.errors import InputError
 from sarjepa.evaluation.attention import brightest_patch, relative_to_uniform, rollout, token_maps
 from sarjepa.pretext.masking import ImageKeys
 from sarjepa.progress import Progress
-from sarjepa.recipes.shared.run_method import open_method, target_rows
+from sarjepa.recipes.visualizing.run_method import open_method
 from sarjepa.recipes.visualizing.subjects import Subject
 from sarjepa.recipes.visualizing.viewers import Viewer
 from sarjepa.reports.attention_figures import map_grid
-from sarjepa.reports.pretraining import TargetRow, targets_figure
+from sarjepa.reports.pretraining import TargetRow, target_rows, targets_figure
 
 NUM_DEPTHS = 4  # blocks after which the rollout is shown
 
@@ -73,8 +73,11 @@ def target_figure(viewer: Viewer, subjects: Sequence[Subject], seed: int, progre
         method = open_method(viewer.name, viewer.rule.device, progress)
         for number, subject in enumerate(subjects):
             keys = ImageKeys(seed, 0, np.array([number]))
-            found = target_rows(method, viewer.rule(subject), keys, [viewer.rule.shown(subject)])
-            rows, names = rows + found[0], found[1]
+            image = viewer.rule(subject)
+            shown = method.preview(image, keys)
+            state_BRC = shown.state_BN.unflatten(1, method.encoder.grid(image))
+            rows += target_rows(shown.image, state_BRC, shown.target, shown.prediction, [viewer.rule.shown(subject)])
+            names = shown.channel_names
     except InputError as error:
         progress.note(f"no picture of targets: {error}")
         return None

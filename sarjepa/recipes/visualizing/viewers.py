@@ -18,10 +18,10 @@ from torch import Tensor
 
 from sarjepa.data.augment import bicubic_matrices
 from sarjepa.errors import InputError
+from sarjepa.evaluation.opened import OpenedEncoder, open_checkpoint
 from sarjepa.models.addresses import is_address
 from sarjepa.models.encoder import Encoder
 from sarjepa.progress import Progress
-from sarjepa.recipes.shared.downstream import OpenedEncoder, open_checkpoint
 from sarjepa.recipes.visualizing.subjects import Subject
 from sarjepa.reports.chips import ShownChip
 

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from sarjepa.config import BuildDatasetConfig
+from sarjepa.data.built import open_source
 from sarjepa.files import write_json
 from sarjepa.recipes import build_dataset
 from sarjepa.recipes.reproduction.counts import counts_table
-from sarjepa.recipes.shared.built import open_source
 
 
 def _cells(data_root: Path, name: str) -> dict[str, str]:

@@ -26,7 +26,6 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from sarjepa.data.manifest import RemoteFile
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress, Task
 
@@ -47,6 +46,25 @@ class Patience:
     pause_s: float = 1.0
     longest_pause_s: float = 60.0
     stall_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a distribution and where it comes from."""
+
+    name: str
+    aka: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    size: int | None = None
+    sha256: str | None = None
+    login: bool = False
+    by_hand: str = ""
+    optional: bool = False
+
+    @property
+    def fetchable(self) -> bool:
+        """Whether a script can get it."""
+        return bool(self.addresses) and not self.login
 
 
 class _Refused(Exception):  # noqa: N818 - an answer, not a fault of ours

@@ -13,16 +13,19 @@ import yaml
 from sarjepa.config import PretrainConfig, as_dict
 from sarjepa.errors import InputError
 from sarjepa.pretext.masking import ImageKeys
-from sarjepa.pretext.methods import MethodSettings
+from sarjepa.pretext.method import Method
+from sarjepa.pretext.methods import MethodSettings, method_settings
 from sarjepa.progress import Progress
-from sarjepa.recipes.shared.run_method import method_settings, open_method, target_rows
-from sarjepa.reports.pretraining import targets_figure
+from sarjepa.recipes.visualizing.run_method import open_method
+from sarjepa.reports.pretraining import TargetRow, target_rows, targets_figure
 
 CPU = torch.device("cpu")
 
 
-def keys(num: int) -> ImageKeys:
-    return ImageKeys(0, 0, torch.arange(num).numpy())
+def rows_of(method: Method, image: torch.Tensor) -> tuple[list[TargetRow], tuple[str, ...]]:
+    shown = method.preview(image, ImageKeys(0, 0, torch.arange(len(image)).numpy()))
+    state_BRC = shown.state_BN.unflatten(1, method.encoder.grid(image))
+    return target_rows(shown.image, state_BRC, shown.target, shown.prediction), shown.channel_names
 
 
 def test_settings_of_a_run_make_the_settings_of_its_method() -> None:
@@ -43,7 +46,7 @@ def test_a_run_folder_and_its_checkpoint_give_the_trained_weights(toy_checkpoint
 @pytest.mark.parametrize("shape", [(32, 32), (40, 56)])
 def test_rows_show_predictions_where_patches_are_masked(toy_checkpoint: Path, shape: tuple[int, int]) -> None:
     method = open_method(str(toy_checkpoint), CPU, Progress())
-    rows, names = target_rows(method, torch.rand(2, 1, *shape), keys(2))
+    rows, names = rows_of(method, torch.rand(2, 1, *shape))
     assert len(rows) == 2 and names == ("ratio, r = 2", "ratio, r = 4")
     for row in rows:
         assert row.chip.image_HW.shape == row.chip.size_px == shape and row.target_Chw.shape == (2, *shape)
@@ -57,7 +60,7 @@ def test_a_row_of_a_method_that_predicts_tokens_has_no_prediction(
 ) -> None:
     method = open_method(str(toy_checkpoint_writer(tmp_path / "latent", "i-jepa")), CPU, Progress())
     image = torch.rand(1, 1, 32, 32)
-    (row,), names = target_rows(method, image, keys(1))
+    (row,), names = rows_of(method, image)
     assert names == ("what the teacher sees",) and set(row.state_RC.flatten().tolist()) <= {0, 1, 2}
     assert (row.target_Chw == image[0].numpy()).all() and not torch.from_numpy(row.prediction_Chw).isfinite().any()
     axes = targets_figure([row], names).axes

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sarjepa.data.built import expand_built, open_source
 from sarjepa.errors import InputError
-from sarjepa.recipes.shared.built import expand_built, open_source
 
 
 def test_groups_and_folders_become_the_names_of_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

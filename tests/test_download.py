@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from sarjepa.data.download import Patience, fetch
-from sarjepa.data.manifest import RemoteFile
+from sarjepa.download import Patience, RemoteFile, fetch
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
 

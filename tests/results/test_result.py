@@ -8,10 +8,10 @@ import pytest
 
 from sarjepa.config import Common, FewshotBenchConfig, FinetuneConfig, ProbeConfig, VisualizeAttentionConfig
 from sarjepa.errors import InputError
+from sarjepa.evaluation import runs
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench, finetune, probe, visualize_attention
-from sarjepa.recipes.shared import evaluate
-from sarjepa.recipes.shared.result import writable_folder
+from sarjepa.results.result import writable_folder
 
 
 def test_a_folder_is_made_with_those_above_it_and_left_empty(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_every_command_looks_at_its_folder_before_it_works(
     changes: dict,
 ) -> None:
     for name in ("train_probes", "finetune"):
-        monkeypatch.delattr(evaluate, name)
+        monkeypatch.delattr(runs, name)
     (tmp_path / "file").write_text("kept")
     checkpoint = str(toy_run) if config_class in (ProbeConfig, FinetuneConfig) else (str(toy_run),)
     config = config_class(data_root=str(toy_root), checkpoint=checkpoint, device="cpu",  # type: ignore[call-arg]

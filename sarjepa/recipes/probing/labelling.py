@@ -11,19 +11,20 @@ import numpy as np
 import torch
 
 from sarjepa.config import ProbeConfig
+from sarjepa.data.built import open_source
+from sarjepa.data.crops import crop_side
 from sarjepa.data.shards import Shards
 from sarjepa.errors import InputError
+from sarjepa.evaluation.benchmark import Benchmark, open_benchmark
+from sarjepa.evaluation.classifier import SavedClassifier, load_classifier
 from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.metrics import scores
 from sarjepa.overlay import settings_of
 from sarjepa.progress import Progress
-from sarjepa.recipes.shared.built import open_source
 from sarjepa.recipes.shared.class_report import report_folder, write_files, write_report
-from sarjepa.recipes.shared.classifier import SavedClassifier, load_classifier
-from sarjepa.recipes.shared.downstream import Benchmark, crop_side, open_benchmark
 from sarjepa.recipes.shared.records import draw_facts
-from sarjepa.recipes.shared.result import Result, writable_folder
-from sarjepa.reports.tables import counted
+from sarjepa.results.result import Result, writable_folder
+from sarjepa.results.tables import counted
 
 _BATCH = 256
 _OF_TRAINING = ("shots", "solver", "label_set", "split_policy", "pool")

@@ -1,19 +1,13 @@
-"""Opening what earlier commands made: built sources and finished runs."""
+"""Built sources: where they are, what they are called, and how one is opened."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from sarjepa.data.manifest_parser import GROUPS, source_names
 from sarjepa.data.shards import Shards, open_shards
 from sarjepa.errors import InputError, nearest
-from sarjepa.models.checkpoints import RUN_FILES
-
-SETTINGS = "settings.yaml"
 
 
 def shards_folder(data_root: str, source: str) -> Path:
@@ -52,33 +46,3 @@ def open_source(data_root: str, source: str) -> Shards:
             hint = f"{nearest(source, there)}, or {hint}"
         raise InputError("the data set is not built", where=folder, hint=hint)
     return open_shards(folder)
-
-
-def read_settings(folder: Path) -> dict[str, Any]:
-    """The settings that a command stored in a folder, by their names on the command line.
-
-    Raises:
-        InputError: the folder holds no settings, or they cannot be read.
-    """
-    file = folder / SETTINGS
-    if not file.is_file():
-        raise InputError("no settings are stored in the folder", where=folder, expected=SETTINGS)
-    try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError("not readable as YAML", where=file, got=error) from error
-    if not isinstance(settings, dict):
-        raise InputError("not a mapping of settings", where=file, got=type(settings).__name__)
-    return {str(key): value for key, value in settings.items()}
-
-
-def newest_run(folder: str = "runs") -> str:
-    """The run folder whose checkpoint is newest.
-
-    Raises:
-        InputError: no run has a checkpoint.
-    """
-    files = [file for name in RUN_FILES for file in Path(folder).glob(f"*/{name}")]
-    if not files:
-        raise InputError("no run to evaluate", where=folder, hint="give --checkpoint, or run sarjepa pretrain first")
-    return str(max(files, key=lambda file: (file.stat().st_mtime, str(file))).parent)

@@ -1,4 +1,4 @@
-"""One table in four forms: Markdown for a README, CSV, LaTeX for a paper, HTML for a page. The console draws its own.
+"""One table in three forms: Markdown for a README, CSV, LaTeX for a paper. The console and the page draw their own.
 
 A table is text by the time it comes here: whoever made the numbers decides how many digits are honest. The LaTeX is
 booktabs (three rules, no vertical lines), the note below the table carries what a reader needs to trust it.
@@ -10,9 +10,6 @@ import csv
 import io
 import re
 from dataclasses import dataclass
-from xml.etree.ElementTree import Element
-
-from sarjepa.reports.elements import element, scroll_box
 
 _LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -117,23 +114,3 @@ class Table:
             )
             + "\n"
         )
-
-    def tree(self) -> Element:
-        """The table as an element: it scrolls inside its box, its title stands above and its note below."""
-        numeric = [self.is_number(column) for column in range(len(self.columns))]
-        head = element(
-            "tr", *(_cell("th", name, right, scope="col") for name, right in zip(self.columns, numeric, strict=True))
-        )
-        body = [
-            element("tr", _cell("th", row[0], numeric[0], scope="row"),
-                    *(_cell("td", cell, right) for cell, right in zip(row[1:], numeric[1:], strict=True)))
-            for row in self.rows
-        ]  # fmt: skip
-        table = element("table", element("thead", head), element("tbody", *body))
-        above = [element("figcaption", self.title)] if self.title else []
-        below = [element("p", self.note, class_="note")] if self.note else []
-        return element("figure", *above, scroll_box(table, f"table: {self.title or self.columns[0]}"), *below)
-
-
-def _cell(tag: str, text: str, right: bool, **attributes: object) -> Element:
-    return element(tag, text, **({"class_": "number"} if right else {}), **attributes)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sarjepa.errors import InputError
-from sarjepa.reports.tables import Table
+from sarjepa.results.tables import Table
 
 
 @dataclass(frozen=True)

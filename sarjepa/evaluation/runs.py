@@ -8,23 +8,33 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sarjepa.config import Evaluation
+from sarjepa.evaluation.benchmark import Benchmark
 from sarjepa.evaluation.fewshot import Draw
 from sarjepa.evaluation.finetune import Curve, finetune, predict
 from sarjepa.evaluation.knn import fit_centroids, fit_neighbours
 from sarjepa.evaluation.linear import LinearProbes, train_probes
 from sarjepa.evaluation.logistic import fit_logistic
 from sarjepa.evaluation.metrics import Scores, scores
+from sarjepa.evaluation.opened import OpenedEncoder
 from sarjepa.models.heads import POOLS, Classifier, ProbeHead
 from sarjepa.progress import Progress
-from sarjepa.recipes.shared.downstream import Benchmark, OpenedEncoder
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a head, or everything, is trained: epochs, images per step, AdamW's peak rate and weight decay."""
+
+    epochs: int = 40
+    batch_size: int = 50
+    lr: float = 1e-3
+    weight_decay: float = 5e-4
 
 
 class Fitted(Protocol):
@@ -49,7 +59,7 @@ class Probed:
 
 
 def fit(solver: str, feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int,
-        seeds: Sequence[int], config: Evaluation) -> Fitted:  # fmt: skip
+        seeds: Sequence[int], training: Training) -> Fitted:  # fmt: skip
     """Fit every run of a cell with one of the solvers."""
     if solver == "lbfgs":
         return fit_logistic(feature_ND, label_N, train_RS, num_classes)
@@ -63,10 +73,7 @@ def fit(solver: str, feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, 
         train_RS,
         num_classes,
         seeds,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        lr=config.lr,
-        weight_decay=config.weight_decay,
+        **asdict(training),
     )
 
 
@@ -75,7 +82,7 @@ def probe_runs(
     benchmark: Benchmark,
     draws: Sequence[Draw],
     solver: str,
-    config: Evaluation,
+    training: Training,
     device: torch.device,
 ) -> list[Probed]:
     """Probe every draw, in order; those with equally many training images are trained together.
@@ -85,7 +92,7 @@ def probe_runs(
         benchmark: whose labels count.
         draws: one per run.
         solver: adamw, lbfgs, knn or centroid.
-        config: rates and epochs.
+        training: of the adamw solver.
         device: where the work is done.
     """
     feature_ND = torch.from_numpy(np.array(features, dtype=np.float32)).to(device)
@@ -96,7 +103,7 @@ def probe_runs(
         members = [number for number, draw in enumerate(draws) if len(draw.train) == size]
         train_RS = np.stack([draws[number].train for number in members])
         seeds = [draws[number].seed for number in members]
-        fitted = fit(solver, feature_ND, label_N, train_RS, num_classes, seeds, config)
+        fitted = fit(solver, feature_ND, label_N, train_RS, num_classes, seeds, training)
         for run, number in enumerate(members):
             draw = draws[number]
             logits = fitted.logits(run, feature_ND[torch.from_numpy(draw.test).to(device)]).cpu()
@@ -119,8 +126,9 @@ def finetune_run(
     train: np.ndarray,
     seed: int,
     pool: str,
-    config: Evaluation,
+    training: Training,
     layer_decay: float,
+    precision: str,
     device: torch.device,
     progress: Progress,
     watch: Callable[[Classifier], float] | None = None,
@@ -137,12 +145,9 @@ def finetune_run(
         train,
         benchmark.candidates.labels,
         seed,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        lr=config.lr,
-        weight_decay=config.weight_decay,
+        **asdict(training),
         layer_decay=layer_decay,
-        precision=config.precision,
+        precision=precision,
         watch=watch,
         progress=progress,
     )

@@ -13,10 +13,10 @@ from PIL import Image
 from sarjepa.config import BuildDatasetConfig, FewshotBenchConfig
 from sarjepa.data.shards import open_shards
 from sarjepa.errors import InputError
+from sarjepa.evaluation.benchmark import open_benchmark
 from sarjepa.files import write_json
 from sarjepa.progress import Progress
 from sarjepa.recipes import build_dataset, fewshot_bench
-from sarjepa.recipes.shared.downstream import open_benchmark
 
 OF_TRAIN = {"label_set": "all-three", "crop": None, "pool": {"kind": "fraction-of-train", "fraction": 0.8}}
 

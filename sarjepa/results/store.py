@@ -19,7 +19,7 @@ from typing import Any
 
 from sarjepa.errors import InputError
 from sarjepa.files import json_text, write_atomically, write_json
-from sarjepa.recipes.shared.result import writable_folder
+from sarjepa.results.result import writable_folder
 
 
 class RunStore:

@@ -1,0 +1,122 @@
+"""A built data set as a benchmark.
+
+A benchmark is a built source seen through one label set: which chips count, what they are called, how a chip becomes an
+input. All of it stands in the source's index.json, so an evaluation needs the built folder alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sarjepa.data.augment import centre_crop_and_resize
+from sarjepa.data.built import open_source
+from sarjepa.data.crops import check_crop, crop_side
+from sarjepa.data.shards import Shards
+from sarjepa.errors import InputError, nearest
+from sarjepa.evaluation.features import ImageLoader
+from sarjepa.evaluation.fewshot import Candidates, split
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A built data set as it is evaluated.
+
+    Attributes:
+        name: of the source.
+        label_set: which classes and chips count.
+        shards: the chips.
+        candidates: their labels within the label set, splits, groups and paths.
+        crop: centre crop (px) before resizing, or None.
+        data_sha256: what identifies the stored chips.
+    """
+
+    name: str
+    label_set: str
+    shards: Shards
+    candidates: Candidates
+    crop: int | None
+    data_sha256: tuple[str, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; labels of the candidates index them."""
+        return self.candidates.classes
+
+    def loader(self, size: int, device: torch.device | str) -> ImageLoader:
+        """Indices to inputs: (B, 1, size, size) on the device."""
+
+        def load(indices: np.ndarray) -> Tensor:
+            return centre_crop_and_resize(self.shards.images(indices), self.shards.scale, self.crop, size, device)
+
+        return load
+
+
+def open_benchmark(data_root: str, name: str, label_set: str | None = None, crop: str = "published") -> Benchmark:
+    """Open a built data set for evaluation.
+
+    Args:
+        data_root: holds shards/NAME.
+        name: of the source.
+        label_set: default: the one the data set's index names.
+        crop: the crop setting.
+
+    Raises:
+        InputError: it is not built (with the command that builds it), there is no such label set, no chip of it has a
+            label, or the crop names an unknown source.
+    """
+    shards = open_source(data_root, name)
+    benchmark = shards.index.get("benchmark") or {}
+    sets = shards.index.get("label_sets") or {}
+    chosen = label_set or benchmark.get("label_set") or "all"
+    if chosen not in sets and chosen != "all":
+        raise InputError("no such label set", where=f"{chosen!r} of {name}", hint=nearest(chosen, [*sets, "all"]))
+    content = sets.get(chosen, {"classes": shards.classes})
+    candidates = _candidates(name, chosen, shards, content, benchmark.get("pool"))
+    if not (candidates.labels >= 0).any():
+        raise InputError(
+            "no chip has a label", where=f"{name}, label set {chosen!r}", hint="evaluate a labelled source"
+        )
+    check_crop(data_root, crop)
+    data_sha256 = tuple(shard["sha256"] for shard in shards.index["shards"])
+    return Benchmark(name, chosen, shards, candidates, crop_side(crop, name, shards), data_sha256)
+
+
+def _candidates(name: str, label_set: str, shards: Shards, content: dict, pool: dict | None) -> Candidates:
+    """The chips of a label set: labels renumbered, chips outside of it at -1."""
+    classes = tuple(content["classes"])
+    lookup = np.full(len(shards.classes) + 1, -1, dtype=np.int64)  # the last entry serves label -1
+    for label, class_name in enumerate(classes):
+        lookup[shards.classes.index(class_name)] = label
+    labels = lookup[shards.labels]
+    for key, allowed in (content.get("where") or {}).items():
+        labels = np.where(np.isin(np.array(shards.meta(key)), [str(value) for value in allowed]), labels, -1)
+    splits = set(shards.splits[labels >= 0].tolist())
+    # A form of the set without splits (FUSAR-Ship as released) cannot give its published share of a training split.
+    if pool is None or (pool["kind"] == "fraction-of-train" and splits <= {""}):
+        has_split = {"train", "test"} <= splits
+        pool = {"kind": "fraction-of-train", "fraction": 0.8} if has_split else {"kind": "fraction-of-all",
+                                                                                  "fraction": 0.5}  # fmt: skip
+    candidates = Candidates(
+        f"{name}/{label_set}",
+        classes,
+        labels,
+        shards.splits,
+        shards.groups,
+        shards.paths,
+        pool["kind"],
+        float(pool["fraction"]),
+    )
+    if splits:  # else no chip counts, which the caller says
+        sides = split(candidates, "published", seed=0)
+        if not (len(sides.pool) and len(sides.test)):
+            raise InputError(
+                "chips to learn from or to test on are missing",
+                where=f"{name}, label set {label_set!r}",
+                got=f"{len(sides.pool)} to learn from, {len(sides.test)} to test on",
+                hint="build the whole set, or choose another --label-set",
+            )
+    return candidates

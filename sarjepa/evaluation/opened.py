@@ -1,0 +1,122 @@
+"""Whatever a checkpoint setting names, opened: a baseline, a run, an exported encoder, a saved classifier."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from sarjepa.errors import InputError
+from sarjepa.evaluation.benchmark import Benchmark
+from sarjepa.evaluation.classifier import is_classifier, load_classifier
+from sarjepa.evaluation.features import Pixels, cached, extract
+from sarjepa.models.checkpoints import describe_line, initial_encoder, load_encoder, weights_sha256
+from sarjepa.progress import Progress
+
+PIXELS_IMAGE_SIZE = 224  # the side the published evaluation resizes to
+
+
+@dataclass(frozen=True)
+class OpenedEncoder:
+    """What a checkpoint setting stands for.
+
+    Attributes:
+        name: as the user wrote it.
+        encoder: in evaluation mode, on its device.
+        image_size: side (px) of its input.
+        weights_sha256: what identifies it.
+        describe: what is known of it.
+    """
+
+    name: str
+    encoder: nn.Module
+    image_size: int
+    weights_sha256: str
+    describe: dict[str, object]
+
+
+def open_checkpoint(name: str, seed: int, device: torch.device, progress: Progress | None = None) -> OpenedEncoder:
+    """Open `pixels`, `random:RUN`, or a run folder, checkpoint or exported encoder.
+
+    Args:
+        name: what the user wrote.
+        seed: of a random initialisation.
+        device: where the encoder goes.
+        progress: is told what was opened: its checksum, and what of the file was left out.
+
+    Raises:
+        InputError: nothing is there, or it cannot be read as a checkpoint.
+    """
+    if name == "pixels":
+        describe: dict[str, object] = {"method": "16 x 16 pooled pixels"}
+        return OpenedEncoder(name, Pixels().to(device), PIXELS_IMAGE_SIZE, "pixels", describe)
+    if is_classifier(name):
+        saved = load_classifier(name, str(device))
+        encoder = saved.classifier.encoder
+        return OpenedEncoder(name, encoder, encoder.image_size, weights_sha256(encoder), saved.describe)  # type: ignore[arg-type]
+    if name.startswith("random:"):
+        encoder = initial_encoder(name.removeprefix("random:"), seed, str(device))
+    else:
+        encoder = load_encoder(name, str(device))
+    (progress or Progress()).note(f"{name}: {describe_line(encoder)}")
+    return OpenedEncoder(name, encoder, encoder.image_size, weights_sha256(encoder), dict(encoder.describe))
+
+
+def open_features(
+    opened: OpenedEncoder,
+    benchmark: Benchmark,
+    pool: str,
+    precision: str,
+    folder: Path,
+    device: torch.device,
+    progress: Progress,
+) -> np.ndarray:
+    """(N, width) features of the chips that count, from disk where they are there; NaN for the other chips.
+
+    Args:
+        opened: the encoder.
+        benchmark: the chips, those that count, and their crop.
+        pool: how tokens become a feature; `pixels` has one feature only.
+        precision: fp32 or bf16.
+        folder: of the cache.
+        device: where the encoder is.
+        progress: where to tell how far it is.
+
+    Raises:
+        InputError: a feature of a chip that counts is not a finite number.
+    """
+    parts = {
+        "weights": opened.weights_sha256,
+        "data": benchmark.data_sha256,
+        "transform": {"crop": benchmark.crop, "size": opened.image_size, "resample": "bicubic"},
+        "precision": precision,
+    }
+    num, counted = len(benchmark.shards), np.flatnonzero(benchmark.candidates.labels >= 0)
+    if len(counted) < num:
+        parts["chips"] = hashlib.sha256(counted.astype("<i8").tobytes()).hexdigest()
+    load = benchmark.loader(opened.image_size, device)
+    what = f"features of {benchmark.name} by {opened.name}"
+    feature_MD = cached(
+        folder,
+        parts,
+        "cls" if isinstance(opened.encoder, Pixels) else pool,
+        lambda: extract(opened.encoder, lambda rows: load(counted[rows]), len(counted), precision=precision,
+                        progress=progress, description=what),
+    )  # fmt: skip
+    bad = counted[~np.isfinite(feature_MD).all(axis=1)]
+    if len(bad):
+        raise InputError(
+            "features are not finite",
+            where=opened.name,
+            expected="finite weights and pixels",
+            got=f"{len(bad)} chips of {benchmark.name}, first {benchmark.shards.paths[bad[0]]}",
+        )
+    if len(counted) == num:
+        return feature_MD
+    feature_ND = np.full((num, feature_MD.shape[1]), np.nan, np.float32)
+    feature_ND[counted] = feature_MD
+    return feature_ND

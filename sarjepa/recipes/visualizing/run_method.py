@@ -1,0 +1,38 @@
+"""The pretext method of a run, with its predictor: built from the run's settings, filled from its checkpoint.
+
+An exported encoder is what remains of a run. To see what a run was asked to predict, and what it predicts, its
+predictor is needed too: that stands in the run folder's checkpoint, and how to build it in the run's settings.yaml.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from sarjepa.errors import InputError
+from sarjepa.models.released import read_pickle
+from sarjepa.pretext.method import Method
+from sarjepa.pretext.methods import build_method, method_settings, take_weights
+from sarjepa.progress import Progress
+from sarjepa.results.stored import read_settings
+from sarjepa.training.checkpoint import load_last_checkpoint
+
+
+def open_method(checkpoint: str, device: torch.device, progress: Progress) -> Method:
+    """The method of a run folder, or of one of its checkpoints, with its predictor, in evaluation mode.
+
+    Raises:
+        InputError: the checkpoint has no predictor, or no settings to build it by.
+    """
+    path = Path(checkpoint)
+    if not path.is_dir() and path.suffix != ".pt":
+        raise InputError("no predictor", where=checkpoint, expected="a run folder or one of its checkpoints")
+    folder = path if path.is_dir() else path.parent
+    settings = read_settings(folder)
+    state = load_last_checkpoint(folder, device, progress) if path.is_dir() else read_pickle(path)
+    if "method" not in state:
+        raise InputError("no predictor", where=checkpoint, expected="a checkpoint of sarjepa pretrain")
+    method = build_method(str(settings.get("method", "")), method_settings(settings))
+    take_weights(method, state["method"], checkpoint)
+    return method.eval().to(device)

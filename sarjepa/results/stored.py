@@ -1,0 +1,30 @@
+"""The settings that every command stores beside its results, read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sarjepa.errors import InputError
+
+SETTINGS = "settings.yaml"
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The settings that a command stored in a folder, by their names on the command line.
+
+    Raises:
+        InputError: the folder holds no settings, or they cannot be read.
+    """
+    file = folder / SETTINGS
+    if not file.is_file():
+        raise InputError("no settings are stored in the folder", where=folder, expected=SETTINGS)
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError("not readable as YAML", where=file, got=error) from error
+    if not isinstance(settings, dict):
+        raise InputError("not a mapping of settings", where=file, got=type(settings).__name__)
+    return {str(key): value for key, value in settings.items()}
