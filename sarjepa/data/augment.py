@@ -109,7 +109,7 @@ def bicubic_matrices(lengths_B: torch.Tensor, padded: int, size: int) -> torch.T
     return weight / weight.sum(dim=2, keepdim=True)
 
 
-def _pad(images: Sequence[np.ndarray], scales: Sequence[float], device: torch.device | str) -> torch.Tensor:
+def pad(images: Sequence[np.ndarray], scales: Sequence[float], device: torch.device | str) -> torch.Tensor:
     """Stack chips of different sizes, zero-padded below and right, divided by their scale: (B, H, W) float32."""
     height, width = max(image.shape[0] for image in images), max(image.shape[1] for image in images)
     dtypes = {image.dtype for image in images}
@@ -141,7 +141,7 @@ def resample(
     Returns:
         (B, 1, size, size) float32, clipped to [0, 1].
     """
-    chips_BHW = _pad(images, scales, device)
+    chips_BHW = pad(images, scales, device)
     heights = torch.tensor([image.shape[0] for image in images], device=device)
     widths = torch.tensor([image.shape[1] for image in images], device=device)
     rows_BSH = bicubic_matrices(heights, chips_BHW.shape[1], size)

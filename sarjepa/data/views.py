@@ -1,0 +1,315 @@
+r"""Views: what else the radar could have seen of a chip.
+
+Two views of a chip show one target with other shifts, gains and speckle. A contrastive method asks an encoder to see
+through the difference; an evaluation adds views of its few labelled chips to them. Each augmentation is a statement
+about the physics of the image, with a range in which it holds about, and beyond which it makes chips that no radar
+delivers. `AUGMENTATIONS` names all of them, with their ranges, their reasons and where they are wrong.
+
+Shift, mirror, rotation and scale are one affine map from the view's pixels into the chip, which is read there once, by
+the bicubic kernel, so that speckle is not smoothed by one resampling after another:
+
+    x_chip = centre + shift + rotation (mirror x_view) / scale
+
+A view shows a window of the chip. Where it reaches over the window's border it shows what the chip has there, and past
+the chip's border the chip's mirror image, since a black corner would tell how a view was turned. A window larger than
+the view is first reduced (antialiased) to the view's resolution, and then read: two resamplings, of which the first
+averages the speckle anyway. With neither rotation nor scale on, a view is the plain window, shifted by whole pixels,
+mirrored and resized as everywhere else (`sarjepa.data.augment.resample`).
+
+Then gain, contrast and speckle follow, in this order, and magnitude is clipped to [0, 1].
+
+Every parameter is a pure function of (seed, stream, epoch, image index, view), and so is the speckle of every pixel. An
+augmentation that is switched off leaves the draws of the others as they are.
+
+Shapes: B chips, S the side that comes out, h x w the window in the chip's pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from sarjepa.data.augment import pad, resample
+from sarjepa.draws import uniforms
+from sarjepa.speckle import speckled
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """One physical augmentation, in words and numbers.
+
+    Attributes:
+        parameter: what is drawn.
+        low, high: its range; it is uniform in between.
+        share: of the views that get it.
+        physics: why the view is one that a radar could deliver.
+        wrong: where it is not.
+    """
+
+    parameter: str
+    low: float
+    high: float
+    share: float
+    physics: str
+    wrong: str
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {
+    "shift": Augmentation(
+        "offset of the window along rows and columns, in sides of the window, whole pixels",
+        -0.125,
+        0.125,
+        1.0,
+        "A detector cuts chips out of a scene about where the target is; it does not centre them to the pixel.",
+        "A window close about a large target loses part of it, and a neighbour may come into view.",
+    ),
+    "mirror": Augmentation(
+        "left and right exchanged, which are the directions of cross-range where range runs down the rows",
+        1.0,
+        1.0,
+        0.5,
+        "A target that is symmetric about its long axis, seen from the azimuth a, looks in the mirror as it does from "
+        "the azimuth -a: shadow and layover stay on their sides, since range is not touched.",
+        "Targets that are not symmetric (a turret that is turned, a gun, a crane) become targets that do not exist. "
+        "Where range runs along the columns the shadow changes sides.",
+    ),
+    "rotate": Augmentation(
+        "angle in degrees about the window's centre",
+        -15.0,
+        15.0,
+        1.0,
+        "The target stands at a slightly other azimuth; over a few degrees its outline turns and its scattering "
+        "centres change little.",
+        "Shadow and layover turn too, though they point along range whatever the azimuth; scattering centres that "
+        "are seen from a few degrees only (flat plates, corners) are kept where they would have gone.",
+    ),
+    "scale": Augmentation(
+        "magnification",
+        0.85,
+        1.15,
+        1.0,
+        "Ground-range spacing changes with the depression angle, and spacing differs between sensors.",
+        "A target's size in metres is a feature: wide ranges mix classes that differ by little else. Range and "
+        "cross-range are scaled together, which a change of depression does not do. Speckle grows with the pixels.",
+    ),
+    "gain": Augmentation(
+        "factor on the magnitude",
+        0.5,
+        1.6,
+        1.0,
+        "Receiver gain, distance and calibration differ between passes, and public chips are scaled one by one.",
+        "In calibrated images brightness is the radar cross-section, which tells classes apart. Bright scatterers "
+        "are cut off at 1.",
+    ),
+    "contrast": Augmentation(
+        "factor on the distance from the chip's mean magnitude",
+        0.5,
+        1.5,
+        1.0,
+        "Public chips went through unknown mappings from magnitude to grey; this is a crude model of their spread.",
+        "It is no radar's doing: an offset is added to the magnitude, so clutter is no longer Rayleigh distributed.",
+    ),
+    "speckle": Augmentation(
+        "whole number of looks of the amplitude speckle",
+        2,
+        8,
+        0.5,
+        "Another pass sees the same target with other speckle, and fewer looks make more of it.",
+        "It comes on top of the speckle that is there and is not correlated between pixels as the point-spread "
+        "function would make it. Stable bright scatterers do not speckle, and here they do.",
+    ),
+}
+
+_TAPS = 2  # pixels that the bicubic kernel reaches to each side
+
+
+@dataclass(frozen=True)
+class ViewKey:
+    """What the draws of a batch of views belong to.
+
+    Attributes:
+        seed, stream, epoch: of the use.
+        indices: (B,) of the chips in their data set.
+        view: number of the view, from 0.
+    """
+
+    seed: int
+    stream: str
+    epoch: int
+    indices: np.ndarray
+    view: int = 0
+
+
+@dataclass(frozen=True)
+class ViewParameters:
+    """What was drawn for each of B views, each (B,); an augmentation that is off or missed has its neutral value.
+
+    Attributes:
+        down_px, right_px: shift of the window, int64, in the chip's pixels.
+        mirror: bool.
+        angle_deg: rotation.
+        scale: magnification.
+        gain, contrast: factors.
+        looks: of the speckle, int64, 0 for none.
+        noise_seed: of the speckle, int64.
+    """
+
+    down_px: np.ndarray
+    right_px: np.ndarray
+    mirror: np.ndarray
+    angle_deg: np.ndarray
+    scale: np.ndarray
+    gain: np.ndarray
+    contrast: np.ndarray
+    looks: np.ndarray
+    noise_seed: np.ndarray
+
+
+def draw_views(windows_B2: np.ndarray, names: Collection[str], key: ViewKey) -> ViewParameters:
+    """The parameters of a view of each chip.
+
+    Args:
+        windows_B2: heights and widths (px) of the windows.
+        names: of the augmentations that are on.
+        key: what the draws belong to.
+    """
+    draws = uniforms(key.seed, f"{key.stream}/view-{key.view}", key.epoch, key.indices, 10)
+    down, right, mirrored, angle, scale, gain, contrast, has_speckle, looks, noise = draws.T
+
+    def drawn(name: str, share_B: np.ndarray, neutral: float) -> np.ndarray:
+        kind = AUGMENTATIONS[name]
+        return kind.low + (kind.high - kind.low) * share_B if name in names else np.full(len(draws), neutral)
+
+    reach_B2 = np.floor(AUGMENTATIONS["shift"].high * windows_B2) * ("shift" in names)
+    offset_B2 = np.floor(np.stack([down, right], axis=1) * (2 * reach_B2 + 1)) - reach_B2
+    low, high = AUGMENTATIONS["speckle"].low, AUGMENTATIONS["speckle"].high
+    speckled_B = (has_speckle < AUGMENTATIONS["speckle"].share) & ("speckle" in names)
+    return ViewParameters(
+        down_px=offset_B2[:, 0].astype(np.int64),
+        right_px=offset_B2[:, 1].astype(np.int64),
+        mirror=(mirrored < AUGMENTATIONS["mirror"].share) & ("mirror" in names),
+        angle_deg=drawn("rotate", angle, 0.0),
+        scale=drawn("scale", scale, 1.0),
+        gain=drawn("gain", gain, 1.0),
+        contrast=drawn("contrast", contrast, 1.0),
+        looks=np.where(speckled_B, np.floor(low + (high - low + 1) * looks), 0).astype(np.int64),
+        noise_seed=(noise * 2.0**53).astype(np.int64),
+    )
+
+
+def make_views(
+    images: Sequence[np.ndarray],
+    scales: Sequence[float],
+    windows_B2: np.ndarray,
+    names: Collection[str],
+    key: ViewKey,
+    size: int,
+    device: torch.device | str = "cpu",
+) -> torch.Tensor:
+    """A view of each chip.
+
+    Args:
+        images: 2-D arrays of any size and dtype.
+        scales: what each is divided by to give magnitude in [0, 1].
+        windows_B2: height and width (px) of the window about each chip's centre that a view shows; a chip that is
+            smaller is padded with zeros to it, as the evaluation's centre crop does.
+        names: of the augmentations that are on; none gives the plain resized window.
+        key: what the draws belong to.
+        size: the side (px) that comes out.
+        device: where the work is done.
+
+    Returns:
+        (B, 1, size, size) float32 in [0, 1].
+    """
+    return render_views(images, scales, windows_B2, draw_views(windows_B2, names, key), size, device)
+
+
+def render_views(
+    images: Sequence[np.ndarray],
+    scales: Sequence[float],
+    windows_B2: np.ndarray,
+    drawn: ViewParameters,
+    size: int,
+    device: torch.device | str = "cpu",
+) -> torch.Tensor:
+    """The views that parameters describe; see `make_views`."""
+    view_B1SS = _moved(images, scales, windows_B2, drawn, size, device)
+    view_B1SS = view_B1SS * _column(drawn.gain, device)
+    factor = _column(drawn.contrast, device)
+    view_B1SS = factor * view_B1SS + (1 - factor) * view_B1SS.mean(dim=(1, 2, 3), keepdim=True)
+    return speckled(view_B1SS, drawn.noise_seed, drawn.looks).clamp(0, 1)
+
+
+def _column(value_B: np.ndarray, device: torch.device | str) -> torch.Tensor:
+    return torch.as_tensor(value_B, dtype=torch.float32, device=device)[:, None, None, None]
+
+
+def _moved(
+    images: Sequence[np.ndarray],
+    scales: Sequence[float],
+    windows_B2: np.ndarray,
+    drawn: ViewParameters,
+    size: int,
+    device: torch.device | str,
+) -> torch.Tensor:
+    """Shift, mirror, rotation and scale."""
+    images = [_at_least(image, window) for image, window in zip(images, windows_B2, strict=True)]
+    shape_B2 = np.array([image.shape for image in images])
+    corner_B2 = (shape_B2 - windows_B2) // 2 + np.stack([drawn.down_px, drawn.right_px], axis=1)
+    if not np.any(drawn.angle_deg) and np.all(drawn.scale == 1):
+        ends = zip(images, corner_B2, corner_B2 + windows_B2, strict=True)
+        cut = [_part(image, *first, *last) for image, first, last in ends]
+        return resample(cut, scales, size, flip=drawn.mirror, device=device)
+
+    # Cut out what the turned window covers, with room for the kernel, and reduce it where it has more pixels than S.
+    cos, sin = np.cos(np.deg2rad(drawn.angle_deg)), np.sin(np.deg2rad(drawn.angle_deg))
+    centre_B2 = corner_B2 + windows_B2 / 2
+    turned_B2 = windows_B2 * np.abs(cos)[:, None] + windows_B2[:, ::-1] * np.abs(sin)[:, None]
+    room_B2 = np.ceil(_TAPS * np.maximum(1, windows_B2 / size))
+    first_B2 = np.floor(centre_B2 - turned_B2 / 2 / drawn.scale[:, None] - room_B2).astype(np.int64)
+    last_B2 = np.ceil(centre_B2 + turned_B2 / 2 / drawn.scale[:, None] + room_B2).astype(np.int64)
+    cut = [_part(image, *first, *last) for image, first, last in zip(images, first_B2, last_B2, strict=True)]
+    reduced_B2 = np.round((last_B2 - first_B2) * np.minimum(1, size / windows_B2)).astype(np.int64)
+    scales = list(scales)
+    for number in np.flatnonzero((reduced_B2 < last_B2 - first_B2).any(axis=1)):
+        cut[number] = _reduced(cut[number], scales[number], reduced_B2[number])
+        scales[number] = 1.0
+    canvas_BHW = pad(cut, scales, device)
+
+    # x_chip = centre + rotation (mirror x_view) / scale, all in the shares of the canvas (-1 .. 1) that torch reads by.
+    unit_B2 = 2 * reduced_B2 / (last_B2 - first_B2) / np.array(canvas_BHW.shape[1:])
+    half_B2 = windows_B2 / 2 / drawn.scale[:, None]
+    side_B = np.where(drawn.mirror, -1.0, 1.0)
+    (y_unit, x_unit), (y_half, x_half) = unit_B2.T, half_B2.T
+    y_place, x_place = (unit_B2 * (centre_B2 - first_B2) - 1).T
+    x_row = np.stack([x_unit * cos * side_B * x_half, -x_unit * sin * y_half, x_place], axis=1)
+    y_row = np.stack([y_unit * sin * side_B * x_half, y_unit * cos * y_half, y_place], axis=1)
+    map_B23 = torch.from_numpy(np.stack([x_row, y_row], axis=1)).float().to(device)
+    grid = functional.affine_grid(map_B23, [len(cut), 1, size, size], align_corners=False)
+    return functional.grid_sample(canvas_BHW[:, None], grid, mode="bicubic", align_corners=False).clamp(0, 1)
+
+
+def _at_least(image: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """A chip, padded with zeros around it along an axis that is shorter than the window."""
+    lacking = np.maximum(0, window - np.array(image.shape))
+    return np.pad(image, [(n // 2, n - n // 2) for n in lacking]) if lacking.any() else image
+
+
+def _part(image: np.ndarray, top: int, left: int, bottom: int, right: int) -> np.ndarray:
+    """Rows top .. bottom - 1 and the like of columns; past the border the chip's mirror image."""
+    height, width = image.shape
+    if top >= 0 and left >= 0 and bottom <= height and right <= width:
+        return image[top:bottom, left:right]
+    rows, columns = np.arange(top, bottom) % (2 * height), np.arange(left, right) % (2 * width)
+    return image[np.minimum(rows, 2 * height - 1 - rows)][:, np.minimum(columns, 2 * width - 1 - columns)]
+
+
+def _reduced(image: np.ndarray, scale: float, shape: np.ndarray) -> np.ndarray:
+    """A chip at fewer pixels, antialiased, float32 magnitude."""
+    magnitude = torch.from_numpy(image.astype(np.float32))[None, None] / scale
+    size = (int(shape[0]), int(shape[1]))
+    return functional.interpolate(magnitude, size, mode="bicubic", antialias=True).clamp(0, 1)[0, 0].numpy()
