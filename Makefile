@@ -62,7 +62,7 @@ laptop: $(VENV)/.installed  ## the README's results: MSTAR and SAR-ACD, about a 
 	$(BIN)/sarjepa report --run $(LAPTOP) --data-root $(DATA)
 
 laptop-finetune: laptop  ## the same run with all weights fine-tuned on the shots, about 20 minutes more
-	$(BENCH) --datasets mstar,saracd --checkpoint $(LAPTOP) --protocols fine-tune --precision bf16 --out results/laptop/finetune
+	$(BENCH) --datasets mstar,saracd --checkpoint $(LAPTOP) --protocols fine-tune --precision auto --out results/laptop/finetune
 
 # What has yet to be built; the paper's sets are not fetched unasked.
 WANTED := $(subst $(comma), ,$(or $(SOURCES),$(if $(filter demo,$(SCALE)),synthetic,mstar saracd)))

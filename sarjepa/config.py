@@ -153,7 +153,7 @@ class PretrainConfig(Common):
     batch_size: Annotated[int, "images per step, over all processes"] = 300
     lr: Annotated[float, "peak learning rate for a batch of 256; scaled by batch / 256"] = 1e-3
     weight_decay: Annotated[float, "AdamW weight decay, none on biases and norms"] = 0.05
-    precision: Annotated[str, "bf16 (autocast) or fp32"] = "bf16"
+    precision: Annotated[str, "bf16 (autocast), fp32, or auto: bf16 where the device has it"] = "auto"
     accumulate: Annotated[int, "parts a batch is taken in, for a smaller memory"] = 1
     recompute: Annotated[bool, "run each block again in the backward pass instead of keeping its activations"] = False
     compile: Annotated[bool, "compile the blocks (torch.compile)"] = False
@@ -181,7 +181,7 @@ class PretrainConfig(Common):
         _one_of(self, "method", METHODS)
         _one_of(self, "target", TARGETS)
         _one_of(self, "model", MODELS)
-        _one_of(self, "precision", ("bf16", "fp32"))
+        _one_of(self, "precision", ("auto", "bf16", "fp32"))
         for key in (
             "image_size",
             "patch_size",
@@ -235,7 +235,7 @@ class Evaluation(Common):
         str | None, "classes and chips that count (mstar: soc-10, soc-10-single); default: the manifest's"
     ] = None
     crop: Annotated[str, "centre crop (px) before resizing: published, none, N, or mstar=64,..."] = "published"
-    precision: Annotated[str, "of the encoder: bf16 (autocast) or fp32"] = "fp32"
+    precision: Annotated[str, "of the encoder: bf16 (autocast), fp32, or auto: bf16 where the device has it"] = "fp32"
     epochs: Annotated[int, "epochs of the probe or fine-tuning"] = 40
     batch_size: Annotated[int, "images per training step"] = 50
     lr: Annotated[float, "peak learning rate"] = 1e-3
@@ -244,7 +244,7 @@ class Evaluation(Common):
     def __post_init__(self) -> None:
         """Check the ranges; every error names its key."""
         super().__post_init__()
-        _one_of(self, "precision", ("bf16", "fp32"))
+        _one_of(self, "precision", ("auto", "bf16", "fp32"))
         for key in ("epochs", "batch_size"):
             _within(self, key, 1)
         _within(self, "lr", 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from sarjepa.recipes.fewshot.tables import accuracy_table, comparison_table, det
 from sarjepa.results.result import Result
 from sarjepa.results.store import RunStore
 from sarjepa.results.tables import Table, counted
-from sarjepa.training.runtime import pick_device
+from sarjepa.training.runtime import pick_device, pick_precision
 
 DEFAULT_OUT = "results/fewshot"
 # What every run of a results folder shares; the rest of the settings spans the grid and may grow.
@@ -44,6 +44,7 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
             written, is in use or holds results of other settings.
     """
     device = pick_device(config.device)
+    config = replace(config, precision=pick_precision(config.precision, device))
     benchmarks = [open_benchmark(config.data_root, name, config.label_set, config.crop) for name in _datasets(config)]
     draws = {(b.name, policy): _draws(config, b, policy) for b in benchmarks for policy in config.split_policy}
     checkpoints = config.checkpoint or (newest_run(),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from sarjepa.recipes.shared.records import run_facts
 from sarjepa.reports.finetuning import finetuning_curves
 from sarjepa.reports.formats import figure_bytes
 from sarjepa.results.result import Result, writable_folder
-from sarjepa.training.runtime import pick_device
+from sarjepa.training.runtime import pick_device, pick_precision
 
 HELD_SHARE = 0.1  # of the training chips, a class at a time, for the temperature where no chip is spare
 
@@ -41,6 +41,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
             training diverged.
     """
     device = pick_device(config.device)
+    config = replace(config, precision=pick_precision(config.precision, device))
     benchmark = open_benchmark(config.data_root, config.dataset, config.label_set, config.crop)
     opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress)
     if not hasattr(opened.encoder, "blocks"):

@@ -31,11 +31,12 @@ from sarjepa.recipes.pretraining.setup import average_of, bare_method, ready_met
 from sarjepa.reports.formats import figure_bytes
 from sarjepa.reports.pretraining import curves_figure, target_rows, targets_figure
 from sarjepa.results.result import Result
+from sarjepa.results.stored import SETTINGS, read_settings
 from sarjepa.training.checkpoint import LAST, save_checkpoint
 from sarjepa.training.log import StepLog
 from sarjepa.training.loop import LossNotFiniteError, StepRecord, fit, stop_on_signals
 from sarjepa.training.optim import adamw
-from sarjepa.training.runtime import Ranks, autocast, pick_device, process_group
+from sarjepa.training.runtime import Ranks, autocast, pick_device, pick_precision, process_group
 from sarjepa.training.schedule import warmup_cosine
 from sarjepa.version import __version__
 
@@ -48,12 +49,24 @@ _WARMUP_EPOCHS, _WARMUP_SHARE = 20.0, 0.1  # as published, and at most this shar
 
 def run(config: PretrainConfig, progress: Progress) -> Result:
     """Pre-train; see `PretrainConfig` for the settings and the README for the files of a run folder."""
-    config = replace(config, sources=expand_built(config.sources))
     device = pick_device(config.device)
+    config = replace(config, sources=expand_built(config.sources))
+    config = replace(config, precision=_precision(config, device))
     with process_group(device) as ranks:
         ready = _Run(config, device, ranks, progress)
         with ready.folder.taken() if ranks.is_first else nullcontext():
             return ready.train()
+
+
+def _folder(config: PretrainConfig) -> Path:
+    return Path(config.run_dir or f"runs/{config.method}-{config.model}-{'-'.join(config.sources)}")
+
+
+def _precision(config: PretrainConfig, device: torch.device) -> str:
+    """The number format: a run that goes on keeps the one it was started with, whatever this machine prefers."""
+    if config.precision == "auto" and config.resume and (_folder(config) / SETTINGS).is_file():
+        return str(read_settings(_folder(config)).get("precision", "auto"))
+    return pick_precision(config.precision, device)
 
 
 class _Run:
@@ -68,8 +81,7 @@ class _Run:
             self.progress.note(line)
         self.num_steps = config.epochs * self.epoch_steps
         self.num_warmup_steps = round(self._warmup_epochs() * self.epoch_steps)
-        path = Path(config.run_dir or f"runs/{config.method}-{config.model}-{'-'.join(config.sources)}")
-        self.folder = RunFolder(path, as_dict(config))
+        self.folder = RunFolder(_folder(config), as_dict(config))
         torch.manual_seed(config.seed)
         self.method = ready_method(config, device, self.progress)
         self.sharding = shards_of(config, self.method, device, ranks)

@@ -6,7 +6,7 @@ have labels of their own the report says how well.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from sarjepa.config import ProbeConfig
@@ -22,7 +22,7 @@ from sarjepa.recipes.probing.labelling import label_chips
 from sarjepa.recipes.shared.class_report import report_folder, write_report
 from sarjepa.recipes.shared.records import run_facts
 from sarjepa.results.result import Result, writable_folder
-from sarjepa.training.runtime import pick_device
+from sarjepa.training.runtime import pick_device, pick_precision
 
 
 def run(config: ProbeConfig, progress: Progress) -> Result:
@@ -37,6 +37,7 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
             training diverged.
     """
     device = pick_device(config.device)
+    config = replace(config, precision=pick_precision(config.precision, device))
     if config.checkpoint and is_classifier(config.checkpoint):
         return label_chips(config, device, progress)
     benchmark = open_benchmark(config.data_root, config.dataset, config.label_set, config.crop)

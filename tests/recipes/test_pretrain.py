@@ -26,6 +26,7 @@ from sarjepa.overlay import overlay, read_preset
 from sarjepa.progress import Progress
 from sarjepa.recipes import build_dataset, pretrain
 from sarjepa.recipes.pretraining import setup
+from sarjepa.training.runtime import pick_precision
 
 FILES = ("settings.yaml", "log.jsonl", "checkpoint-last.pt", "encoder.safetensors", "curves.png", "targets.png")
 
@@ -75,7 +76,17 @@ def test_a_run_leaves_its_files_and_the_loss_falls(synthetic_root: Path, tmp_pat
     assert encoder.forward_features(torch.rand(2, 1, 64, 64)).shape == (2, 65, encoder.width)
     assert encoder.describe["sources"] == ["synthetic"] and encoder.describe["target"] == "ratio"
     stored = yaml.safe_load((run / "settings.yaml").read_text())
-    assert overlay(PretrainConfig, [("stored", stored)]) == settings(synthetic_root, run, epochs=12)
+    precision = pick_precision("auto", torch.device("cpu"))
+    assert overlay(PretrainConfig, [("stored", stored)]) == settings(
+        synthetic_root, run, epochs=12, precision=precision
+    )
+
+
+def test_a_run_goes_on_in_the_number_format_it_was_started_with(synthetic_root: Path, tmp_path: Path) -> None:
+    other = {"bf16": "fp32", "fp32": "bf16"}[pick_precision("auto", torch.device("cpu"))]
+    pretrain.run(settings(synthetic_root, tmp_path / "run", max_steps=1, precision=other), Progress())
+    pretrain.run(settings(synthetic_root, tmp_path / "run", max_steps=2, resume=True), Progress())
+    assert yaml.safe_load((tmp_path / "run" / "settings.yaml").read_text())["precision"] == other
 
 
 def test_a_run_can_be_repeated_to_the_bit(synthetic_root: Path, tmp_path: Path) -> None:
