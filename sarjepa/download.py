@@ -13,11 +13,9 @@ requests (on urllib3) does the HTTP; what is here is the care around it.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +25,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from sarjepa.errors import InputError
+from sarjepa.files import hold, need_room, not_data
 from sarjepa.progress import Progress, Task
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 1 << 16  # what is lost of a block when the line breaks must be fetched again
 SPARE_BYTES = 64 * 2**20  # room left on the disk beside the file
-LFS_POINTER = b"version https://git-lfs"
 AGENT = "sarjepa (research data download)"
 
 
@@ -117,12 +115,13 @@ def by_hand(file: RemoteFile, folder: Path) -> str:
 @contextmanager
 def _alone(final: Path, progress: Progress) -> Iterator[None]:
     """Wait until no other process fetches this file; the lock ends with the process that holds it."""
-    with final.with_name(f".{final.name}.lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.note(f"another process is fetching {final.name}; waiting")
-            fcntl.flock(stream, fcntl.LOCK_EX)
+    lock = final.with_name(f".{final.name}.lock")
+    try:
+        stream = hold(lock)
+    except BlockingIOError:
+        progress.note(f"another process is fetching {final.name}; waiting")
+        stream = hold(lock, wait=True)
+    with stream:
         yield
 
 
@@ -243,10 +242,12 @@ def _attempt(address: str, file: RemoteFile, partial: _Partial, progress: Progre
                 partial.clear()
                 raise _Refused(f"is {total} bytes, expected {file.size}")
             start = partial.size
-            _check_room(partial.final, (total or file.size or 0) - start)
+            need_room(partial.final.parent, (total or file.size or 0) - start + SPARE_BYTES, partial.final.name)
             with progress.task(f"fetching {file.name}", total or file.size, "B") as task:
                 task.advance(start)
                 _receive(response, partial, task)
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+        raise _Refused(f"not an address ({error})") from error
     except (requests.RequestException, OSError) as error:
         if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
             raise InputError("cannot write", where=partial.path, got=error.strerror or str(error)) from error
@@ -305,31 +306,15 @@ def _receive(response: requests.Response, partial: _Partial, task: Task) -> None
     partial.catch_up()
     with partial.path.open("ab") as stream:
         for block in response.iter_content(BLOCK_BYTES):
-            if stream.tell() == 0 and (instead := _no_file(block, response.headers.get("Content-Type", ""))):
+            if stream.tell() == 0 and (instead := not_data(block) or _not_data_by(response)):
                 raise _Refused(instead)
             partial.append(stream, block)
             task.advance(len(block))
 
 
-def _no_file(block: bytes, content_type: str) -> str | None:
-    """What came in place of a data file, if the first bytes say so."""
-    if block.startswith(LFS_POINTER):
-        return "a Git LFS pointer in place of the file"
-    if content_type.startswith("text/html") or block.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
-        return "an HTML page in place of the file (a log-in page?)"
-    return None
-
-
-def _check_room(final: Path, needed: int) -> None:
-    free = shutil.disk_usage(final.parent).free
-    if needed + SPARE_BYTES > free:
-        raise InputError(
-            "not enough disk space",
-            where=final.parent,
-            expected=f"{(needed + SPARE_BYTES) / 1e6:.0f} MB for {final.name}",
-            got=f"{free / 1e6:.0f} MB free",
-            hint="free some, or choose another --data-root",
-        )
+def _not_data_by(response: requests.Response) -> str | None:
+    is_page = response.headers.get("Content-Type", "").startswith("text/html")
+    return "an HTML page (a log-in page?)" if is_page else None
 
 
 def _short(error: Any) -> str:

@@ -10,8 +10,11 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import IO
+
+from sarjepa.errors import InputError
 
 TEMPORARY = ".partial"  # at the end of the name of a file that is being written
 
@@ -49,19 +52,57 @@ def write_json(path: Path, content: object) -> None:
     write_atomically(path, json_text(content))
 
 
-def hold(lock: Path) -> IO[str]:
+def hold(lock: Path, wait: bool = False) -> IO[str]:
     """An open file with an advisory lock, which ends when it is closed, or with the process, however that ends.
 
+    Args:
+        lock: the file; made if need be.
+        wait: until the process that holds it is done.
+
     Raises:
-        BlockingIOError: another process holds it.
+        BlockingIOError: another process holds it, and this one is not to wait.
     """
     stream = lock.open("w")
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         stream.close()
         raise
     return stream
+
+
+def need_room(folder: Path, num_bytes: int, what: object) -> None:
+    """Refuse to write more than the disk of a folder has room for.
+
+    Args:
+        folder: where the bytes are to go; it exists.
+        num_bytes: how many.
+        what: the file that they are for.
+
+    Raises:
+        InputError: the disk has less.
+    """
+    free = shutil.disk_usage(folder).free
+    if num_bytes > free:
+        raise InputError(
+            "not enough disk space",
+            where=folder,
+            expected=f"{num_bytes / 1e6:.0f} MB for {what}",
+            got=f"{free / 1e6:.0f} MB free",
+            hint="free disk space or choose another --data-root",
+        )
+
+
+def not_data(head: bytes) -> str | None:
+    """What stands in place of a data file, judged by its first bytes; None: nothing that is known.
+
+    Servers answer with a log-in page, and repositories hold pointers, under the name of the file that was meant.
+    """
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the file itself"
+    if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
+        return "an HTML page (a log-in page?)"
+    return None
 
 
 def sha256_of(path: Path) -> str:

@@ -25,8 +25,9 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from sarjepa.data.archive_safety import LARGEST_DEPTH, check_names, check_sizes
-from sarjepa.data.unpacking import cannot_unpack, need_space, unpack
+from sarjepa.data.unpacking import cannot_unpack, unpack
 from sarjepa.errors import InputError
+from sarjepa.files import need_room, not_data
 
 NESTED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 IGNORED = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", ".git")
@@ -124,11 +125,7 @@ def containers(path: Path, cache: Path, depth: int = 1) -> list[Container]:
 def _instead(path: Path) -> str:
     with path.open("rb") as stream:
         head = stream.read(256)
-    if head.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer, not the file itself"
-    if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
-        return "an HTML page (a log-in page?)"
-    return "an empty file" if not head else f"a file that begins with {head[:8]!r}"
+    return not_data(head) or (f"a file that begins with {head[:8]!r}" if head else "an empty file")
 
 
 def _cannot_read(path: Path | str, error: OSError) -> InputError:
@@ -231,7 +228,7 @@ def _nested(container: Container, member: Member, cache: Path) -> Path:
     if not (target.is_file() and target.stat().st_size == member.size):
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(target.name + ".partial")
-        need_space(folder, member.size, container.path)
+        need_room(folder, member.size, container.path)
         content = container.read(member.name)
         try:
             temporary.write_bytes(content)

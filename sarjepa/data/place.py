@@ -6,13 +6,13 @@ killed between them leaves the old one aside; the next one to come puts it back.
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sarjepa.errors import InputError
+from sarjepa.files import hold
 
 
 def _beside(final: Path, what: str) -> Path:
@@ -29,16 +29,14 @@ def exclusive(final: Path) -> Iterator[None]:
     lock = _beside(final, "lock")
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        stream = lock.open("w")
+        stream = hold(lock)
+    except BlockingIOError as error:
+        raise InputError("being built by another process", where=final, hint="wait for it, or stop it") from error
     except OSError as error:
         raise InputError(
             "cannot write", where=lock.parent, got=error.strerror, hint="choose another --data-root"
         ) from error
     with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError("being built by another process", where=final, hint="wait for it, or stop it") from error
         old = _beside(final, "old")
         if old.exists() and not final.exists():
             old.rename(final)

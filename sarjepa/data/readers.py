@@ -19,6 +19,7 @@ from PIL import Image
 
 from sarjepa.data.phoenix import PHOENIX_MAGIC, read_phoenix
 from sarjepa.errors import InputError
+from sarjepa.files import not_data
 
 LARGEST_IMAGE_PX = 2**28  # a larger declared size is a fault or a decompression bomb
 GREY_TOLERANCE = 12  # grey levels; JPEG's chroma rounding leaves a few between channels that were equal
@@ -81,10 +82,8 @@ def read_image(data: bytes, formats: tuple[str, ...] | None = None) -> Reading:
 def _what_it_is_instead(data: bytes) -> UnreadableError:
     if not data.strip(b"\0"):
         return UnreadableError("holds nothing but zeros" if data else "empty file")
-    if data.startswith(b"version https://git-lfs"):
-        return UnreadableError("a Git LFS pointer, not the file itself")
-    if data.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
-        return UnreadableError("an HTML page, not an image")
+    if instead := not_data(data[:256]):
+        return UnreadableError(instead)
     return UnknownFormatError(f"no known format (begins with {data[:8]!r})")
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ import h5py
 import numpy as np
 
 from sarjepa.errors import InputError
-from sarjepa.files import TEMPORARY, sha256_of
+from sarjepa.files import TEMPORARY, need_room, sha256_of
 
 FORMAT = "sarjepa-shard-1"
 SHARD_BYTES = 128 * 2**20  # also what a writer keeps in memory
@@ -166,9 +165,7 @@ def _write_columns(file: h5py.File, columns: _Columns, groups: np.ndarray, keys:
 def disk_errors(path: Path, needed: int = 0) -> Iterator[None]:
     """Turn a failed write (a full disk, a quota) into one line; room for `needed` bytes is looked for first."""
     hint = "free disk space or choose another --data-root"
-    free = shutil.disk_usage(path.parent).free
-    if needed + SPARE_BYTES > free:
-        raise InputError("cannot write", where=path, expected=f"room for {needed} bytes", got=f"{free} free", hint=hint)
+    need_room(path.parent, needed + SPARE_BYTES, path.name)
     try:
         yield
     except OSError as error:

@@ -22,6 +22,7 @@ from typing import IO
 from sarjepa.data import archive_safety
 from sarjepa.data.archive_safety import check_names
 from sarjepa.errors import InputError
+from sarjepa.files import need_room
 
 WATCH_S = 0.05  # between looks at what a program has unpacked so far
 # Programs that unpack what the standard library cannot, in order of preference: list names, extract into a folder.
@@ -48,13 +49,6 @@ def unpack(path: Path, kind: str, folder: Path) -> None:
         _unpack_by_tool(path, kind, folder)
 
 
-def need_space(folder: Path, size: int, where: Path) -> None:
-    """Refuse to unpack `size` bytes into a folder whose disk has no room for them."""
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        raise InputError("not enough disk space to unpack", where=where, expected=f"{size} bytes", got=f"{free} free")
-
-
 def cannot_unpack(path: Path, error: OSError) -> InputError:
     """The error for a disk that would not take what came out of an archive."""
     return InputError(
@@ -74,7 +68,7 @@ def _unpack_tar(path: Path, folder: Path) -> None:
             total = sum(entry.size for entry in entries)
             if total > min(archive_safety.LARGEST_TOTAL_BYTES, archive_safety.LARGEST_RATIO * path.stat().st_size):
                 raise InputError("archive would unpack beyond reason", where=path, got=f"{total} bytes")
-            need_space(folder, total, path)
+            need_room(folder, total, path)
             for entry in entries:
                 content = archive.extractfile(entry)
                 assert content is not None, "a regular file has content"
@@ -116,7 +110,7 @@ def _unpack_by_tool(path: Path, kind: str, folder: Path) -> None:
             "hand and name the folder with --archives",
         )
     executable, program, arguments = there[0]
-    need_space(folder, path.stat().st_size, path)
+    need_room(folder, path.stat().st_size, path)
     said = _run_watched([executable, *arguments, str(path.resolve())], folder, path)
     if said is not None:
         raise InputError(f"{program} could not unpack it", where=path, got=said)

@@ -8,13 +8,14 @@ name.
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-import pooch
-import requests
-
+from sarjepa import download
+from sarjepa.download import Patience, RemoteFile
 from sarjepa.errors import InputError
+from sarjepa.progress import Progress
 
 # sha256 of files that others publish. The first as a public reader of the Kaggle model printed it.
 KNOWN_FILES = {
@@ -25,7 +26,8 @@ KNOWN_FILES = {
 HUB_PREFIX = "hf-hub:"
 # In order of preference: this package's export, then what timm and others push.
 HUB_FILES = ("encoder.safetensors", "model.safetensors", "pytorch_model.bin")
-_CHUNK, _TIMEOUT_S = 1 << 20, 30
+# Somebody waits for a checkpoint, so a server that does not answer is given up sooner than for an archive.
+PATIENCE = Patience(attempts=3, pause_s=0.5)
 
 
 def is_address(path: str | Path) -> bool:
@@ -33,34 +35,28 @@ def is_address(path: str | Path) -> bool:
     return str(path).startswith(("https://", "http://", HUB_PREFIX))
 
 
-def fetch(address: str) -> Path:
+def fetch(address: str, patience: Patience = PATIENCE) -> Path:
     """The local copy of an address, fetched unless it is there.
 
     Args:
         address: `https://...` or `hf-hub:owner/name`, with `@revision` behind it if need be.
+        patience: how long to try an address on the web.
 
     Raises:
         InputError: it cannot be had.
     """
-    return _from_hub(address) if address.startswith(HUB_PREFIX) else _from_web(address)
+    return _from_hub(address) if address.startswith(HUB_PREFIX) else _from_web(address, patience)
 
 
-def _from_web(address: str) -> Path:
+def _from_web(address: str, patience: Patience) -> Path:
     name = Path(unquote(urlparse(address).path)).name or "checkpoint"
     mark = hashlib.sha256(address.encode()).hexdigest()[:12]  # many a file is called checkpoint.pth
-    pooch.get_logger().setLevel("WARNING")  # else it announces every download
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sarjepa" / "checkpoints"
     try:
-        # Written under a name of its own and moved, so processes that fetch it at the same time do not meet.
-        found = pooch.retrieve(
-            address,
-            known_hash=None,  # the checksum is computed, told and compared with the known ones by whoever reads it
-            fname=f"{mark}-{name}",
-            path=pooch.os_cache("sarjepa") / "checkpoints",
-            downloader=pooch.HTTPDownloader(timeout=_TIMEOUT_S, chunk_size=_CHUNK),
-        )
-    except requests.RequestException as error:
-        raise InputError("the checkpoint cannot be fetched", where=address, got=error) from error
-    return Path(found)
+        return download.fetch(RemoteFile(f"{mark}-{name}", addresses=(address,)), cache, Progress(), patience)
+    except InputError as error:
+        hint = "fetch it with a browser and give the file"
+        raise InputError("the checkpoint cannot be fetched", where=address, got=error.got, hint=hint) from error
 
 
 def _from_hub(address: str) -> Path:
