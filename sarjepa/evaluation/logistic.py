@@ -29,7 +29,7 @@ _CHOICE_TOLERANCE, _FINAL_TOLERANCE = 1e-3, 1e-5  # largest gradient at which to
 
 
 @dataclass(frozen=True)
-class Regressions:
+class LinearMaps:
     """R fitted regressions.
 
     Attributes:
@@ -104,7 +104,7 @@ def _log_loss(z_SK: Tensor, target_SC: Tensor, theta_KFC: Tensor) -> Tensor:
     return logits_SFC.logsumexp(dim=2) - (logits_SFC * target_SC[:, None]).sum(dim=2)
 
 
-def fit_logistic(feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int) -> Regressions:
+def fit_logistic(feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int) -> LinearMaps:
     """Fit each run at the strength that its held-out folds prefer.
 
     Args:
@@ -116,7 +116,7 @@ def fit_logistic(feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_
     runs = [_fit_run(feature_ND[index], label_N[index], num_classes)
             for index in torch.as_tensor(train_RS, device=feature_ND.device)]  # fmt: skip
     mean, scale, weight, bias, strength = zip(*runs, strict=True)
-    return Regressions(
+    return LinearMaps(
         torch.stack(mean), torch.stack(scale), torch.stack(weight), torch.stack(bias), np.array(strength)
     )
 
