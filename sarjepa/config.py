@@ -23,6 +23,7 @@ class Repeat:
 
 REPEAT = Repeat()
 
+BASELINES = ("pixels", "log-pixels", "ratio", "hog")  # stand where a checkpoint stands
 DOWNSTREAM = ("mstar", "fusarship", "saracd")
 METHODS = ("sar-jepa", "lomar", "lomar-sar", "mae", "fg-mae", "i-jepa", "pgca", "latent-gradient", "sarmae")
 TARGETS = ("ratio", "ratio-gaussian", "pixel", "low-pass", "hog", "sar-hog")
@@ -30,7 +31,7 @@ MODELS = ("vit-demo", "vit-laptop", "vit-tiny", "vit-small", "vit-base", "vit-la
 PROTOCOLS = ("linear-probe", "fine-tune")
 SPLIT_POLICIES = ("published", "grouped")
 POOLS = ("cls", "mean", "grid2", "grid4")
-SOLVERS = ("adamw", "lbfgs", "knn", "centroid")
+SOLVERS = ("adamw", "lbfgs", "lda", "knn", "centroid")
 NORMALISATIONS = ("as-stored", "linear", "decibel", "quarter-power", "log1p", "percentile")
 
 
@@ -280,9 +281,10 @@ class ProbeConfig(SingleEvaluation):
     command: ClassVar[str] = "probe"
 
     checkpoint: Annotated[
-        str | None, "run folder, checkpoint or exported encoder; `pixels`; default: the newest run"
+        str | None,
+        f"run folder, checkpoint or exported encoder; or a baseline: {', '.join(BASELINES)}; default: the newest run",
     ] = None
-    solver: Annotated[str, "adamw (as published), lbfgs, knn or centroid"] = "adamw"
+    solver: Annotated[str, "adamw (as published), lbfgs, lda, knn or centroid"] = "adamw"
 
     def __post_init__(self) -> None:
         """Check the ranges; every error names its key."""
@@ -314,7 +316,7 @@ class FewshotBenchConfig(Evaluation):
 
     checkpoint: Annotated[
         tuple[str, ...],
-        "run folder, checkpoint or exported encoder; `pixels`, or `random:RUN` for the "
+        f"run folder, checkpoint or exported encoder; a baseline ({', '.join(BASELINES)}), or `random:RUN` for the "
         "run's encoder at initialisation; default: the newest run",
         REPEAT,
     ] = ()
@@ -327,7 +329,7 @@ class FewshotBenchConfig(Evaluation):
     ] = ("published",)
     pool: Annotated[tuple[str, ...], "features of a chip, one row for each: cls, mean, grid2, grid4"] = ("cls",)
     solver: Annotated[
-        tuple[str, ...], "of the linear probe, one row for each: adamw (as published), lbfgs, knn, centroid"
+        tuple[str, ...], "of the linear probe, one row for each: adamw (as published), lbfgs, lda, knn, centroid"
     ] = ("adamw",)
     layer_decay: Annotated[
         float, "fine-tuning: rate of a block relative to the one above it; 1: none, as published"

@@ -33,7 +33,7 @@ LAYERS: dict[str, set[str]] = {
     "models": set(),
     "training": set(),
     "pretext": {"ops", "models"},
-    "evaluation": {"data", "models", "training"},
+    "evaluation": {"data", "ops", "models", "training"},
     "results": {"config"},
     "reports": {"results"},
     "recipes": {"config", "overlay", "experiments", *CORE_ROOMS},

@@ -5,8 +5,6 @@ maps instead of computing. The folder's name is a hash of the weights, the data 
 checkpoint, a rebuilt data set or another crop can never meet stale features, and whatever is there can be trusted:
 the folder appears by one rename, when it is complete.
 
-`pixels` is the baseline without a checkpoint: the same crop, averaged to 16 x 16.
-
 Shapes: N images, D width.
 """
 
@@ -22,26 +20,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from sarjepa.evaluation.baselines import Baseline
 from sarjepa.models.heads import POOLS, pool_tokens
 from sarjepa.progress import Progress
 
-PIXEL_GRID = 16
 ImageLoader = Callable[
     [np.ndarray], Tensor
 ]  # indices (B,) to (B, 1, S, S) float32 in [0, 1], on the device of the work
-
-
-class Pixels(nn.Module):
-    """The baseline encoder: a chip averaged to 16 x 16 pixels, as one "class token" of width 256."""
-
-    width = PIXEL_GRID**2
-    patch_size = PIXEL_GRID
-
-    def forward_features(self, image_B1HW: Tensor) -> Tensor:
-        """(B, 1, 256): pooled pixels, row by row."""
-        return functional.adaptive_avg_pool2d(image_B1HW, PIXEL_GRID).flatten(1)[:, None]
 
 
 def content_key(parts: Mapping[str, object]) -> str:
@@ -72,17 +58,16 @@ def extract(
         description: what the bar is called.
 
     Returns:
-        {pool: (N, width of the pool) float32}; for `Pixels` only "cls".
+        {pool: (N, width of the pool) float32}; for a baseline only "cls".
     """
     features: dict[str, np.ndarray] = {}
-    pools = ("cls",) if isinstance(encoder, Pixels) else tuple(POOLS)
+    pools, patch = (("cls",), 1) if isinstance(encoder, Baseline) else (tuple(POOLS), int(encoder.patch_size))  # type: ignore[arg-type]
     with (progress or Progress()).task(description, total=num, unit="images") as task:
         for start in range(0, num, batch_size):
             indices = np.arange(start, min(start + batch_size, num))
             image = load(indices)
             with torch.autocast(image.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
                 tokens_BND = encoder.forward_features(image)  # type: ignore[operator]
-            patch = int(encoder.patch_size)  # type: ignore[arg-type]
             grid = (image.shape[-2] // patch, image.shape[-1] // patch)
             for pool in pools:
                 feature = pool_tokens(tokens_BND.float(), pool, grid).cpu().numpy()

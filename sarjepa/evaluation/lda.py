@@ -151,9 +151,7 @@ def choose_shrinkage(found: Scatter, label_S: Tensor, copies: int = 1) -> float:
     return SHRINKAGES[int(np.nanargmin(losses_L))] if np.isfinite(losses_L).any() else SHRINKAGES[len(SHRINKAGES) // 2]
 
 
-def fit_lda(
-    feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int, copies: int = 1
-) -> LinearMaps:
+def fit_lda(feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int, copies: int = 1) -> LinearMaps:
     """Fit each run at the shrinkage that its left-out images prefer.
 
     Args:

@@ -116,9 +116,7 @@ def fit_logistic(feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_
     runs = [_fit_run(feature_ND[index], label_N[index], num_classes)
             for index in torch.as_tensor(train_RS, device=feature_ND.device)]  # fmt: skip
     mean, scale, weight, bias, strength = zip(*runs, strict=True)
-    return LinearMaps(
-        torch.stack(mean), torch.stack(scale), torch.stack(weight), torch.stack(bias), np.array(strength)
-    )
+    return LinearMaps(torch.stack(mean), torch.stack(scale), torch.stack(weight), torch.stack(bias), np.array(strength))
 
 
 def _fit_run(feature_SD: Tensor, label_S: Tensor, num_classes: int) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:

@@ -11,13 +11,12 @@ import torch
 from torch import nn
 
 from sarjepa.errors import InputError
+from sarjepa.evaluation.baselines import BASELINES, Baseline
 from sarjepa.evaluation.benchmark import Benchmark
 from sarjepa.evaluation.classifier import is_classifier, load_classifier
-from sarjepa.evaluation.features import Pixels, cached, extract
+from sarjepa.evaluation.features import cached, extract
 from sarjepa.models.checkpoints import describe_line, initial_encoder, load_encoder, weights_sha256
 from sarjepa.progress import Progress
-
-PIXELS_IMAGE_SIZE = 224  # the side the published evaluation resizes to
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class OpenedEncoder:
 
 
 def open_checkpoint(name: str, seed: int, device: torch.device, progress: Progress | None = None) -> OpenedEncoder:
-    """Open `pixels`, `random:RUN`, or a run folder, checkpoint or exported encoder.
+    """Open a baseline, `random:RUN`, or a run folder, checkpoint or exported encoder.
 
     Args:
         name: what the user wrote.
@@ -51,9 +50,9 @@ def open_checkpoint(name: str, seed: int, device: torch.device, progress: Progre
     Raises:
         InputError: nothing is there, or it cannot be read as a checkpoint.
     """
-    if name == "pixels":
-        describe: dict[str, object] = {"method": "16 x 16 pooled pixels"}
-        return OpenedEncoder(name, Pixels().to(device), PIXELS_IMAGE_SIZE, "pixels", describe)
+    if name in BASELINES:
+        baseline = BASELINES[name]()
+        return OpenedEncoder(name, baseline, baseline.image_size, name, {"method": baseline.about})
     if is_classifier(name):
         saved = load_classifier(name, str(device))
         encoder = saved.classifier.encoder
@@ -80,7 +79,7 @@ def open_features(
     Args:
         opened: the encoder.
         benchmark: the chips, those that count, and their crop.
-        pool: how tokens become a feature; `pixels` has one feature only.
+        pool: how tokens become a feature; a baseline has one feature only.
         precision: fp32 or bf16.
         folder: of the cache.
         device: where the encoder is.
@@ -103,7 +102,7 @@ def open_features(
     feature_MD = cached(
         folder,
         parts,
-        "cls" if isinstance(opened.encoder, Pixels) else pool,
+        "cls" if isinstance(opened.encoder, Baseline) else pool,
         lambda: extract(opened.encoder, lambda rows: load(counted[rows]), len(counted), precision=precision,
                         progress=progress, description=what),
     )  # fmt: skip

@@ -19,6 +19,7 @@ from sarjepa.evaluation.benchmark import Benchmark
 from sarjepa.evaluation.fewshot import Draw
 from sarjepa.evaluation.finetune import Curve, finetune, predict
 from sarjepa.evaluation.knn import fit_centroids, fit_neighbours
+from sarjepa.evaluation.lda import fit_lda
 from sarjepa.evaluation.linear import LinearProbes, train_probes
 from sarjepa.evaluation.logistic import fit_logistic
 from sarjepa.evaluation.metrics import Scores, scores
@@ -63,6 +64,8 @@ def fit(solver: str, feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, 
     """Fit every run of a cell with one of the solvers."""
     if solver == "lbfgs":
         return fit_logistic(feature_ND, label_N, train_RS, num_classes)
+    if solver == "lda":
+        return fit_lda(feature_ND, label_N, train_RS, num_classes)
     if solver == "knn":
         return fit_neighbours(feature_ND, label_N, train_RS, num_classes)
     if solver == "centroid":
@@ -91,7 +94,7 @@ def probe_runs(
         features: (N, D), one row per chip of the source.
         benchmark: whose labels count.
         draws: one per run.
-        solver: adamw, lbfgs, knn or centroid.
+        solver: adamw, lbfgs, lda, knn or centroid.
         training: of the adamw solver.
         device: where the work is done.
     """

@@ -9,7 +9,8 @@
     rows            name: {pretrain: {settings of `sarjepa pretrain`}, paper: name there, group: ..., at: ...}
     SCALE           a section named after a scale lies on top of the above; only that scale reads it
 
-A row with `baseline: untrained` looks at the reference's encoder before training, `baseline: pixels` at 16 x 16 pixels,
-`baseline: imagenet` at weights that the user gives. Rows of the same settings are the same run, whatever table they
-stand in, and are trained once. `group` and `at` place a row in a scaling figure: which axis, and where on it.
+A row with `baseline: untrained` looks at the reference's encoder before training, `baseline: pixels` (or log-pixels,
+ratio, hog) at a feature without weights, `baseline: imagenet` at weights that the user gives. Rows of the same settings
+are the same run, whatever table they stand in, and are trained once. `group` and `at` place a row in a scaling figure:
+which axis, and where on it.
 """

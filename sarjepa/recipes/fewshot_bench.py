@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sarjepa.config import DOWNSTREAM, FewshotBenchConfig
+from sarjepa.config import BASELINES, DOWNSTREAM, FewshotBenchConfig
 from sarjepa.data.built import built_datasets
 from sarjepa.errors import InputError
 from sarjepa.evaluation.benchmark import Benchmark, open_benchmark
@@ -53,8 +53,8 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
     rows = [(opened, variants(config, opened)) for opened in encoders]
     if not any(its_variants for _, its_variants in rows):
         raise InputError("nothing to fine-tune", where=", ".join(checkpoints), hint="use --protocols linear-probe")
-    if "fine-tune" in config.protocols and "pixels" in checkpoints:
-        progress.note("pixels: no weights to fine-tune, so the table has no such row")
+    if "fine-tune" in config.protocols and (without := [name for name in checkpoints if name in BASELINES]):
+        progress.note(f"{', '.join(without)}: no weights to fine-tune, so the table has no such row")
     folder = Path(config.out or DEFAULT_OUT)
     records: list[dict[str, Any]] = []
     failures: list[str] = []

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from sarjepa.evaluation.features import Pixels, cached, content_key, extract
+from sarjepa.evaluation.features import cached, content_key, extract
 
 
 class Corner(nn.Module):
@@ -53,13 +53,6 @@ def test_poolings_are_what_they_are_called() -> None:
     quarters = nn.functional.avg_pool2d(image, 32).flatten(1)
     assert np.allclose(features["grid2"].reshape(10, 4, 3)[:, :, 0], quarters, atol=1e-5)
     assert features["grid2"][0].reshape(4, 3)[:, 1:].tolist() == [[1.5, 1.5], [1.5, 5.5], [5.5, 1.5], [5.5, 5.5]]
-
-
-def test_pixels_are_average_pooled_to_sixteen_by_sixteen() -> None:
-    image = images()
-    features = extract(Pixels(), lambda index: image[index], 10)
-    assert list(features) == ["cls"]
-    assert np.allclose(features["cls"], nn.functional.avg_pool2d(image, 4).flatten(1), atol=1e-6)
 
 
 def test_what_is_on_disk_is_not_computed_again(tmp_path: Path) -> None:

@@ -23,9 +23,7 @@ def covariance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return within.T @ within / (len(x) - len(np.unique(y)))
 
 
-def formula(
-    x: np.ndarray, y: np.ndarray, test: np.ndarray, shrinkage: float, trace: float | None = None
-) -> np.ndarray:
+def formula(x: np.ndarray, y: np.ndarray, test: np.ndarray, shrinkage: float, trace: float | None = None) -> np.ndarray:
     """The definition, by an explicit covariance and its inverse."""
     mean = np.stack([x[y == label].mean(axis=0) for label in np.unique(y)])
     own = covariance(x, y)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sarjepa.config import FewshotBenchConfig
+from sarjepa.config import BASELINES, FewshotBenchConfig
 from sarjepa.errors import InputError
 from sarjepa.evaluation import runs
 from sarjepa.progress import Progress
@@ -54,6 +54,16 @@ def test_classes_of_bars_are_told_apart_from_pixels(toy_root: Path, toy_run: Pat
     fewshot_bench.run(config, Progress())
     [cell] = json.loads((tmp_path / "results.json").read_text())["cells"]
     assert cell["mean"] > 80
+
+
+def test_every_baseline_has_a_row_with_the_closed_form_solver(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    config = bench(toy_root, toy_run, tmp_path, checkpoint=BASELINES, shots=(8,), solver=("lda",))
+    fewshot_bench.run(config, Progress())
+    cells = json.loads((tmp_path / "results.json").read_text())["cells"]
+    assert [(cell["checkpoint"], cell["pool"], cell["solver"]) for cell in cells] == [
+        (name, name, "lda") for name in BASELINES
+    ]
+    assert all(cell["mean"] > 80 for cell in cells), "bars and a blob are no riddle"
 
 
 def test_checkpoints_are_compared_on_the_same_draws(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:

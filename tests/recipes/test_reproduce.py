@@ -16,8 +16,8 @@ from sarjepa.recipes.reproduction import experiment as experiments
 from sarjepa.recipes.reproduction import walk
 from sarjepa.recipes.reproduction.accuracy import Value, accuracy_tables, difference_table
 from sarjepa.recipes.reproduction.experiment import (
-    BASELINES,
     MEASURES,
+    ROW_BASELINES,
     Experiment,
     Row,
     Scale,
@@ -39,7 +39,7 @@ def context(scale: Scale, seeds: tuple[int, ...] = (0, 1)) -> PlanContext:
 def test_every_experiment_plans_commands_with_valid_settings(name: str, scale_name: str) -> None:
     experiment, scale = read_experiment(name, scale_name)
     assert experiment.measure in MEASURES and experiment.reference in [row.name for row in experiment.rows]
-    assert all(row.baseline in (None, *BASELINES) for row in experiment.rows)
+    assert all(row.baseline in (None, *ROW_BASELINES) for row in experiment.rows)
     planned = plan(experiment, context(scale))  # resolving refuses unknown settings and values out of range
     assert {row.row.name for row in planned} >= {row.name for row in experiment.rows if row.baseline != "imagenet"}
     assert all(step.text().startswith("sarjepa ") for row in planned for step in row.measure)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from sarjepa.config import BASELINES
 from sarjepa.evaluation.statistics import compare, summarise, wilson_interval
 
 Record = Mapping[str, Any]
@@ -77,7 +78,7 @@ def make_cells(records: Sequence[Record]) -> list[dict[str, Any]]:
 def comparisons(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Every pair of checkpoints on their common draws, one entry per cell.
 
-    Only like is compared with like: protocol, solver, split policy and feature are the same (`pixels` has but one
+    Only like is compared with like: protocol, solver, split policy and feature are the same (a baseline has but one
     feature and is compared with every one).
     """
     by_cell: dict[tuple[Any, ...], dict[tuple[str, str], dict[str, float]]] = {}
@@ -91,7 +92,7 @@ def comparisons(records: Sequence[Record]) -> list[dict[str, Any]]:
         for number, first in enumerate(rows):
             for second in rows[number + 1 :]:
                 common = [draw for draw in by_row[first] if draw in by_row[second]]
-                alike = first[1] == second[1] or "pixels" in (first[1], second[1])
+                alike = first[1] == second[1] or first[1] in BASELINES or second[1] in BASELINES
                 if alike and first[0] != second[0] and len(common) > 1:
                     found.append(_comparison(first, second, place, by_row, common))
     return found
@@ -111,7 +112,7 @@ def _comparison(
         "second": second[0],
         "dataset": dataset,
         "protocol": protocol,
-        "pool": second[1] if first[1] == "pixels" else first[1],
+        "pool": second[1] if first[1] in BASELINES else first[1],
         "solver": solver,
         "split_policy": split_policy,
         "shots": shots,

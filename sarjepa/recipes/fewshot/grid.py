@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from sarjepa.config import FewshotBenchConfig
+from sarjepa.evaluation.baselines import Baseline
 from sarjepa.evaluation.benchmark import Benchmark
-from sarjepa.evaluation.features import Pixels
 from sarjepa.evaluation.fewshot import Draw
 from sarjepa.evaluation.finetune import DivergedError
 from sarjepa.evaluation.metrics import scores
@@ -34,9 +34,9 @@ class Variant:
 
 
 def variants(config: FewshotBenchConfig, opened: OpenedEncoder) -> list[Variant]:
-    """Every combination that makes sense: pixels have one feature and no weights to tune, fine-tuning has no solver."""
-    without_weights = isinstance(opened.encoder, Pixels)
-    pools = ("pixels",) if without_weights else config.pool
+    """Every combination that makes sense: baselines have one feature and no weights, fine-tuning has no solver."""
+    without_weights = isinstance(opened.encoder, Baseline)
+    pools = (opened.name,) if without_weights else config.pool
     return [
         Variant(protocol, pool, solver, policy)
         for protocol in config.protocols

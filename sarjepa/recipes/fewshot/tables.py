@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sarjepa.config import BASELINES
 from sarjepa.recipes.fewshot.cells import ROW, VARIANT, Record
 from sarjepa.reports.figures import Line, accuracy_against_shots
 from sarjepa.reports.formats import figure_bytes
@@ -22,7 +23,7 @@ def _distinct(cells: Sequence[Record], key: str) -> list[Any]:
 
 def _varying(cells: Sequence[Record]) -> tuple[str, ...]:
     """The keys of a row that a reader needs to tell rows apart: the checkpoint, and whatever differs."""
-    kinds = [cell for cell in cells if cell["pool"] != "pixels"] or cells
+    kinds = [cell for cell in cells if cell["pool"] not in BASELINES] or cells
     return ("checkpoint", *(key for key in VARIANT if len(_distinct(kinds, key)) > 1))
 
 
@@ -59,7 +60,7 @@ def dataset_note(cells: Sequence[Record]) -> str:
         *(_split_note(cells, policy) for policy in _distinct(cells, "split_policy")),
     ]
     fixed = [key for key in VARIANT if key != "split_policy" and key not in _varying(cells)]
-    kinds = [cell for cell in cells if cell["pool"] != "pixels"] or cells
+    kinds = [cell for cell in cells if cell["pool"] not in BASELINES] or cells
     said = {key: f"{HEADINGS[key]} {kinds[0][key]}" for key in fixed}
     rules = "; ".join(f"{solver}: {rule}" for solver, rule in dict(
         (cell["solver"], cell["selection"]) for cell in cells).items())  # fmt: skip

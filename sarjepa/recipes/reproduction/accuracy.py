@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sarjepa.config import BASELINES
 from sarjepa.evaluation.statistics import Summary, summarise
 from sarjepa.recipes.reproduction.experiment import Experiment
 from sarjepa.recipes.reproduction.plan import Planned
@@ -25,7 +26,7 @@ from sarjepa.reports.paper import SOURCE, published
 from sarjepa.results.tables import Table
 
 FEATURES = {"cls": "class token", "mean": "mean of the patch tokens", "grid2": "2 x 2 grid of patch tokens",
-            "grid4": "4 x 4 grid of patch tokens", "pixels": "pixels"}  # fmt: skip
+            "grid4": "4 x 4 grid of patch tokens"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,12 @@ def gather(plan: Sequence[Planned]) -> list[Value]:
 
 
 def panels(values: Sequence[Value]) -> dict[tuple[str, str, str], list[Value]]:
-    """Values by data set, protocol and feature; pixels, which have one feature, stand in each of their data set."""
-    keys = dict.fromkeys(value.panel for value in values if value.pool != "pixels")
+    """Values by data set, protocol and feature; a baseline, which has one feature, stands in each of its data set."""
+    keys = dict.fromkeys(value.panel for value in values if value.pool not in BASELINES)
     return {
-        key: [value for value in values if value.panel in (key, (*key[:2], "pixels"))]
+        key: [value for value in values if value.panel[:2] == key[:2] and value.pool in (key[2], *BASELINES)]
         for key in keys
-    }  # fmt: skip
+    }
 
 
 def over_seeds(values: Sequence[Value], row: str, shots: int) -> Summary | None:

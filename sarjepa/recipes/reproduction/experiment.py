@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 
 import yaml
 
+from sarjepa.config import BASELINES
 from sarjepa.errors import InputError, nearest
 
 MEASURES = ("counts", "few-shot", "curve", "attention")
-BASELINES = ("untrained", "pixels", "imagenet")
+ROW_BASELINES = ("untrained", "imagenet", *BASELINES)
 _Kind = TypeVar("_Kind")
 
 
@@ -26,7 +27,7 @@ class Row:
     Attributes:
         name: as it is shown.
         pretrain: settings of the run, on top of the scale's; keys as on the command line.
-        baseline: what stands in place of a run: untrained, pixels or imagenet.
+        baseline: what stands in place of a run: untrained, imagenet, or a feature without weights (pixels, ...).
         paper: the row's name among the published numbers.
         group, at: the axis of a scaling figure, and the row's place on it.
     """
@@ -111,7 +112,7 @@ def _made(kind: type[_Kind], content: Mapping[str, Any], name: str) -> _Kind:
         InputError: a key is missing or unknown, or a word is not one of those that are known.
     """
     where = f"experiments/{name}.yaml"
-    for key, words in (("measure", MEASURES), ("baseline", BASELINES)):
+    for key, words in (("measure", MEASURES), ("baseline", ROW_BASELINES)):
         if content.get(key) not in (None, *words):
             raise InputError(f"no such {key}", where=f"{content[key]!r} in {where}", hint=nearest(content[key], words))
     try:

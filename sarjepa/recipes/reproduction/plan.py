@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sarjepa.config import COMMANDS, Common
+from sarjepa.config import BASELINES, COMMANDS, Common
 from sarjepa.overlay import overlay, read_preset
 from sarjepa.recipes.reproduction.experiment import Experiment, Row, Scale
 from sarjepa.recipes.shared.command_lines import option
@@ -107,8 +107,8 @@ def plan(experiment: Experiment, context: PlanContext) -> list[Planned]:
 
 def _planned(experiment: Experiment, row: Row, seed: int, context: PlanContext) -> Planned | None:
     """A row with a seed; None for a baseline that has no seed of its own (past the first) or is not at hand."""
-    if row.baseline in ("pixels", "imagenet"):
-        checkpoint = "pixels" if row.baseline == "pixels" else context.imagenet
+    if row.baseline in (*BASELINES, "imagenet"):
+        checkpoint = context.imagenet if row.baseline == "imagenet" else row.baseline
         if checkpoint is None or seed != context.seeds[0]:
             return None
         run, train = context.root / row.baseline, None

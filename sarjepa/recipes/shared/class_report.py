@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sarjepa.config import BASELINES
 from sarjepa.evaluation.metrics import Scores
 from sarjepa.evaluation.statistics import wilson_interval
 from sarjepa.files import json_text, write_atomically
@@ -38,7 +39,7 @@ def report_folder(out: str | None, checkpoint: str, what: str, shots: int | None
         return Path(out)
     name = what + (f"-{shots}-shot" if shots else "") + ("-random" if checkpoint.startswith("random:") else "")
     place = checkpoint.removeprefix("random:")
-    if place == "pixels" or is_address(place):
+    if place in BASELINES or is_address(place):
         without_scheme = re.sub(r"^[a-z-]+:/*", "", place)
         return Path("results") / f"{name}-{re.sub(r'[^A-Za-z0-9._]+', '-', without_scheme).strip('-')}"
     run = Path(place)

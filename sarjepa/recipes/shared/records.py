@@ -16,6 +16,7 @@ from sarjepa.evaluation.opened import OpenedEncoder
 SELECTION = {
     "adamw": "last epoch",
     "lbfgs": "optimum, strength by 5-fold on the shots",
+    "lda": "closed form, shrinkage by leave-one-out on the shots",
     "knn": "nothing chosen",
     "centroid": "nothing chosen",
     "fine-tune": "last epoch",
