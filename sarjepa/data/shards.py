@@ -203,6 +203,14 @@ def open_shards(folder: str | os.PathLike[str]) -> Shards:
     Raises:
         InputError: nothing is built there, it was built by another version in another format, its index is damaged, or
             a shard that the index names is missing. A damaged shard is found when a chip is asked for.
+
+    Example:
+        >>> shards = open_shards("data/shards/toy")
+        >>> len(shards), shards.classes
+        (72, ['across', 'along', 'blob'])
+        >>> chip = shards[0]
+        >>> chip.image.shape, chip.image.dtype.name, chip.label, chip.split, chip.path
+        ((32, 32), 'uint8', 0, 'train', 'across/000-0.png')
     """
     path = Path(folder)
     index_path = path / "index.json"

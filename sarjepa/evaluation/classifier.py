@@ -119,6 +119,15 @@ def load_classifier(path: str | Path, device: str = "cpu") -> SavedClassifier:
 
     Raises:
         InputError: nothing is there, or it cannot be read as a classifier.
+
+    Example:
+        >>> import numpy as np
+        >>> classifier = load_classifier("runs/toy/finetune-toy")
+        >>> chips = [np.zeros((40, 32), np.uint8), np.ones((32, 32), np.float32)]
+        >>> classifier.probabilities(chips).shape
+        (2, 3)
+        >>> set(classifier.predict(chips)) <= set(classifier.classes)
+        True
     """
     file = Path(path)
     file = file / FILE if file.is_dir() else file

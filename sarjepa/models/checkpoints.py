@@ -38,6 +38,14 @@ def load_encoder(path: str | Path, device: str = "cpu") -> Encoder:
 
     Raises:
         InputError: nothing is there, or it is not a checkpoint.
+
+    Example:
+        >>> import torch
+        >>> encoder = load_encoder("runs/toy")
+        >>> encoder.forward_features(torch.rand(2, 1, 64, 48)).shape  # class token and 8 x 6 patches
+        torch.Size([2, 49, 16])
+        >>> [tuple(weights.shape) for weights in encoder.attention(torch.rand(1, 1, 32, 32))]
+        [(1, 2, 17, 17), (1, 2, 17, 17)]
     """
     shape, weights, describe = _read(path)
     encoder = Encoder(shape)
@@ -169,6 +177,15 @@ def timm_state_dict(encoder: Encoder) -> Weights:
 
     Raises:
         InputError: the encoder has relative positions, which timm's ViT has not.
+
+    Example:
+        >>> import timm
+        >>> from sarjepa.models.encoder import Encoder, EncoderShape
+        >>> shape = EncoderShape(width=192, depth=12, num_heads=3, patch_size=16, image_size=224, positions="sincos")
+        >>> encoder = Encoder(shape)
+        >>> vit = timm.create_model("vit_tiny_patch16_224", in_chans=1, num_classes=0)
+        >>> vit.load_state_dict(timm_state_dict(encoder))
+        <All keys matched successfully>
     """
     shape = encoder.shape
     if shape.positions == "relative":

@@ -146,6 +146,18 @@ def gradient_by_ratio(
 
     Raises:
         InputError: an argument is not as above, or the named impl cannot run here.
+
+    Example:
+        >>> import numpy as np
+        >>> step = np.full((32, 32), 0.1)
+        >>> step[:, 16:] = 1.0  # tenfold in the middle
+        >>> strength = gradient_by_ratio(step, radii=(2, 4), eps=0)
+        >>> strength.shape
+        (2, 32, 32)
+        >>> bool(strength[0, 16, 4] < 1e-6 and strength[0, 16, 16] > 1)
+        True
+        >>> bool(np.allclose(gradient_by_ratio(5 * step, radii=(2, 4), eps=0), strength, atol=1e-5))
+        True
     """
     given, radii = _tensor(image), _whole(radii)
     _check(given, radii, kernel)

@@ -1,0 +1,40 @@
+"""The example in the docstring of every public function does what it shows."""
+
+from __future__ import annotations
+
+import doctest
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import sarjepa
+from sarjepa.evaluation.classifier import FILE, save_classifier
+from sarjepa.models.heads import Classifier, ProbeHead
+
+FUNCTIONS = [name for name in sarjepa.__all__ if callable(getattr(sarjepa, name))]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, toy_root: Path, toy_run: Path) -> Path:
+    """The folder that the examples begin in, as earlier commands would have left it."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "data").symlink_to(toy_root)
+    shutil.copytree(toy_run, folder / "runs" / "toy")
+    encoder = sarjepa.load_encoder(toy_run)
+    torch.manual_seed(0)
+    classifier = Classifier(encoder, ProbeHead(encoder.width, 3))
+    describe = {"classes": ["across", "along", "blob"], "temperature": 1.0, "crop": None}
+    (folder / "runs" / "toy" / "finetune-toy").mkdir()
+    save_classifier(folder / "runs" / "toy" / "finetune-toy" / FILE, classifier, describe)
+    return folder
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_example_of_a_public_function_holds(name: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    function = getattr(sarjepa, name)
+    [example] = doctest.DocTestFinder(recurse=False).find(function, name, globs={name: function})
+    assert example.examples, f"{name} shows no example"
+    assert doctest.DocTestRunner(verbose=False).run(example).failed == 0
