@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE = {"errors", "files", "progress", "draws", "speckle", "version", "download"}
+BASE = {"errors", "files", "boundary", "progress", "draws", "speckle", "version", "download"}
 CORE_ROOMS = {"data", "ops", "models", "training", "pretext", "evaluation", "results", "reports", "recipes"}
 
 # What a room may import from the package, beside itself and the base.
 LAYERS: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
+    "boundary": set(),
     "progress": set(),
     "draws": set(),
     "speckle": set(),
@@ -91,6 +92,16 @@ def test_the_core_never_prints(room: str) -> None:
         assert not any(
             name in path.read_text(encoding="utf-8") for name in ("import typer", "import rich", "from rich")
         )
+
+
+def test_only_the_boundary_around_decoders_catches_every_exception() -> None:
+    found = []
+    for path in _sources():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ExceptHandler):
+                names = {getattr(name, "id", "") for name in ast.walk(node.type)} if node.type else {"Exception"}
+                found += [path.relative_to(ROOT).as_posix()] * bool(names & {"Exception", "BaseException"})
+    assert found == ["sarjepa/boundary.py"]
 
 
 def test_help_does_not_import_torch() -> None:

@@ -15,10 +15,13 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sarjepa.boundary import decoder_errors
+from sarjepa.errors import InputError
+
 ENCODINGS = ("utf-8-sig", "gb18030")  # gb18030 contains gbk and gb2312
 
 
-class AnnotationError(Exception):
+class AnnotationError(InputError):
     """The annotation cannot be read, and why."""
 
 
@@ -42,11 +45,9 @@ def read_voc(data: bytes) -> list[Box]:
     text = _decoded(data)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise AnnotationError("annotation declares a document type")
-    try:
+    with decoder_errors(lambda words: AnnotationError(f"damaged annotation: {words}")):
         root = ElementTree.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", text))
         return [_voc_box(found) for found in root.iter("object")]
-    except (ElementTree.ParseError, ValueError) as error:
-        raise AnnotationError(f"damaged annotation: {error}") from error
 
 
 def _decoded(data: bytes) -> str:

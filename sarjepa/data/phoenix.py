@@ -17,6 +17,8 @@ name rather than read as noise. Rules: shared by the public readers of the set, 
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from sarjepa.errors import InputError
@@ -54,12 +56,12 @@ def read_phoenix(data: bytes) -> tuple[np.ndarray, dict[str, str]]:
     rows, columns = _number(header, "NumberOfRows"), _number(header, "NumberOfColumns")
     if not (0 < rows <= _LARGEST_SIDE and 0 < columns <= _LARGEST_SIDE):
         raise InputError("impossible size in the header", got=f"{rows} x {columns}")
-    expected = offset + 8 * rows * columns
-    if len(data) != expected or _number(header, "PhoenixSigSize") != expected:
+    expected, declared = offset + 8 * rows * columns, _number(header, "PhoenixSigSize")
+    if not len(data) == declared == expected:
         raise InputError(
             "file size and header disagree",
             expected=f"{expected} bytes",
-            got=f"{len(data)} (PhoenixSigSize {header['PhoenixSigSize']})",
+            got=f"{len(data)} (PhoenixSigSize {declared})",
         )
     values = np.frombuffer(data, dtype=">f4", count=rows * columns, offset=offset)
     return values.reshape(rows, columns).astype(np.float32), header
@@ -67,6 +69,6 @@ def read_phoenix(data: bytes) -> tuple[np.ndarray, dict[str, str]]:
 
 def _number(header: dict[str, str], key: str) -> int:
     text = header.get(key, "")
-    if not text.isdigit():
-        raise InputError("Phoenix header lacks a number", where=key, got=repr(text))
+    if not re.fullmatch(r"[0-9]{1,12}", text):
+        raise InputError("Phoenix header lacks a number", where=key, got=repr(text[:40]))
     return int(text)

@@ -5,32 +5,52 @@ a file is. Precision is kept: 8-bit stays 8-bit, 16-bit 16-bit, floats floats. C
 
 Colour: many SAR images are stored as RGB with three equal channels. Such an image becomes one channel; an image whose
 channels really differ is not radar magnitude (a colour map, a photograph, polarimetric false colour) and is refused.
+
+Damage: whatever a decoder raises is a refusal of this file alone. What an image claims to hold is compared with the
+bytes there are before memory is taken for it: deflate, the densest packing among these formats, cannot exceed 1032:1.
 """
 
 from __future__ import annotations
 
 import io
+import logging
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
 
+from sarjepa.boundary import decoder_errors
+from sarjepa.data.archive_safety import LARGEST_RATIO, SMALL_MEMBER_BYTES
+from sarjepa.data.matlab import read_matlab
 from sarjepa.data.phoenix import PHOENIX_MAGIC, read_phoenix
+from sarjepa.data.tiff_pages import check_pages
 from sarjepa.errors import InputError
 from sarjepa.files import not_data
 
 LARGEST_IMAGE_PX = 2**28  # a larger declared size is a fault or a decompression bomb
 GREY_TOLERANCE = 12  # grey levels; JPEG's chroma rounding leaves a few between channels that were equal
+_BAND_ROWS = 1024  # of an image that is made grey at a time
+_NPY_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+_MOST_SCANS = 100  # of a JPEG; honest progressive ones have about ten, and each costs a pass over the whole image
 
 
-class UnreadableError(Exception):
+class UnreadableError(InputError):
     """A file cannot be used, and why: goes to index.json's `rejected`, the build goes on."""
 
 
 class UnknownFormatError(UnreadableError):
     """A file that no reader knows: more likely a stray one than a damaged image."""
+
+
+class DamagedError(UnreadableError):
+    """A decoder could not make an image of the file."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +93,36 @@ def read_image(data: bytes, formats: tuple[str, ...] | None = None) -> Reading:
         raise _what_it_is_instead(data)
     if formats is not None and name not in formats:
         raise UnreadableError(f"is {name}, expected {' or '.join(formats)}")
-    reading = READERS[name](data)
+    with decoder_errors(_damaged), _silence():
+        reading = READERS[name](data)
     if reading.image.ndim != 2 or 0 in reading.image.shape:
         raise UnreadableError(f"not a two-dimensional image: shape {reading.image.shape}")
     return reading
+
+
+def _damaged(words: str) -> DamagedError:
+    return DamagedError(f"damaged: {words}")
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What the libraries would print of a damaged file; the refusal says it."""
+    logger = logging.getLogger("tifffile")
+    before, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = before
+
+
+def _check_claim(shape: tuple[int, ...], itemsize: int, data: bytes) -> None:
+    """Refuse an image that would be larger than its bytes can hold, or than any image is."""
+    size = math.prod(shape)
+    too_dense = size * itemsize > max(SMALL_MEMBER_BYTES, LARGEST_RATIO * len(data))
+    if min(shape, default=0) < 0 or size > 4 * LARGEST_IMAGE_PX or too_dense:
+        raise UnreadableError(f"declares {' x '.join(map(str, shape))} values in {len(data)} bytes")
 
 
 def _what_it_is_instead(data: bytes) -> UnreadableError:
@@ -89,21 +135,16 @@ def _what_it_is_instead(data: bytes) -> UnreadableError:
 
 def _read_pillow(data: bytes) -> Reading:
     """JPEG, PNG and some TIFF: one channel of 8 or 16 bits or of floats, or three equal ones of 8 bits."""
+    if data.count(b"\xff\xda") > _MOST_SCANS and identify(data) == "jpeg":
+        raise UnreadableError("a JPEG of more scans than any honest one")
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # Pillow's own limit is lower than ours
     try:
-        with _open_by_pillow(data) as image:
+        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "TIFF")) as image:
             if image.width * image.height > LARGEST_IMAGE_PX:
                 raise UnreadableError(f"declares {image.width} x {image.height} px")
+            _check_claim((image.height, image.width), 1, data)
             image.load()
             return Reading(magnitude(_grey(image)))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UnreadableError(f"damaged: {error}") from error
-
-
-def _open_by_pillow(data: bytes) -> Image.Image:
-    """The image, its header read; Pillow's own limit, lower than ours, is set aside meanwhile."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        return Image.open(io.BytesIO(data))
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 
@@ -120,7 +161,10 @@ def _grey(image: Image.Image) -> np.ndarray:
     if image.mode == "F":
         return np.asarray(image)
     if image.mode in ("1", "P", "LA", "PA", "RGB", "RGBA", "RGBX", "YCbCr"):
-        return one_channel(np.asarray(image.convert("RGB")))
+        # A few rows at a time: three channels of a large image, and their spread, are many times its size.
+        tops = range(0, image.height, _BAND_ROWS)
+        boxes = [(0, top, image.width, min(top + _BAND_ROWS, image.height)) for top in tops]
+        return np.concatenate([one_channel(np.asarray(image.crop(box).convert("RGB"))) for box in boxes])
     raise UnreadableError(f"colour mode {image.mode}")
 
 
@@ -130,13 +174,16 @@ def one_channel(image_HWC: np.ndarray) -> np.ndarray:
     Raises:
         UnreadableError: the channels differ by more than rounding.
     """
-    spread = np.ptp(image_HWC.astype(np.float32), axis=-1)
     full_scale = np.iinfo(image_HWC.dtype).max / 255 if image_HWC.dtype.kind == "u" else 0.0
-    if spread.max(initial=0) > GREY_TOLERANCE * full_scale:
-        raise UnreadableError("true colour: the channels differ, so it is not a magnitude image")
-    if spread.max(initial=0) == 0:
-        return np.ascontiguousarray(image_HWC[..., 0])
-    return np.rint(image_HWC.mean(axis=-1)).astype(image_HWC.dtype)
+    grey_HW = np.empty(image_HWC.shape[:2], image_HWC.dtype)
+    for top in range(0, len(image_HWC), _BAND_ROWS):
+        rows_HWC = image_HWC[top : top + _BAND_ROWS]
+        largest_spread = np.ptp(rows_HWC.astype(np.float32), axis=-1).max(initial=0)
+        if largest_spread > GREY_TOLERANCE * full_scale:
+            raise UnreadableError("true colour: the channels differ, so it is not a magnitude image")
+        equal = largest_spread == 0
+        grey_HW[top : top + _BAND_ROWS] = rows_HWC[..., 0] if equal else np.rint(rows_HWC.mean(axis=-1))
+    return grey_HW
 
 
 def magnitude(values: np.ndarray) -> np.ndarray:
@@ -155,13 +202,28 @@ def magnitude(values: np.ndarray) -> np.ndarray:
         raise UnreadableError("holds values that are not finite")
     if values.min(initial=0) < 0:
         raise UnreadableError("holds negative values, so it is not magnitude")
-    if values.dtype.kind in "ui" and values.dtype not in (np.uint8, np.uint16):
-        fits = values.max(initial=0) <= 65535
-        return values.astype(np.uint16 if fits else np.float32)
-    return values if values.dtype in (np.uint8, np.uint16, np.float16) else values.astype(np.float32)
+    if values.dtype in (np.uint8, np.uint16, np.float16):
+        return values
+    if values.dtype.kind in "ui" and values.max(initial=0) <= 65535:
+        return values.astype(np.uint16)
+    stored = values.astype(np.float32)
+    if not np.isfinite(stored).all():
+        raise UnreadableError(f"values reach {values.max():.4g}, beyond 32-bit floats")
+    return stored
 
 
 def _read_tiff(data: bytes) -> Reading:
+    """TIFF by tifffile, or by Pillow, which knows compressions that tifffile leaves to a codec package."""
+    try:
+        with decoder_errors(_damaged):
+            return _by_tifffile(data)
+    except DamagedError as refusal:
+        first = refusal
+    with decoder_errors(lambda _: first):
+        return _read_pillow(data)
+
+
+def _by_tifffile(data: bytes) -> Reading:
     """8/16-bit and float TIFF. 1 band: magnitude; 2 bands: real and imaginary part; 4: two such pairs, added in power.
 
     Products of one look complex (SLC) data are delivered as int16 or float pairs; with four bands they are the two
@@ -170,26 +232,21 @@ def _read_tiff(data: bytes) -> Reading:
     import tifffile
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with tifffile.TiffFile(io.BytesIO(data)) as file:
-                series = file.series[0]
-                if np.prod(series.shape) > 4 * LARGEST_IMAGE_PX:
-                    raise UnreadableError(f"declares shape {series.shape}")
-                values = series.asarray()
-    except (tifffile.TiffFileError, ValueError, OSError, KeyError, IndexError, TypeError, MemoryError) as error:
-        return _tiff_by_pillow(data, error)
-    return Reading(magnitude(bands_to_one(values)))
-
-
-def _tiff_by_pillow(data: bytes, error: BaseException) -> Reading:
-    """TIFF compressions that tifffile leaves to a codec package; Pillow knows the common ones."""
-    try:
-        return _read_pillow(data)
-    except UnreadableError as refusal:
-        if refusal.__cause__ is None:  # Pillow could decode it and its content was refused
-            raise
+        check_pages(data)
+    except InputError as error:
         raise UnreadableError(f"damaged: {error}") from error
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        series = file.series[0]
+        page = series.keyframe
+        _check_claim(series.shape, series.dtype.itemsize, data)
+        _check_claim(page.chunks, series.dtype.itemsize, data)
+        if page.compression == tifffile.COMPRESSION.LZMA:  # unpacks without end; libtiff stops at what is declared
+            raise DamagedError("LZMA")
+        if page.compression != tifffile.COMPRESSION.NONE:
+            packed = sum(sum(one.databytecounts) for one in series.pages if one is not None)
+            if packed > len(data):
+                raise UnreadableError(f"declares {packed} bytes of pixels in {len(data)}")
+        return Reading(magnitude(bands_to_one(series.asarray())))
 
 
 def bands_to_one(values: np.ndarray) -> np.ndarray:
@@ -214,41 +271,34 @@ def bands_to_one(values: np.ndarray) -> np.ndarray:
 
 
 def _read_npy(data: bytes) -> Reading:
-    try:
-        values = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise UnreadableError(f"damaged: {error}") from error
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    if version not in _NPY_HEADERS:
+        raise UnreadableError(f"npy of version {version}")
+    shape, is_fortran, dtype = _NPY_HEADERS[version](stream)
+    num_bytes = math.prod(shape) * dtype.itemsize
+    if dtype.hasobject or num_bytes > len(data) - stream.tell():
+        raise DamagedError(f"damaged: declares {shape} {dtype} in {len(data)} bytes")
+    values = np.frombuffer(data, dtype, math.prod(shape), stream.tell()) if num_bytes else np.empty(shape, dtype)
+    values = values.reshape(shape[::-1]).T if is_fortran else values.reshape(shape)
     return Reading(magnitude(bands_to_one(values)))
 
 
 def _read_mat(data: bytes) -> Reading:
     """MATLAB v5: `complex_img` where there is one (SAMPLE), else the only two-dimensional array there is."""
-    import scipy.io
-
     if b"MATLAB 7.3" in data[:128] or data[128:136] == b"\x89HDF\r\n\x1a\n":
         raise UnreadableError("a MATLAB 7.3 file; save it with -v7")
     try:
-        content = scipy.io.loadmat(io.BytesIO(data))
-    # What scipy raises on damaged bytes; NotImplementedError is its word for an unknown version.
-    except (ValueError, TypeError, OSError, NotImplementedError, KeyError, IndexError, EOFError) as error:
-        raise UnreadableError(f"damaged: {error}") from error
-    images = {
-        name: value
-        for name, value in content.items()
-        if not name.startswith("__") and isinstance(value, np.ndarray) and value.ndim == 2 and min(value.shape) > 1
-    }
+        content = read_matlab(data)
+    except InputError as error:
+        raise DamagedError(f"damaged: {error.got}") from error
+    images = {name: value for name, value in content.arrays.items() if value.ndim == 2 and min(value.shape) > 1}
     if "complex_img" not in images and len(images) != 1:
         raise UnreadableError(f"holds no complex_img and {len(images)} images ({', '.join(sorted(images)) or 'none'})")
-    image = images.get("complex_img", next(iter(images.values())))
-    header = {
-        name: str(value.item() if value.size == 1 else value.ravel()[0]).strip()
-        for name, value in content.items()
-        if not name.startswith("__") and isinstance(value, np.ndarray) and value.size and value.dtype.kind in "US"
-    }
-    return Reading(magnitude(image), header)
+    return Reading(magnitude(images.get("complex_img", next(iter(images.values())))), content.texts)
 
 
-def _read_phoenix_bytes(data: bytes) -> Reading:
+def _read_phoenix(data: bytes) -> Reading:
     try:
         image, header = read_phoenix(data)
     except InputError as error:
@@ -262,5 +312,5 @@ READERS: dict[str, Callable[[bytes], Reading]] = {
     "tiff": _read_tiff,
     "npy": _read_npy,
     "mat": _read_mat,
-    "phoenix": _read_phoenix_bytes,
+    "phoenix": _read_phoenix,
 }

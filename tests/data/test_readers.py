@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import io
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.io
 import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from sarjepa.data import readers
+from sarjepa.data.matlab import read_matlab
 from sarjepa.data.readers import UnreadableError, identify, read_image
 
 RANDOM = np.random.default_rng(5)
@@ -39,7 +46,7 @@ def _npy(image: np.ndarray) -> bytes:
 
 def _mat(**variables: object) -> bytes:
     stream = io.BytesIO()
-    scipy.io.savemat(stream, variables)
+    scipy.io.savemat(stream, variables, do_compression=bool(variables.pop("do_compression", False)))
     return stream.getvalue()
 
 
@@ -194,8 +201,8 @@ def test_a_tiff_that_only_pillow_can_decode_is_held_to_the_same_rules() -> None:
 
 def test_the_largest_image_is_ours_and_not_pillows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    for kind in ("PNG", "JPEG"):
-        assert read_image(_pillow(GREY, kind)).image.shape == GREY.shape
+    for kind, options in (("PNG", {}), ("JPEG", {}), ("TIFF", {"compression": "tiff_lzw"})):
+        assert read_image(_pillow(GREY, kind, **options)).image.shape == GREY.shape
     assert Image.MAX_IMAGE_PIXELS == 100
     monkeypatch.setattr(readers, "LARGEST_IMAGE_PX", GREY.size - 1)
     with pytest.raises(UnreadableError, match="declares 34 x 21 px"):
@@ -212,3 +219,84 @@ def test_pickled_arrays_are_not_loaded() -> None:
     np.save(stream, np.array([{"a": 1}]), allow_pickle=True)
     with pytest.raises(UnreadableError, match="damaged"):
         read_image(stream.getvalue())
+
+
+def _with(data: bytes, old: bytes, new: bytes) -> bytes:
+    assert old in data
+    return data.replace(old, new, 1)
+
+
+def _damaged_files() -> dict[str, bytes]:
+    """Files that ended in an exception of a decoder's own, or in none at all."""
+    grey, deflated, pair = _tiff(GREY), _tiff(GREY, compression="zlib"), _tiff(np.stack([GREY, GREY]).astype("i2"))
+    page = struct.unpack_from("<I", grey, 4)[0]
+    next_page = page + 2 + 12 * struct.unpack_from("<H", grey, page)[0]
+    npy, whole = _npy(GREY), phoenix(np.ones((6, 5), np.float32))
+    mat = bytearray(_mat(complex_img=GREY * 1.0, do_compression=True))
+    mat[200] ^= 255
+    return {
+        "tiff: half of a deflated strip": deflated[: len(deflated) // 2],
+        "tiff: no width": deflated[:10] + b"\x80" + deflated[11:],
+        "tiff: another bit depth": pair[:38] + b"A" + pair[39:],
+        "tiff: second page unlike the first": pair[:89] + b"q" + pair[90:],
+        "tiff: page that leads to itself": grey[:next_page] + struct.pack("<I", page) + grey[next_page + 4 :],
+        "tiff: header alone": grey[:9],
+        "npy: open bracket": _with(npy, b"}  ", b"} ("),
+        "npy: 10^12 rows": _with(npy, b"(21, 34), }              ", b"(1000000000000, 34), }   "),
+        "npy: objects": _with(npy, b"|u1", b"|O8"),
+        "mat: deflated": bytes(mat),
+        "phoenix: a digit that is none": _with(whole, b"NumberOfColumns= 5", b"NumberOfColumns= \xb2"),
+        "phoenix: 5000 digits": _with(whole, b"NumberOfColumns= 5", b"NumberOfColumns= " + b"9" * 5000),
+        "phoenix: no size": _with(whole, b"PhoenixSigSize", b"PhoenixSigNone")[:-1],
+    }
+
+
+@pytest.mark.parametrize("name", _damaged_files())
+def test_whatever_a_decoder_raises_is_a_refusal_of_that_file(name: str) -> None:
+    with pytest.raises(UnreadableError) as refusal:
+        read_image(_damaged_files()[name])
+    assert "\n" not in str(refusal.value) and "0x" not in str(refusal.value)
+
+
+def test_what_claims_more_than_its_bytes_can_hold_is_refused_before_memory_is_taken() -> None:
+    grey = bytearray(_tiff(GREY, compression="zlib"))
+    for tag, side in ((256, 34), (257, 21)):  # width and height
+        at = grey.index(struct.pack("<HHII", tag, 4, 1, side))
+        grey[at : at + 12] = struct.pack("<HHII", tag, 4, 1, 16000)
+    png = bytearray(_pillow(GREY, "PNG"))
+    png[16:24] = struct.pack(">II", 16000, 16000)
+    png[29:33] = struct.pack(">I", zlib.crc32(png[12:29]))
+    rows = b"(160000, 34), }          "
+    tracemalloc.start()
+    for data in (bytes(grey), bytes(png), _with(_npy(GREY), b"(21, 34), }              ", rows)):
+        with pytest.raises(UnreadableError, match="declares"):
+            read_image(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    arrays(
+        st.sampled_from(["u1", "i2", "u2", "i4", "u4", "i8", "f4", "f8", "c8", "c16"]),
+        array_shapes(min_dims=2, max_dims=3, min_side=0, max_side=6),
+    ),
+    st.booleans(),
+    st.text(st.characters(min_codepoint=32, max_codepoint=1000), max_size=9),
+)
+def test_our_reader_of_matlab_files_agrees_with_scipys(values: np.ndarray, do_compression: bool, text: str) -> None:
+    cells = np.array([[1, "a"]], dtype=object)
+    data = _mat(values=values, text=text, cells=cells, last=np.eye(3), do_compression=do_compression)
+    ours, theirs = read_matlab(data), scipy.io.loadmat(io.BytesIO(data))
+    assert set(ours.arrays) == {"values", "last"}
+    for name, array in ours.arrays.items():
+        assert array.dtype == theirs[name].dtype
+        np.testing.assert_array_equal(array, theirs[name])
+    assert ours.texts == ({"text": text.strip()} if text.strip() else {})
+
+
+def test_doubles_beyond_32_bits_are_refused_rather_than_stored_as_infinity() -> None:
+    for values in (np.full((4, 4), 1e300), np.full((4, 4), 1e300 + 1j), np.full((2, 9, 9), 1e30)):
+        with pytest.raises(UnreadableError, match=r"beyond 32-bit floats|not finite"):
+            read_image(_npy(values))
