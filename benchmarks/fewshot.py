@@ -28,7 +28,7 @@ from sarjepa.evaluation.features import extract
 from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.linear import batches, epoch_rate, initial_weight, train_probes
 from sarjepa.models.encoder import Encoder, encoder_shape
-from sarjepa.models.heads import Classifier, ProbeHead
+from sarjepa.models.heads import Classifier, Head
 from sarjepa.results.tables import Table
 
 SHOTS, RUNS, EPOCHS = (10, 20, 40), 10, 40
@@ -61,7 +61,7 @@ def grid_accuracies(benchmark: Benchmark, features: np.ndarray, draws: dict[int,
 
 def published_run(benchmark: Benchmark, encoder: Encoder, load, drawn: Draw) -> float:
     """One run as published: the frozen encoder runs in every epoch, and once more over the test set."""
-    classifier = Classifier(encoder, ProbeHead(encoder.width, len(benchmark.classes)))
+    classifier = Classifier(encoder, Head(encoder.width, len(benchmark.classes)))
     with torch.no_grad():
         classifier.head.linear.weight.copy_(initial_weight(len(benchmark.classes), encoder.width, drawn.seed))
     encoder.requires_grad_(False)

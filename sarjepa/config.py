@@ -50,6 +50,17 @@ def _each_of(config: object, key: str, choices: tuple[str, ...]) -> None:
             raise InputError(f"no such {key.replace('_', '-')}", where=repr(value), hint=nearest(value, choices))
 
 
+def _joined_pools(pools: tuple[str, ...]) -> None:
+    if not pools:
+        raise InputError("nothing chosen", where="pool", expected=f"some of {', '.join(POOLS)}")
+    for pool in pools:
+        parts = pool.split("+")
+        if unknown := [part for part in parts if part not in POOLS]:
+            raise InputError("no such pool", where=repr(pool), hint=nearest(unknown[0], POOLS))
+        if len(set(parts)) < len(parts):
+            raise InputError("the pool joins a part with itself", where=repr(pool))
+
+
 def _within(config: object, key: str, low: float, high: float = math.inf) -> None:
     value = getattr(config, key)
     if value is not None and not (low <= value <= high and math.isfinite(value)):
@@ -232,6 +243,9 @@ class PretrainConfig(Common):
 class Evaluation(Common):
     """What probe, finetune and fewshot-bench share: how a chip becomes an input and a feature."""
 
+    blocks: Annotated[
+        tuple[int, ...], "blocks whose features are joined, each through the final norm, from 1; default: the last"
+    ] = ()
     label_set: Annotated[
         str | None, "classes and chips that count (mstar: soc-10, soc-10-single); default: the manifest's"
     ] = None
@@ -250,6 +264,12 @@ class Evaluation(Common):
             _within(self, key, 1)
         _within(self, "lr", 0)
         _within(self, "weight_decay", 0)
+        if self.blocks and min(self.blocks) < 1:
+            raise InputError("value out of range", where="blocks", expected="whole numbers from 1 up", got=self.blocks)
+
+    def feature(self, pool: str) -> str:
+        """The name of a pooling of the blocks that are asked for, as results have it: "cls+grid4@3,6"."""
+        return pool + (f"@{','.join(map(str, self.blocks))}" if self.blocks else "")
 
 
 @dataclass(frozen=True)
@@ -263,7 +283,9 @@ class SingleEvaluation(Evaluation):
         "temperature",
     ] = None
     split_policy: Annotated[str, "published, or grouped: no near-duplicate on both sides"] = "published"
-    pool: Annotated[str, "feature of a chip: cls, mean, grid2 or grid4 (patch tokens on a coarse grid)"] = "cls"
+    pool: Annotated[
+        str, "feature of a chip: cls, mean, grid2 or grid4 (patch tokens on a coarse grid), or some joined: cls+grid4"
+    ] = "cls"
     out: Annotated[str | None, "folder of the report; default: inside the run"] = None
 
     def __post_init__(self) -> None:
@@ -271,7 +293,7 @@ class SingleEvaluation(Evaluation):
         super().__post_init__()
         _within(self, "shots", 1)
         _one_of(self, "split_policy", SPLIT_POLICIES)
-        _one_of(self, "pool", POOLS)
+        _joined_pools((self.pool,))
 
 
 @dataclass(frozen=True)
@@ -327,7 +349,9 @@ class FewshotBenchConfig(Evaluation):
     split_policy: Annotated[
         tuple[str, ...], "published, grouped (no near-duplicate on both sides), or both: one row for each"
     ] = ("published",)
-    pool: Annotated[tuple[str, ...], "features of a chip, one row for each: cls, mean, grid2, grid4"] = ("cls",)
+    pool: Annotated[
+        tuple[str, ...], "features of a chip, one row for each: cls, mean, grid2, grid4, or some joined: cls+grid4"
+    ] = ("cls",)
     solver: Annotated[
         tuple[str, ...], "of the linear probe, one row for each: adamw (as published), lbfgs, lda, knn, centroid"
     ] = ("adamw",)
@@ -348,7 +372,7 @@ class FewshotBenchConfig(Evaluation):
         _one_of(self, "compare", ("paper",))
         _each_of(self, "protocols", PROTOCOLS)
         _each_of(self, "split_policy", SPLIT_POLICIES)
-        _each_of(self, "pool", POOLS)
+        _joined_pools(self.pool)
         _each_of(self, "solver", SOLVERS)
 
 

@@ -24,7 +24,7 @@ from sarjepa.evaluation.finetune import predict
 from sarjepa.files import write_atomically
 from sarjepa.models.described import described_bytes, read_described
 from sarjepa.models.encoder import Encoder, EncoderShape
-from sarjepa.models.heads import POOLS, Classifier, ProbeHead
+from sarjepa.models.heads import Classifier, Feature, Head
 
 FILE = "classifier.safetensors"
 _KIND = "sarjepa-classifier"
@@ -97,11 +97,15 @@ def save_classifier(path: Path, classifier: Classifier, describe: dict[str, Any]
 
     Args:
         path: of the file.
-        classifier: encoder, pooling and `ProbeHead`.
+        classifier: encoder, feature and `Head`.
         describe: JSON-ready; "classes", "temperature" and "crop" are needed to use it.
     """
     shape = asdict(classifier.encoder.shape)  # type: ignore[call-overload]
-    content = described_bytes(classifier, _KIND, {**describe, "pool": classifier.pool, "shape": shape})
+    content = described_bytes(
+        classifier,
+        _KIND,
+        {**describe, "normalise": classifier.head.norm is not None, "pool": classifier.feature.name, "shape": shape},
+    )
     write_atomically(path, content)
 
 
@@ -137,7 +141,9 @@ def load_classifier(path: str | Path, device: str = "cpu") -> SavedClassifier:
     if describe is None:
         raise InputError("not a classifier", where=file, expected=f"metadata {_KIND!r}")
     encoder = Encoder(EncoderShape(**describe["shape"]))
-    head = ProbeHead(encoder.width * POOLS[describe["pool"]], len(describe["classes"]))
-    classifier = Classifier(encoder, head, describe["pool"])
+    feature = Feature.read(describe["pool"])
+    # Classifiers of before the published head was the linear layer alone do not say that theirs is normalised.
+    head = Head(encoder.width * feature.num_tokens, len(describe["classes"]), describe.get("normalise", True))
+    classifier = Classifier(encoder, head, feature)
     classifier.load_state_dict(weights)
     return SavedClassifier(classifier.to(device), describe)

@@ -86,7 +86,7 @@ def finetune(
     """Train a classifier in place.
 
     Args:
-        classifier: encoder, pooling and `ProbeHead`, on its device.
+        classifier: encoder, feature and `Head`, on its device.
         load: gives the images of some indices on that device.
         train: (S,) indices of the training images.
         labels: (N,) class ids.

@@ -14,8 +14,9 @@ from sarjepa.errors import InputError
 from sarjepa.evaluation.baselines import BASELINES, Baseline
 from sarjepa.evaluation.benchmark import Benchmark
 from sarjepa.evaluation.classifier import is_classifier, load_classifier
-from sarjepa.evaluation.features import cached, extract
+from sarjepa.evaluation.features import cached, extract, file_name
 from sarjepa.models.checkpoints import describe_line, initial_encoder, load_encoder, weights_sha256
+from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
 
 
@@ -68,7 +69,7 @@ def open_checkpoint(name: str, seed: int, device: torch.device, progress: Progre
 def open_features(
     opened: OpenedEncoder,
     benchmark: Benchmark,
-    pool: str,
+    feature: Feature,
     precision: str,
     folder: Path,
     device: torch.device,
@@ -79,14 +80,14 @@ def open_features(
     Args:
         opened: the encoder.
         benchmark: the chips, those that count, and their crop.
-        pool: how tokens become a feature; a baseline has one feature only.
+        feature: of a chip; a baseline has one of its own.
         precision: fp32 or bf16.
         folder: of the cache.
         device: where the encoder is.
         progress: where to tell how far it is.
 
     Raises:
-        InputError: a feature of a chip that counts is not a finite number.
+        InputError: a feature of a chip that counts is not a finite number, or the encoder has no such block.
     """
     parts = {
         "weights": opened.weights_sha256,
@@ -99,13 +100,16 @@ def open_features(
         parts["chips"] = hashlib.sha256(counted.astype("<i8").tobytes()).hexdigest()
     load = benchmark.loader(opened.image_size, device)
     what = f"features of {benchmark.name} by {opened.name}"
-    feature_MD = cached(
+    blocks = feature.blocks or (None,)
+    names = [file_name(pool, block) for block in blocks for pool in feature.pools]
+    found = cached(
         folder,
         parts,
-        "cls" if isinstance(opened.encoder, Baseline) else pool,
-        lambda: extract(opened.encoder, lambda rows: load(counted[rows]), len(counted), precision=precision,
-                        progress=progress, description=what),
+        ["cls"] if isinstance(opened.encoder, Baseline) else names,
+        lambda: extract(opened.encoder, lambda rows: load(counted[rows]), len(counted), blocks=blocks,
+                        precision=precision, progress=progress, description=what),
     )  # fmt: skip
+    feature_MD = found[0] if len(found) == 1 else np.concatenate(found, axis=1)
     bad = counted[~np.isfinite(feature_MD).all(axis=1)]
     if len(bad):
         raise InputError(

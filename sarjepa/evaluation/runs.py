@@ -24,7 +24,7 @@ from sarjepa.evaluation.linear import LinearProbes, train_probes
 from sarjepa.evaluation.logistic import fit_logistic
 from sarjepa.evaluation.metrics import Scores, scores
 from sarjepa.evaluation.opened import OpenedEncoder
-from sarjepa.models.heads import POOLS, Classifier, ProbeHead
+from sarjepa.models.heads import Classifier, Feature, Head
 from sarjepa.progress import Progress
 
 
@@ -116,11 +116,11 @@ def probe_runs(
     return [outcomes[number] for number in range(len(draws))]
 
 
-def new_classifier(opened: OpenedEncoder, benchmark: Benchmark, pool: str, device: torch.device) -> Classifier:
+def new_classifier(opened: OpenedEncoder, benchmark: Benchmark, feature: Feature, device: torch.device) -> Classifier:
     """A classifier on a copy of the encoder, so that the next run starts from the same weights."""
     encoder = copy.deepcopy(opened.encoder)
-    head = ProbeHead(encoder.width * POOLS[pool], len(benchmark.classes))  # type: ignore[operator, arg-type]
-    return Classifier(encoder, head, pool).to(device)
+    head = Head(encoder.width * feature.num_tokens, len(benchmark.classes))  # type: ignore[operator, arg-type]
+    return Classifier(encoder, head, feature).to(device)
 
 
 def finetune_run(
@@ -128,7 +128,7 @@ def finetune_run(
     benchmark: Benchmark,
     train: np.ndarray,
     seed: int,
-    pool: str,
+    feature: Feature,
     training: Training,
     layer_decay: float,
     precision: str,
@@ -141,7 +141,7 @@ def finetune_run(
     Raises:
         DivergedError: the loss is no longer a number.
     """
-    classifier = new_classifier(opened, benchmark, pool, device)
+    classifier = new_classifier(opened, benchmark, feature, device)
     curve = finetune(
         classifier,
         benchmark.loader(opened.image_size, device),

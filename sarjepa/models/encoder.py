@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -205,7 +206,7 @@ class Encoder(nn.Module):
         """
         if filler_BN is not None:
             filler_BN = functional.pad(filler_BN, (1, 0))  # the class token
-        tokens = torch.cat([self.cls_token.to(patches_BND.dtype).expand(len(patches_BND), -1, -1), patches_BND], dim=1)
+        tokens = self._with_class_token(patches_BND)
         for block in self.blocks:
             tokens = block(tokens, buckets_NN, filler_BN)
         return self.norm(tokens)
@@ -217,12 +218,30 @@ class Encoder(nn.Module):
 
     forward = forward_features
 
+    def forward_blocks(self, image_B1HW: torch.Tensor, numbers: Sequence[int]) -> list[torch.Tensor]:
+        """The tokens (B, 1 + N, D) after each of some blocks, numbered from 1, through the final norm.
+
+        Raises:
+            InputError: there is no such block.
+        """
+        if not all(1 <= number <= len(self.blocks) for number in numbers):
+            raise InputError("no such block", expected=f"1 to {len(self.blocks)}", got=tuple(numbers))
+        buckets_NN = bucket_ids(*self.grid(image_B1HW)).to(image_B1HW.device)
+        tokens, found = self._with_class_token(self.embed(image_B1HW)), {}
+        for number, block in enumerate(self.blocks[: max(numbers, default=0)], start=1):
+            tokens = block(tokens, buckets_NN)
+            if number in numbers:
+                found[number] = self.norm(tokens)
+        return [found[number] for number in numbers]
+
+    def _with_class_token(self, patches_BND: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.cls_token.to(patches_BND.dtype).expand(len(patches_BND), -1, -1), patches_BND], dim=1)
+
     @torch.no_grad()
     def attention(self, image_B1HW: torch.Tensor) -> list[torch.Tensor]:
         """The softmax of every block, each (B, H, 1 + N, 1 + N); row i says where token i looks."""
         buckets_NN = bucket_ids(*self.grid(image_B1HW)).to(image_B1HW.device)
-        patches_BND = self.embed(image_B1HW)
-        tokens = torch.cat([self.cls_token.expand(len(patches_BND), -1, -1), patches_BND], dim=1)
+        tokens = self._with_class_token(self.embed(image_B1HW))
         weights = []
         for block in self.blocks:
             assert isinstance(block, Block)

@@ -1,11 +1,14 @@
-"""What stands on top of an encoder: a pooled feature, the probe's head, and the two together as a classifier.
+"""What stands on top of an encoder: a pooled feature, a head, and the two together as a classifier.
 
-The published head is a batch normalisation without affine parameters (as MAE's linear probe has it: features of
-self-supervised encoders differ in scale by orders of magnitude, and one learning rate shall fit them all) and one
-linear layer. At test the normalisation uses its running statistics, so a prediction does not depend on its neighbours.
+The published head of a linear probe is a batch normalisation without affine parameters (as MAE's linear probe has it:
+features of self-supervised encoders differ in scale by orders of magnitude, and one learning rate shall fit them all)
+and one linear layer; that of fine-tuning is the linear layer alone. At test the normalisation uses its running
+statistics, so a prediction does not depend on its neighbours.
 
 A feature of an image is its class token (published), the mean of its patch tokens, or the patch tokens averaged on a
 coarse grid and concatenated: chips are centred, so a coarse grid keeps where the scattering is, which the mean loses.
+Poolings may be joined ("cls+grid4"), and taken from several blocks ("cls@3,6"), each through the encoder's final norm:
+early blocks hold textures that late ones have given up for the pretext task.
 
 Shapes: B images, N patches, D width, C classes.
 """
@@ -13,6 +16,7 @@ Shapes: B images, N patches, D width, C classes.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +26,46 @@ BATCH_NORM_EPS = 1e-6
 PROBE_STD = 0.01  # MAE's linear probe
 FINETUNE_STD = 2e-5  # MAE's fine-tuning
 POOLS = {"cls": 1, "mean": 1, "grid2": 4, "grid4": 16}  # name: width of the feature in encoder widths
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Which poolings of which blocks make the feature of an image.
+
+    Attributes:
+        pools: names of `POOLS`, joined in this order.
+        blocks: their numbers, from 1; the poolings of one after those of the other. Empty: the last block.
+    """
+
+    pools: tuple[str, ...]
+    blocks: tuple[int, ...] = ()
+
+    @classmethod
+    def read(cls, name: str) -> Feature:
+        """The feature of a name, such as "cls", "cls+grid4" or "cls+grid4@3,6"."""
+        pools, _, blocks = name.partition("@")
+        return cls(tuple(pools.split("+")), tuple(int(block) for block in blocks.split(",") if block))
+
+    @property
+    def name(self) -> str:
+        """What `read` reads."""
+        return "+".join(self.pools) + (f"@{','.join(map(str, self.blocks))}" if self.blocks else "")
+
+    @property
+    def num_tokens(self) -> int:
+        """Its width in widths of the encoder."""
+        return sum(POOLS[pool] for pool in self.pools) * max(len(self.blocks), 1)
+
+    def __call__(self, encoder: nn.Module, image_B1HW: Tensor) -> Tensor:
+        """(B, num_tokens * D) float32: each grid's cells row by row, each cell's D values together."""
+        patch = int(encoder.patch_size)  # type: ignore[arg-type]
+        grid = (image_B1HW.shape[-2] // patch, image_B1HW.shape[-1] // patch)
+        if self.blocks:
+            tokens = encoder.forward_blocks(image_B1HW, self.blocks)  # type: ignore[operator]
+        else:
+            tokens = [encoder.forward_features(image_B1HW)]  # type: ignore[operator]
+        parts = [pool_tokens(tokens_BND.float(), pool, grid) for tokens_BND in tokens for pool in self.pools]
+        return torch.cat(parts, dim=1)
 
 
 def pool_tokens(tokens_BND: Tensor, pool: str, grid: tuple[int, int] | None = None) -> Tensor:
@@ -49,46 +93,53 @@ def pool_tokens(tokens_BND: Tensor, pool: str, grid: tuple[int, int] | None = No
     return cells_BDHW.flatten(2).transpose(1, 2).flatten(1)
 
 
-class ProbeHead(nn.Module):
-    """Batch normalisation without affine parameters, then one linear layer.
+class Head(nn.Module):
+    """Batch normalisation without affine parameters (if any), dropout (if any), then one linear layer.
 
     Args:
         width: of the feature.
         num_classes: C.
+        normalise: whether there is a normalisation.
+        dropout: share of the feature's values that a training step leaves out.
         std: of the linear weight at the start, a normal distribution cut off at two (absolute); the bias starts at 0.
         generator: where the weight is drawn from.
     """
 
     def __init__(
-        self, width: int, num_classes: int, std: float = PROBE_STD, generator: torch.Generator | None = None
+        self,
+        width: int,
+        num_classes: int,
+        normalise: bool = True,
+        dropout: float = 0.0,
+        std: float = PROBE_STD,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm1d(width, eps=BATCH_NORM_EPS, momentum=0.1, affine=False)
+        self.norm = nn.BatchNorm1d(width, eps=BATCH_NORM_EPS, momentum=0.1, affine=False) if normalise else None
+        self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(width, num_classes)
         nn.init.trunc_normal_(self.linear.weight, std=std, generator=generator)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, feature_BD: Tensor) -> Tensor:
         """(B, D) features to (B, C) logits."""
-        return self.linear(self.norm(feature_BD))
+        feature_BD = feature_BD if self.norm is None else self.norm(feature_BD)
+        return self.linear(self.dropout(feature_BD))
 
 
 class Classifier(nn.Module):
-    """An encoder, a pooling and a head: images to logits.
+    """An encoder, a feature and a head: images to logits.
 
     Args:
-        encoder: has `forward_features(image)`, `width` and `patch_size`.
-        head: takes the pooled feature.
-        pool: how tokens become a feature.
+        encoder: has `forward_features(image)` (and `forward_blocks`, if the feature asks for blocks) and `patch_size`.
+        head: takes the feature.
+        feature: of an image.
     """
 
-    def __init__(self, encoder: nn.Module, head: nn.Module, pool: str = "cls") -> None:
+    def __init__(self, encoder: nn.Module, head: nn.Module, feature: Feature = Feature(("cls",))) -> None:
         super().__init__()
-        self.encoder, self.head, self.pool = encoder, head, pool
+        self.encoder, self.head, self.feature = encoder, head, feature
 
     def forward(self, image_B1HW: Tensor) -> Tensor:
         """(B, 1, H, W) magnitude in [0, 1] to (B, C) logits."""
-        tokens_BND = self.encoder.forward_features(image_B1HW)  # type: ignore[operator]
-        patch = int(self.encoder.patch_size)  # type: ignore[arg-type]
-        grid = (image_B1HW.shape[-2] // patch, image_B1HW.shape[-1] // patch)
-        return self.head(pool_tokens(tokens_BND, self.pool, grid))
+        return self.head(self.feature(self.encoder, image_B1HW))

@@ -17,7 +17,7 @@ from sarjepa.evaluation.metrics import Scores, scores
 from sarjepa.evaluation.opened import open_checkpoint
 from sarjepa.evaluation.runs import Training, classify, finetune_run
 from sarjepa.models.checkpoints import newest_run
-from sarjepa.models.heads import Classifier
+from sarjepa.models.heads import Classifier, Feature
 from sarjepa.progress import Progress
 from sarjepa.recipes.shared.class_report import report_folder, write_report
 from sarjepa.recipes.shared.records import run_facts
@@ -63,7 +63,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
             benchmark,
             train,
             config.seed,
-            config.pool,
+            Feature.read(config.feature(config.pool)),
             training,
             config.layer_decay,
             config.precision,

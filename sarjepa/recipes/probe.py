@@ -17,6 +17,7 @@ from sarjepa.evaluation.fewshot import draw
 from sarjepa.evaluation.opened import open_checkpoint, open_features
 from sarjepa.evaluation.runs import Training, probe_runs
 from sarjepa.models.checkpoints import newest_run
+from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
 from sarjepa.recipes.probing.labelling import label_chips
 from sarjepa.recipes.shared.class_report import report_folder, write_report
@@ -44,7 +45,9 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
     opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress)
     folder = writable_folder(report_folder(config.out, opened.name, f"probe-{benchmark.name}", config.shots))
     cache = Path(config.data_root) / "features"
-    features = open_features(opened, benchmark, config.pool, config.precision, cache, device, progress)
+    features = open_features(
+        opened, benchmark, Feature.read(config.feature(config.pool)), config.precision, cache, device, progress
+    )
     drawn = draw(benchmark.candidates, config.split_policy, config.shots, config.seed)
     training = Training(config.epochs, config.batch_size, config.lr, config.weight_decay)
     [probed] = probe_runs(features, benchmark, [drawn], config.solver, training, device)

@@ -9,7 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from sarjepa.errors import InputError
 from sarjepa.evaluation.features import cached, content_key, extract
+from sarjepa.models.encoder import Encoder, EncoderShape
+from sarjepa.models.heads import Feature
 
 
 class Corner(nn.Module):
@@ -63,11 +66,28 @@ def test_what_is_on_disk_is_not_computed_again(tmp_path: Path) -> None:
         return {"cls": np.ones((2, 3), np.float32), "mean": np.zeros((2, 3), np.float32)}
 
     parts = {"weights": "w", "data": ["d"]}
-    assert cached(tmp_path, parts, "cls", compute).tolist() == [[1, 1, 1], [1, 1, 1]]
-    assert cached(tmp_path, parts, "mean", compute).sum() == 0, "the other poolings came with it"
+    assert cached(tmp_path, parts, ["cls"], compute)[0].tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert cached(tmp_path, parts, ["mean"], compute)[0].sum() == 0, "the other poolings came with it"
     assert len(calls) == 1
-    cached(tmp_path, {**parts, "weights": "other"}, "cls", compute)
+    cached(tmp_path, {**parts, "weights": "other"}, ["cls"], compute)
     assert len(calls) == 2
+    cached(tmp_path, parts, ["cls", "block-1-cls"], lambda: {"block-1-cls": np.zeros((2, 3), np.float32)})
+    names = sorted(path.name for path in (tmp_path / content_key(parts)).iterdir())
+    assert names == ["block-1-cls.npy", "cls.npy", "mean.npy", "parts.json"], "a block is kept beside the last one"
+
+
+def test_features_of_several_blocks_and_pools_are_joined_and_the_last_block_is_the_output() -> None:
+    torch.manual_seed(0)
+    encoder, image = Encoder(EncoderShape(16, 3, 2, 8, 32)).eval(), torch.rand(3, 1, 32, 32)
+    features = extract(encoder, lambda index: image[index], 3, blocks=(1, 3, None))
+    assert np.allclose(features["block-3-cls"], features["cls"])
+    assert not np.allclose(features["block-1-cls"], features["cls"], atol=0.1)
+    with torch.no_grad():
+        joined = Feature.read("cls+grid2@1,3")(encoder, image).numpy()
+    wanted = [features[f"block-{block}-{pool}"] for block in (1, 3) for pool in ("cls", "grid2")]
+    assert np.allclose(joined, np.concatenate(wanted, axis=1), atol=1e-6)
+    with pytest.raises(InputError, match="no such block"):
+        extract(encoder, lambda index: image[index], 3, blocks=(4,))
 
 
 @pytest.mark.parametrize(
@@ -84,6 +104,6 @@ def test_an_interrupted_pass_leaves_nothing_behind(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cached(tmp_path, {"a": 1}, "cls", interrupted)
-    assert cached(tmp_path, {"a": 1}, "cls", lambda: {"cls": np.zeros((1, 1), np.float32)}).shape == (1, 1)
+        cached(tmp_path, {"a": 1}, ["cls"], interrupted)
+    assert cached(tmp_path, {"a": 1}, ["cls"], lambda: {"cls": np.zeros((1, 1), np.float32)})[0].shape == (1, 1)
     assert [path.name for path in tmp_path.iterdir()] == [content_key({"a": 1})]

@@ -10,13 +10,13 @@ import torch
 
 from sarjepa.evaluation.finetune import DivergedError, finetune, fit_temperature, parameter_groups, predict
 from sarjepa.models.encoder import Encoder, EncoderShape
-from sarjepa.models.heads import Classifier, ProbeHead
+from sarjepa.models.heads import Classifier, Head
 
 
 def classifier() -> Classifier:
     torch.manual_seed(0)
     encoder = Encoder(EncoderShape(width=12, depth=3, num_heads=2, patch_size=8, image_size=16))
-    return Classifier(encoder, ProbeHead(12, 2), "cls")
+    return Classifier(encoder, Head(12, 2))
 
 
 def chips(num: int = 40) -> tuple[torch.Tensor, np.ndarray]:

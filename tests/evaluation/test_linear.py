@@ -12,7 +12,7 @@ from torch import nn
 
 from sarjepa.evaluation.linear import LinearProbes, batches, epoch_rate, initial_weight, train_probes
 from sarjepa.evaluation.statistics import summarise
-from sarjepa.models.heads import ProbeHead
+from sarjepa.models.heads import Head
 
 
 def mixture(num: int, width: int, num_classes: int, separation: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -30,9 +30,9 @@ def first_of_each(label: torch.Tensor, num: int, offset: int = 0) -> np.ndarray:
     )
 
 
-def plain_loop(feature: torch.Tensor, label: torch.Tensor, train: np.ndarray, num_classes: int, seed: int) -> ProbeHead:
+def plain_loop(feature: torch.Tensor, label: torch.Tensor, train: np.ndarray, num_classes: int, seed: int) -> Head:
     """The published recipe as anyone would write it: one run, a module, an optimiser, a loop."""
-    head = ProbeHead(feature.shape[1], num_classes)
+    head = Head(feature.shape[1], num_classes)
     with torch.no_grad():
         head.linear.weight.copy_(initial_weight(num_classes, feature.shape[1], seed))
     optimiser = torch.optim.AdamW(head.parameters(), lr=1e-3, betas=(0.9, 0.999), weight_decay=5e-4)

@@ -17,6 +17,7 @@ from sarjepa.evaluation.finetune import DivergedError
 from sarjepa.evaluation.metrics import scores
 from sarjepa.evaluation.opened import OpenedEncoder, open_features
 from sarjepa.evaluation.runs import Training, classify, finetune_run, probe_runs
+from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
 from sarjepa.recipes.fewshot.cells import RECORD
 from sarjepa.recipes.shared.records import SELECTION, draw_facts, evaluation_facts, score_record
@@ -36,7 +37,7 @@ class Variant:
 def variants(config: FewshotBenchConfig, opened: OpenedEncoder) -> list[Variant]:
     """Every combination that makes sense: baselines have one feature and no weights, fine-tuning has no solver."""
     without_weights = isinstance(opened.encoder, Baseline)
-    pools = (opened.name,) if without_weights else config.pool
+    pools = (opened.name,) if without_weights else tuple(config.feature(pool) for pool in config.pool)
     return [
         Variant(protocol, pool, solver, policy)
         for protocol in config.protocols
@@ -118,6 +119,10 @@ class Grid:
         }
         self.store.put(self._key(drawn), record)
 
+    def _feature(self) -> Feature:
+        """What of the tokens is looked at; a baseline has but one token."""
+        return Feature(("cls",)) if isinstance(self.opened.encoder, Baseline) else Feature.read(self.variant.pool)
+
     def _failure(self, drawn: Draw, why: str) -> str:
         row = f"{self.opened.name}, {self.benchmark.name}, {self.variant.protocol}, feature {self.variant.pool}"
         return f"{row}, {drawn.shots} shots, seed {drawn.seed}: {why}"
@@ -127,7 +132,7 @@ class Grid:
         cache = Path(self.config.data_root) / "features"
         precision, solver = self.config.precision, self.variant.solver
         features = open_features(
-            self.opened, self.benchmark, self.variant.pool, precision, cache, self.device, self.progress
+            self.opened, self.benchmark, self._feature(), precision, cache, self.device, self.progress
         )
         what = f"{self.benchmark.name}: {solver} on {self.opened.name}"
         for shots in self.progress.track(sorted({drawn.shots or 0 for drawn in missing}), what):
@@ -148,7 +153,7 @@ class Grid:
                     self.benchmark,
                     drawn.train,
                     drawn.seed,
-                    self.variant.pool,
+                    self._feature(),
                     self._training,
                     config.layer_decay,
                     config.precision,

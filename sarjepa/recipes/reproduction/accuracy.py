@@ -29,6 +29,13 @@ FEATURES = {"cls": "class token", "mean": "mean of the patch tokens", "grid2": "
             "grid4": "4 x 4 grid of patch tokens"}  # fmt: skip
 
 
+def feature_words(pool: str) -> str:
+    """What a feature of results is called in a title: "cls+grid4@3,6"."""
+    pools, _, blocks = pool.partition("@")
+    words = " and ".join(FEATURES.get(part, part) for part in pools.split("+"))
+    return f"{words} of blocks {blocks}" if blocks else words
+
+
 @dataclass(frozen=True)
 class Value:
     """A row's accuracy (%) with one seed: the mean over `num_draws` draws and their sample standard deviation."""
@@ -99,7 +106,7 @@ def accuracy_tables(experiment: Experiment, values: Sequence[Value], about: str)
                 (row.name, *(entry(over_seeds(own, row.name, num)) for num in shots), *(beside if paper else ()))
             )
         columns = ("", *(f"{num} shots" for num in shots), *((f"paper {num}" for num in shots) if paper else ()))
-        title = f"{experiment.title}. {dataset}, {protocol}, {FEATURES[pool]}: accuracy (%)"
+        title = f"{experiment.title}. {dataset}, {protocol}, {feature_words(pool)}: accuracy (%)"
         tables.append(Table(title, columns, tuple(rows), _note(own, about, bool(paper))))
     return tables
 
@@ -140,7 +147,7 @@ def difference_table(experiment: Experiment, values: Sequence[Value]) -> Table:
             known = not math.isnan(low)
             verdict = ("above" if low > 0 else "below" if high < 0 else "not clear") if known else "one seed"
             rows.append((
-                f"{experiment.reference} - {row.name}", dataset, protocol, FEATURES[pool], f"{summary.mean:+.1f}",
+                f"{experiment.reference} - {row.name}", dataset, protocol, feature_words(pool), f"{summary.mean:+.1f}",
                 ", ".join(f"{value:+.1f}" for value in per_seed),
                 f"{low:+.1f} to {high:+.1f}" if known else "-", verdict,
             ))  # fmt: skip

@@ -15,11 +15,11 @@ from sarjepa.config import PretrainConfig
 from sarjepa.evaluation.attention import uniform_distance
 from sarjepa.models.encoder import encoder_shape
 from sarjepa.recipes.reproduction.accuracy import (
-    FEATURES,
     Value,
     accuracy_tables,
     csv_text,
     difference_table,
+    feature_words,
     gather,
     panels,
 )
@@ -71,7 +71,8 @@ def _accuracy_figure(experiment: Experiment, values: Sequence[Value]) -> Figure:
         return {num: means for num, means in found.items() if means}
 
     named = {
-        f"{dataset}, {protocol}\n{FEATURES[pool]}": own for (dataset, protocol, pool), own in panels(values).items()
+        f"{dataset}, {protocol}\n{feature_words(pool)}": own
+        for (dataset, protocol, pool), own in panels(values).items()
     }
     groups = list(dict.fromkeys(row.group for row in experiment.rows if row.group))
     if groups:

@@ -73,6 +73,7 @@ def _changed(path: Path, settings: Mapping[str, Any]) -> list[str]:
         earlier = dict(json.loads(path.read_text(encoding="utf-8"))["settings"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return []
+    settings = json.loads(json.dumps(settings))  # tuples become lists, as in the file
     keys = [key for key in settings if key not in _OF_THE_MACHINE and earlier.get(key) != settings[key]]
     return [f"{key.replace('_', '-')} {settings[key]} instead of {earlier.get(key)}" for key in keys]
 

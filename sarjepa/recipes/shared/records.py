@@ -80,6 +80,6 @@ def run_facts(
         "selection": SELECTION[solver],
         "shots": config.shots,
         "seed": config.seed,
-        **evaluation_facts(benchmark, config.split_policy, config.pool, config.precision),
+        **evaluation_facts(benchmark, config.split_policy, config.feature(config.pool), config.precision),
         **draw_facts(draw, benchmark),
     }
