@@ -17,6 +17,7 @@ from sarjepa.errors import InputError
 from sarjepa.evaluation import opened
 from sarjepa.evaluation.benchmark import open_benchmark
 from sarjepa.evaluation.opened import open_checkpoint, open_features
+from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench, probe
 from sarjepa.recipes.shared.class_report import class_table, report_folder
@@ -105,7 +106,7 @@ def test_only_the_chips_of_the_label_set_go_through_the_encoder(toy_root: Path, 
     found = {}
     for label_set in ("all-three", "bars", "bars"):
         benchmark = open_benchmark(str(toy_root), "toy", label_set)
-        found[label_set] = open_features(opened, benchmark, "cls", "fp32", tmp_path, device, Progress())
+        found[label_set] = open_features(opened, benchmark, Feature(("cls",)), "fp32", tmp_path, device, Progress())
         counts = benchmark.candidates.labels >= 0
     assert seen == [64, 8, 48], "all 72 chips, then the two classes of three, then nothing again"
     assert np.isnan(found["bars"][~counts]).all()
@@ -183,6 +184,6 @@ def test_what_was_opened_is_told_with_its_checksum(toy_run: Path) -> None:
 def test_features_that_are_not_finite_are_refused(
     toy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opened, "cached", lambda *rest: np.full((72, 4), np.nan, np.float32))
+    monkeypatch.setattr(opened, "cached", lambda *rest: [np.full((72, 4), np.nan, np.float32)])
     with pytest.raises(InputError, match=r"not finite.*72 chips of toy"):
         probe_report(toy_root, tmp_path, checkpoint="pixels", solver="lbfgs")
