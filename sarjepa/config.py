@@ -25,7 +25,8 @@ REPEAT = Repeat()
 
 BASELINES = ("pixels", "log-pixels", "ratio", "hog")  # stand where a checkpoint stands
 DOWNSTREAM = ("mstar", "fusarship", "saracd")
-METHODS = ("sar-jepa", "lomar", "lomar-sar", "mae", "fg-mae", "i-jepa", "pgca", "latent-gradient", "sarmae")
+METHODS = ("sar-jepa", "lomar", "lomar-sar", "mae", "fg-mae", "i-jepa", "pgca", "latent-gradient", "sarmae", "views")
+VIEW_AUGMENTATIONS = ("shift", "mirror", "rotate", "scale", "gain", "contrast", "speckle")
 TARGETS = ("ratio", "ratio-gaussian", "pixel", "low-pass", "hog", "sar-hog")
 MODELS = ("vit-demo", "vit-laptop", "vit-tiny", "vit-small", "vit-base", "vit-large", "vit-huge")
 PROTOCOLS = ("linear-probe", "fine-tune")
@@ -152,6 +153,10 @@ class PretrainConfig(Common):
     centre_crop: Annotated[str, "side (px) kept around the chip's centre first: none, N, or mstar=80,..."] = "none"
     crop_scale: Annotated[tuple[float, ...], "random resized crop: smallest and largest share of the area"] = (0.2, 1.0)
     contrast: Annotated[float, "random contrast: factor uniform in 1 - this .. 1 + this"] = 0.5
+    view_augment: Annotated[
+        tuple[str, ...], f"methods of views: what differs between two views of a chip: {', '.join(VIEW_AUGMENTATIONS)}"
+    ] = ("shift", "mirror", "rotate", "scale", "gain", "speckle")
+    temperature: Annotated[float | None, "methods of views: temperature of the loss; default: the method's"] = None
     num_windows: Annotated[int, "local windows per image"] = 4
     window_size: Annotated[int, "side of a local window, in patches"] = 7
     mask_ratio: Annotated[float | None, "share of patches masked; default: the method's"] = None
@@ -194,6 +199,8 @@ class PretrainConfig(Common):
         _one_of(self, "target", TARGETS)
         _one_of(self, "model", MODELS)
         _one_of(self, "precision", ("auto", "bf16", "fp32"))
+        _each_of(self, "view_augment", VIEW_AUGMENTATIONS)
+        _within(self, "temperature", 0.001)
         for key in (
             "image_size",
             "patch_size",

@@ -39,6 +39,7 @@ class ChipPool:
 
     Attributes:
         shapes: (N, 2) heights and widths (px), after the crop.
+        groups: (N,) int64, equal for near-duplicates of one source.
         source_names: the sources, in order.
         left_out: of which sources some chips do not count (whatever `fraction`), and why, a line each.
 
@@ -77,6 +78,11 @@ class ChipPool:
             for shards, rows, crop in zip(self._shards, chosen, crops, strict=True)
         ]
         kept = _share(len(row_N), fraction, seed)
+        groups, num_groups = [], 0
+        for shards, rows in zip(self._shards, chosen, strict=True):
+            groups.append(num_groups + shards.groups[rows])
+            num_groups += int(shards.groups.max(initial=-1)) + 1
+        self.groups = np.concatenate(groups).astype(np.int64)[kept]
         self._source_N, self._row_N = source_N[kept], row_N[kept]
         self.shapes = np.concatenate(shapes).astype(np.int64)[kept]
 
@@ -84,13 +90,13 @@ class ChipPool:
         """How many chips."""
         return len(self._row_N)
 
-    def images(self, indices: np.ndarray) -> tuple[list[np.ndarray], list[float]]:
-        """The chips at `indices` as stored, centre-cropped, and what each is divided by."""
+    def images(self, indices: np.ndarray, *, whole: bool = False) -> tuple[list[np.ndarray], list[float]]:
+        """The chips at `indices` as stored, centre-cropped unless `whole`, and what each is divided by."""
         images, scales = [], []
         for index in indices:
             shards, crop = self._shards[self._source_N[index]], self._crops[self._source_N[index]]
             image = shards[int(self._row_N[index])].image
-            images.append(image if crop is None else middle(image, crop)[0])
+            images.append(image if whole or crop is None else middle(image, crop)[0])
             scales.append(shards.scale)
         return images, scales
 

@@ -44,6 +44,8 @@ class GlobalMasked(Method):
         corrupt: what the encoder is shown in place of the chip, a function of chips and keys.
     """
 
+    target: Target
+
     def __init__(
         self,
         encoder: Encoder,

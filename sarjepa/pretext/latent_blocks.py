@@ -57,6 +57,8 @@ class LatentBlocks(Method):
         InputError: the target is not an image.
     """
 
+    target: Target
+
     def __init__(self, encoder: Encoder, predictor: QueryPredictor, target: Target, distance: Distance) -> None:
         super().__init__()
         if target.cell != 1:

@@ -36,6 +36,8 @@ class LocalMasked(Method):
         mask_ratio: share of a window's patches that is masked.
     """
 
+    target: Target
+
     def __init__(
         self,
         encoder: Encoder,

@@ -20,11 +20,23 @@ from sarjepa.errors import InputError
 
 @dataclass(frozen=True)
 class ImageKeys:
-    """What the draws of a batch belong to: seed, epoch and the images' indices (B,)."""
+    """What the draws of a batch belong to, and which of its images are near-duplicates.
+
+    Attributes:
+        seed, epoch: of the run.
+        indices: (B,) of the images.
+        groups: (B,) int64, equal for near-duplicates; default: there are none.
+    """
 
     seed: int
     epoch: int
     indices: np.ndarray
+    groups: np.ndarray = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        """Without groups each image is its own."""
+        if self.groups is None:
+            object.__setattr__(self, "groups", self.indices)
 
 
 def take(tokens_BND: torch.Tensor, place_Bn: torch.Tensor) -> torch.Tensor:

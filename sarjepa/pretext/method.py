@@ -38,15 +38,26 @@ class Method(nn.Module, abc.ABC):
     """A pretext task around an encoder.
 
     `forward(image, keys)` is the loss, a scalar, so that wrappers that call modules (DistributedDataParallel) work.
-    The encoder is what remains after training; the target is what is predicted, or what a teacher looks at.
+
+    Attributes:
+        encoder: what remains after training.
+        target: what is predicted, or what a teacher looks at; None where nothing of the kind is.
+        views: for each view of a chip that the method compares, the augmentations that this view does without; empty
+            for a method that looks at one augmented chip. A method of views needs the whole batch at once.
     """
 
     encoder: Encoder
-    target: Target
+    target: Target | None = None
+    views: tuple[frozenset[str], ...] = ()
 
     @abc.abstractmethod
-    def forward(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
-        """The loss of a batch of augmented chips; every draw comes from `keys`."""
+    def forward(self, image: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
+        """The loss of a batch; every draw comes from `keys`.
+
+        Args:
+            image: augmented chips, (B, 1, H, W), or for a method of V views (B, V, 1, H, W).
+            keys: what the draws belong to.
+        """
 
     def start_from(self, encoder: Encoder) -> None:
         """Begin with the weights of `encoder`, which is of the same shape."""
@@ -55,6 +66,6 @@ class Method(nn.Module, abc.ABC):
     def after_step(self, share_done: float) -> None:
         """Called after every optimiser step with the share of the run that is done; teachers move here."""
 
-    @abc.abstractmethod
-    def preview(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> Preview:
-        """What to draw of a few chips."""
+    def preview(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> Preview | None:
+        """What to draw of a few chips; None where nothing is hidden and nothing predicted."""
+        return None

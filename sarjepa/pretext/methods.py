@@ -27,6 +27,7 @@ from sarjepa.pretext.pgca import PatchGradient
 from sarjepa.pretext.speckle import add_speckle
 from sarjepa.pretext.targets import READS as TARGET_READS
 from sarjepa.pretext.targets import Target, build_target
+from sarjepa.pretext.views import Views
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class MethodSettings:
     predictor_width: int | None = None
     predictor_depth: int | None = None
     predictor_heads: int | None = None
+    temperature: float | None = None
 
 
 # Width, depth and heads of the predictor: of SAR-JEPA and MAE, and of I-JEPA.
@@ -122,6 +124,10 @@ def _unmasked(settings: MethodSettings, default_target: str) -> Method:
     return PatchGradient(encoder, predictor, target)
 
 
+def _views(settings: MethodSettings) -> Method:
+    return Views(_encoder(settings, "relative"), temperature=settings.temperature or 0.2)
+
+
 METHODS: dict[str, Callable[[MethodSettings], Method]] = {
     "sar-jepa": partial(_local, default_target="ratio"),
     "lomar-sar": partial(_local, default_target="pixel"),
@@ -132,6 +138,7 @@ METHODS: dict[str, Callable[[MethodSettings], Method]] = {
     "i-jepa": partial(_latent, default_target="pixel", distance=smooth_l1_to_normalised),
     "latent-gradient": partial(_latent, default_target="ratio", distance=squared),
     "pgca": partial(_unmasked, default_target="ratio"),
+    "views": _views,
 }
 
 
@@ -149,13 +156,15 @@ READS: dict[str, frozenset[str]] = {
     "i-jepa": _PREDICTOR,
     "latent-gradient": _PREDICTOR,
     "pgca": frozenset(),
+    "views": frozenset({"temperature"}),
 }
 
 
-def unread_settings(name: str, target: str) -> list[str]:
-    """The settings that other methods or targets read, and this method with this target does not; sorted."""
-    known = frozenset().union(*READS.values(), *TARGET_READS.values())
-    return sorted(known - READS[name] - TARGET_READS.get(target, frozenset()))
+def unread_settings(name: str, target: str | None) -> list[str]:
+    """The settings that other methods or targets read, and this method with this target, if any, does not; sorted."""
+    known = frozenset({"target"}).union(*READS.values(), *TARGET_READS.values())
+    read = TARGET_READS.get(target, frozenset()) | {"target"} if target else frozenset()
+    return sorted(known - READS[name] - read)
 
 
 def build_method(name: str, settings: MethodSettings) -> Method:

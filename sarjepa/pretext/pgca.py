@@ -27,6 +27,8 @@ class PatchGradient(Method):
         target: what every patch is drawn to.
     """
 
+    target: Target
+
     def __init__(self, encoder: Encoder, predictor: Predictor, target: Target) -> None:
         super().__init__()
         self.encoder, self.predictor, self.target = encoder, predictor, target

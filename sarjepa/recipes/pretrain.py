@@ -75,15 +75,15 @@ class _Run:
     def __init__(self, config: PretrainConfig, device: torch.device, ranks: Ranks, progress: Progress) -> None:
         self.config, self.device, self.ranks = config, device, ranks
         self.progress = progress if ranks.is_first else Progress()
-        self.batches = Batches(config, device, ranks)
+        torch.manual_seed(config.seed)
+        self.method = ready_method(config, device, self.progress)
+        self.batches = Batches(config, device, ranks, self.method.views)
         self.pool, self.epoch_steps = self.batches.pool, self.batches.epoch_steps
         for line in self.pool.left_out:
             self.progress.note(line)
         self.num_steps = config.epochs * self.epoch_steps
         self.num_warmup_steps = round(self._warmup_epochs() * self.epoch_steps)
         self.folder = RunFolder(_folder(config), as_dict(config))
-        torch.manual_seed(config.seed)
-        self.method = ready_method(config, device, self.progress)
         self.sharding = shards_of(config, self.method, device, ranks)
         self.optimizer = adamw(self.method, config.weight_decay)
         self.average = average_of(self.method.encoder, config.ema)
@@ -165,7 +165,7 @@ class _Run:
         return {
             "model": self.config.model,
             "method": self.config.method,
-            "target": self.method.target.name,
+            "target": self.method.target.name if self.method.target else None,
             "sources": list(self.pool.source_names),
             "data": self.batches.data_sha256,
             "num_chips": len(self.pool),
@@ -274,14 +274,18 @@ class _Run:
         self._draw()
 
     def _draw(self) -> None:
-        """curves.png and targets.png of the present step."""
+        """curves.png and, where the method predicts something, targets.png of the present step."""
         if self.log and self.log.records:
             write_atomically(self.folder.path / "curves.png", figure_bytes(curves_figure(self.log.records)))
         if self.sharding:
             return  # predicting takes every process
         image, keys = self.batches.spread(_NUM_PREVIEWS)
+        if self.method.views:
+            image = image[:, 0]
         with autocast(self.config.precision, self.device):
             shown = self.method.preview(image, keys)
+        if shown is None:
+            return
         state_BRC = shown.state_BN.unflatten(1, self.method.encoder.grid(image))
         rows = target_rows(shown.image, state_BRC, shown.target, shown.prediction)
         write_atomically(self.folder.path / "targets.png", figure_bytes(targets_figure(rows, shown.channel_names)))

@@ -32,7 +32,9 @@ SETTINGS = MethodSettings(
     predictor_heads=2,
 )
 WITH_TEACHER = ("i-jepa", "latent-gradient")
-UNSEEING = [name for name in METHODS if name != "pgca"]
+OF_VIEWS = ("views",)
+WITH_TARGET = [name for name in METHODS if name != "views"]
+DRAWING = [name for name in WITH_TARGET if name != "pgca"]  # beside the views, which are drawn before
 
 
 def build(name: str, seed: int = 0, **changes: object) -> Method:
@@ -51,6 +53,11 @@ def chips(num: int = 8, side: int = 48) -> torch.Tensor:
     return torch.from_numpy((image * speckle).clip(0, 1)).float()
 
 
+def given(method: Method, image: torch.Tensor) -> torch.Tensor:
+    """Chips as a method gets them: as they are, or two views of each."""
+    return torch.stack([image, 0.8 * image.flip(3)], dim=1) if method.views else image
+
+
 def keys(indices: range = range(8), epoch: int = 0) -> ImageKeys:
     return ImageKeys(seed=0, epoch=epoch, indices=np.array(indices))
 
@@ -62,7 +69,8 @@ def test_every_method_and_target_of_the_settings_can_be_built() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_loss_falls_on_a_few_chips(name: str) -> None:
-    method, image = build(name), chips()
+    method = build(name)
+    image = given(method, chips())
     optimizer = adamw(method, weight_decay=0.05)
     optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = 2e-3
     before = method(image, keys(epoch=100)).item()
@@ -74,7 +82,7 @@ def test_the_loss_falls_on_a_few_chips(name: str) -> None:
     assert method(image, keys(epoch=100)).item() < 0.8 * before
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in OF_VIEWS])
 def test_the_loss_of_a_batch_is_the_mean_over_its_parts(name: str) -> None:
     """Every draw belongs to the image: eight chips at once, or two at a time."""
     method, image = build(name), chips()
@@ -83,9 +91,10 @@ def test_the_loss_of_a_batch_is_the_mean_over_its_parts(name: str) -> None:
     torch.testing.assert_close(whole, torch.stack(parts).mean(), atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", UNSEEING)
+@pytest.mark.parametrize("name", DRAWING)
 def test_seed_and_epoch_change_the_loss_and_nothing_else_does(name: str) -> None:
-    method, image = build(name), chips()
+    method = build(name)
+    image = given(method, chips())
     first = method(image, keys())
     torch.manual_seed(99)
     torch.testing.assert_close(method(image, keys()), first, atol=0, rtol=0)
@@ -97,14 +106,15 @@ def test_seed_and_epoch_change_the_loss_and_nothing_else_does(name: str) -> None
 def test_every_trainable_weight_gets_a_gradient(name: str) -> None:
     """What is left out would stop distributed training, which waits for every gradient."""
     method = build(name)
-    method(chips(), keys()).backward()
+    method(given(method, chips()), keys()).backward()
     idle = [name for name, value in method.named_parameters() if value.requires_grad and value.grad is None]
     assert idle == []
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_state_dict_brings_the_method_back(name: str) -> None:
-    method, other, image = build(name), build(name, seed=1), chips()
+    method, other = build(name), build(name, seed=1)
+    image = given(method, chips())
     assert other(image, keys()) != method(image, keys())
     other.load_state_dict(method.state_dict())
     torch.testing.assert_close(other(image, keys()), method(image, keys()), atol=0, rtol=0)
@@ -122,7 +132,8 @@ def test_the_encoder_can_be_cut_out_of_the_state_dict(name: str) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_bf16_gives_nearly_the_loss_of_fp32(name: str) -> None:
-    method, image = build(name), chips()
+    method = build(name)
+    image = given(method, chips())
     exact = method(image, keys()).item()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rounded = method(image, keys())
@@ -196,20 +207,21 @@ def test_starting_from_an_encoder_starts_the_teacher_too(name: str) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", WITH_TARGET)
 def test_any_target_goes_with_any_method_or_is_refused_in_one_line(name: str, target: str) -> None:
     if name in WITH_TEACHER and target in ("hog", "sar-hog"):
         with pytest.raises(InputError, match="ratio-gaussian"):
             build(name, target=target)
         return
     method = build(name, target=target)
-    loss = method(chips(4), keys(range(4)))
+    image = given(method, chips(4))
+    loss = method(image, keys(range(4)))
     assert loss.isfinite() and loss > 0
-    assert loss != build(name, target="pixel" if target != "pixel" else "ratio")(chips(4), keys(range(4)))
+    assert loss != build(name, target="pixel" if target != "pixel" else "ratio")(image, keys(range(4)))
 
 
 @pytest.mark.parametrize("target", ["pixel", "ratio"])
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in WITH_TEACHER])
+@pytest.mark.parametrize("name", [name for name in WITH_TARGET if name not in WITH_TEACHER])
 def test_a_preview_shows_the_target_and_predictions_where_there_are_any(name: str, target: str) -> None:
     preview = build(name, target=target).preview(chips(3), keys(range(3)))
     num_channels = len(preview.channel_names)
@@ -233,6 +245,11 @@ def test_a_preview_of_a_teacher_shows_what_it_sees_and_predicts_no_picture(name:
         assert (state == MASKED).nonzero().flatten().tolist() == targets.unique().tolist()
 
 
+def test_a_method_without_a_target_has_no_preview() -> None:
+    method = build("views")
+    assert method.target is None and method.preview(chips(3), keys(range(3))) is None
+
+
 def test_the_predictor_is_the_methods_own_unless_chosen() -> None:
     own = dataclasses.replace(SETTINGS, predictor_width=None, predictor_depth=None, predictor_heads=None)
     assert len(build_method("i-jepa", own).predictor.body.blocks) == 12
@@ -242,16 +259,18 @@ def test_the_predictor_is_the_methods_own_unless_chosen() -> None:
 
 
 OTHERS = {"num_windows": 3, "window_size": 3, "mask_ratio": 0.5, "predictor_width": 96, "predictor_depth": 2,
-          "predictor_heads": 4, "radii": (2, 5), "low_pass_radius": 30.0}  # fmt: skip
+          "predictor_heads": 4, "radii": (2, 5), "low_pass_radius": 30.0, "temperature": 0.3,
+          "target": "low-pass"}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_reads_the_settings_it_says_and_no_others(name: str) -> None:
-    target = build(name).target.name
-    unread = unread_settings(name, target)
-    before = build(name)(chips(2), keys(range(2)))
+    method = build(name)
+    unread = unread_settings(name, method.target.name if method.target else None)
+    image = given(method, chips(2))
+    before = build(name)(image, keys(range(2)))
     for key, value in OTHERS.items():
-        after = build(name, **{key: value})(chips(2), keys(range(2)))
+        after = build(name, **{key: value})(image, keys(range(2)))
         assert (after == before) == (key in unread), key
 
 

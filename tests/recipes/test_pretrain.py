@@ -143,12 +143,15 @@ def test_another_seed_gives_another_run(synthetic_root: Path, tmp_path: Path) ->
     assert losses(tmp_path / "0") != losses(tmp_path / "1")
 
 
-def test_a_run_stopped_and_resumed_gives_the_weights_of_one_that_was_not(synthetic_root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["sar-jepa", "views"])
+def test_a_run_stopped_and_resumed_gives_the_weights_of_one_that_was_not(
+    synthetic_root: Path, tmp_path: Path, method: str
+) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    pretrain.run(settings(synthetic_root, whole), Progress())
-    pretrain.run(settings(synthetic_root, parts, max_steps=4), Progress())
+    pretrain.run(settings(synthetic_root, whole, method=method), Progress())
+    pretrain.run(settings(synthetic_root, parts, method=method, max_steps=4), Progress())
     assert len(losses(parts)) == 4
-    pretrain.run(settings(synthetic_root, parts, resume=True), Progress())
+    pretrain.run(settings(synthetic_root, parts, method=method, resume=True), Progress())
     assert_same(weights(whole), weights(parts))
     assert losses(whole) == losses(parts)
 
@@ -302,13 +305,27 @@ def test_the_run_says_how_many_chips_its_share_was(synthetic_root: Path, tmp_pat
 
 
 @pytest.mark.parametrize(("method", "key", "value"), [("lomar", "predictor_depth", 4), ("i-jepa", "mask_ratio", 0.5),
-    ("pgca", "window_size", 3), ("mae", "radii", (3, 5)), ("sar-jepa", "low_pass_radius", 30.0)])  # fmt: skip
+    ("pgca", "window_size", 3), ("mae", "radii", (3, 5)), ("sar-jepa", "low_pass_radius", 30.0),
+    ("sar-jepa", "temperature", 0.5), ("mae", "view_augment", ("shift",))])  # fmt: skip
 def test_a_setting_that_the_method_does_not_read_is_refused(
     synthetic_root: Path, tmp_path: Path, method: str, key: str, value: object
 ) -> None:
     with pytest.raises(InputError, match=rf"neither {method} nor its target \S+ reads.*: {key.replace('_', '-')}; got"):
         pretrain.run(settings(synthetic_root, tmp_path / "run", method=method, **{key: value}), Progress())
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("key", "value"), [("target", "pixel"), ("contrast", 0.1), ("crop_scale", (0.5, 0.5))])
+def test_views_refuse_what_only_the_other_methods_read(
+    synthetic_root: Path, tmp_path: Path, key: str, value: object
+) -> None:
+    with pytest.raises(InputError, match=rf"views does not read this setting: {key.replace('_', '-')}; got"):
+        pretrain.run(settings(synthetic_root, tmp_path / "run", method="views", **{key: value}), Progress())
+
+
+def test_a_batch_that_is_compared_cannot_be_taken_in_parts(synthetic_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"compares all chips of a batch.*: accumulate; got 2"):
+        pretrain.run(settings(synthetic_root, tmp_path / "run", method="views", accumulate=2), Progress())
 
 
 def test_what_a_preset_sets_is_for_every_method(synthetic_root: Path, tmp_path: Path) -> None:
@@ -367,10 +384,11 @@ def test_resuming_nothing_is_refused(synthetic_root: Path, tmp_path: Path) -> No
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_starting_from_an_encoder_starts_from_its_weights(synthetic_root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["sar-jepa", "views"])
+def test_starting_from_an_encoder_starts_from_its_weights(synthetic_root: Path, tmp_path: Path, method: str) -> None:
     pretrain.run(settings(synthetic_root, tmp_path / "a", max_steps=3), Progress())
     # The first step's rate is zero (warm-up), so one step leaves the weights as they came.
-    config = settings(synthetic_root, tmp_path / "b", max_steps=1, init=str(tmp_path / "a"), seed=5)
+    config = settings(synthetic_root, tmp_path / "b", max_steps=1, init=str(tmp_path / "a"), seed=5, method=method)
     pretrain.run(config, Progress())
     first, second = sarjepa.load_encoder(tmp_path / "a"), sarjepa.load_encoder(tmp_path / "b")
     assert_same(first.state_dict(), second.state_dict())

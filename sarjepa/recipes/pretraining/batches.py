@@ -18,9 +18,12 @@ from sarjepa.data.built import open_source
 from sarjepa.data.crops import parse_crop
 from sarjepa.data.loader import ChipPool, batch_indices, steps_per_epoch
 from sarjepa.data.shards import Shards
+from sarjepa.data.views import ViewKey, make_views
 from sarjepa.errors import InputError
 from sarjepa.pretext.masking import ImageKeys
 from sarjepa.training.runtime import Ranks
+
+WINDOWS_PER_CHIP = 1.25  # sides: with shifts of an eighth of its side a window just stays in the chip
 
 Batch = tuple[torch.Tensor, ImageKeys]
 
@@ -44,6 +47,8 @@ class Batches:
         config: the run's settings.
         device: where images are augmented.
         ranks: the processes that share a batch.
+        views: for each view of a chip that the method compares, the augmentations that it does without; empty for the
+            random resized crop.
 
     Attributes:
         data_sha256: by source, of the checksums of its shards.
@@ -55,8 +60,10 @@ class Batches:
         InputError: a source is not built, or the batch does not divide among the processes.
     """
 
-    def __init__(self, config: PretrainConfig, device: torch.device, ranks: Ranks) -> None:
-        self._config, self._device, self._ranks = config, device, ranks
+    def __init__(
+        self, config: PretrainConfig, device: torch.device, ranks: Ranks, views: Sequence[frozenset[str]] = ()
+    ) -> None:
+        self._config, self._device, self._ranks, self._views = config, device, ranks, views
         sources = [(name, open_source(config.data_root, name)) for name in config.sources]
         self.data_sha256 = {name: _checksum(shards) for name, shards in sources}
         self.pool = _open_pool(config, sources)
@@ -77,15 +84,28 @@ class Batches:
         return [self.augmented(epoch, part) for part in np.array_split(indices, self._config.accumulate)]
 
     def augmented(self, epoch: int, indices: np.ndarray) -> Batch:
-        """Chips of the pool as the method gets them, (B, 1, S, S), and what its draws belong to."""
+        """Chips of the pool as the method gets them, (B, 1, S, S) or (B, V, 1, S, S), and what its draws belong to."""
         config = self._config
+        keys = ImageKeys(config.seed, epoch, indices, self.pool.groups[indices])
+        if self._views:
+            return torch.stack([self._view(number, keys) for number in range(len(self._views))], dim=1), keys
         images, scales = self.pool.images(indices)
         low, high = config.crop_scale
         draw = draw_augmentation(
             config.seed, epoch, indices, self.pool.shapes[indices], scale=(low, high), contrast=config.contrast
         )
-        keys = ImageKeys(config.seed, epoch, indices)
         return augment(images, scales, draw, config.image_size, self._device), keys
+
+    def _view(self, number: int, keys: ImageKeys) -> torch.Tensor:
+        """One view of each chip, (B, 1, S, S): a window that the centre crop, or the chip, holds wherever it is drawn.
+
+        Where a turned window reaches past the centre crop it shows what the chip has there.
+        """
+        images, scales = self.pool.images(keys.indices, whole=True)
+        windows_B2 = np.round(self.pool.shapes[keys.indices] / WINDOWS_PER_CHIP).astype(np.int64)
+        names = [name for name in self._config.view_augment if name not in self._views[number]]
+        key = ViewKey(keys.seed, "views", keys.epoch, keys.indices, number)
+        return make_views(images, scales, windows_B2, names, key, self._config.image_size, self._device)
 
     def spread(self, num: int) -> Batch:
         """A few chips from all over the pool, to look at."""

@@ -38,7 +38,14 @@ def ready_method(config: PretrainConfig, device: torch.device, progress: Progres
     if config.compile:
         check_compiler(device)
     method = bare_method(config)
-    _refuse_unread(config, method.target.name)
+    _refuse_unread(config, method)
+    if method.views and config.accumulate > 1:
+        raise InputError(
+            f"{config.method} compares all chips of a batch, which cannot be taken in parts",
+            where="accumulate",
+            got=config.accumulate,
+            hint="leave it out; --recompute needs less memory too",
+        )
     if config.init:
         start = load_encoder(config.init)
         if asdict(start.shape) != asdict(method.encoder.shape):
@@ -58,18 +65,20 @@ def ready_method(config: PretrainConfig, device: torch.device, progress: Progres
     return method.to(device)
 
 
-def _refuse_unread(config: PretrainConfig, target: str) -> None:
+def _refuse_unread(config: PretrainConfig, method: Method) -> None:
     """Refuse a setting that would change nothing; what a preset sets is for all methods, and let pass.
 
     Raises:
         InputError: neither the method nor its target reads it, and it is not the default.
     """
     presets = [overlay(PretrainConfig, [(name, read_preset(name, "pretrain"))]) for name in preset_names()]
-    for key in unread_settings(config.method, target):
+    target = method.target.name if method.target else None
+    reader = f"neither {config.method} nor its target {target} reads" if target else f"{config.method} does not read"
+    of_batches = ["contrast", "crop_scale"] if method.views else ["view_augment"]
+    for key in unread_settings(config.method, target) + of_batches:
         value = getattr(config, key)
         if value not in [getattr(usual, key) for usual in (PretrainConfig(), *presets)]:
-            what = f"neither {config.method} nor its target {target} reads this setting"
-            raise InputError(what, where=key.replace("_", "-"), got=value, hint="leave it out")
+            raise InputError(f"{reader} this setting", where=key.replace("_", "-"), got=value, hint="leave it out")
 
 
 def shards_of(config: PretrainConfig, method: Method, device: torch.device, ranks: Ranks) -> Sharding | None:

@@ -75,6 +75,9 @@ def target_figure(viewer: Viewer, subjects: Sequence[Subject], seed: int, progre
             keys = ImageKeys(seed, 0, np.array([number]))
             image = viewer.rule(subject)
             shown = method.preview(image, keys)
+            if shown is None:
+                progress.note(f"no picture of targets: {viewer.label} predicts none")
+                return None
             state_BRC = shown.state_BN.unflatten(1, method.encoder.grid(image))
             rows += target_rows(shown.image, state_BRC, shown.target, shown.prediction, [viewer.rule.shown(subject)])
             names = shown.channel_names

@@ -1,0 +1,144 @@
+r"""Agreeing on two views of one chip: views, and with the local masked loss sar-jepa-views.
+
+Two views of a chip (`sarjepa.data.views`: other shift, gain, speckle, the mirror image) are mapped to two points of a
+sphere, which shall be closer to one another than to the points of all other chips. That is NT-Xent (Chen et al.,
+SimCLR, ICML 2020). With s_ij the cosine of two embeddings over the temperature, for an anchor i, one of its positives p
+and all its negatives n:
+
+    loss(i, p) = -ln( exp(s_ip) / (exp(s_ip) + sum_n exp(s_in)) ),      mean over p, then over i
+
+Positives are all other views of the anchor's chip and of its near-duplicates, and these are never among the negatives:
+SAR-ACD stores one chip several times in other brightness, and copies that pushed each other away would undo what the
+views teach. Where no chip of the batch has a copy this is SimCLR's loss to the letter.
+
+An embedding is made of the class token and the mean of the patch tokens, by a projection of two layers that is thrown
+away after training (2 x width, 512, 128). Its hidden layer is batch-normalised, as in SimCLR. That is what starts the
+learning: to an untrained encoder all chips look nearly alike, so without it all points of the sphere lie in one place,
+the loss is ln(N - 1), and its gradient is next to nothing. The statistics are always those of the present batch.
+
+The loss compares all chips of a batch. Processes exchange their features, with gradients, so that each has the
+negatives of all, and statistics over all; k processes equal one. A batch cannot be taken in parts.
+
+    views            the loss of the views alone, on chips of any size
+    sar-jepa-views   the local masked loss of sar-jepa on the first view, plus a weight times the loss of the views
+
+Shapes: B chips of V views each, M = B * V views here and N on all processes, D values of an embedding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn import functional
+
+from sarjepa.models.encoder import Encoder
+from sarjepa.pretext.masking import ImageKeys
+from sarjepa.pretext.method import Method
+
+_HIDDEN, _EMBEDDING = 512, 128
+_NOWHERE = (
+    -1e4
+)  # a logit that no exponential remembers, and whose gradient is not NaN where there is no negative at all
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of all processes one after the other; each row's gradient is the sum of what all processes found for it."""
+
+    @staticmethod
+    def forward(ctx: Any, row_MD: torch.Tensor) -> torch.Tensor:
+        parts = [torch.empty_like(row_MD) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, row_MD.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradient: torch.Tensor) -> torch.Tensor:
+        gradient_ND = gradient[0].contiguous()
+        dist.all_reduce(gradient_ND)
+        return gradient_ND.chunk(dist.get_world_size())[dist.get_rank()]
+
+
+def of_all_processes(row_MD: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """The rows of all processes, each with as many, in the order of ranks; and where the own ones begin.
+
+    The mean over processes of a loss that each computes for its own rows has the gradient of one process with all rows,
+    once gradients are averaged as DistributedDataParallel does.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return row_MD, 0
+    return _Gather.apply(row_MD), dist.get_rank() * len(row_MD)
+
+
+def nt_xent(
+    embedding_ND: torch.Tensor, group_N: torch.Tensor, temperature: float, own: slice = slice(None)
+) -> torch.Tensor:
+    """The loss of the module's formula, mean over some of the views as anchors.
+
+    Args:
+        embedding_ND: of any length; they are normalised here.
+        group_N: int64, equal for the views of one chip and of its near-duplicates; each at least twice.
+        temperature: over which cosines are taken.
+        own: the views that are anchors; default: all.
+
+    Returns:
+        A scalar.
+    """
+    point_ND = functional.normalize(embedding_ND, dim=1)
+    logit_MN = point_ND[own] @ point_ND.T / temperature
+    same_MN = group_N[own, None] == group_N[None, :]
+    negatives_M1 = logit_MN.masked_fill(same_MN, _NOWHERE).logsumexp(dim=1, keepdim=True)
+    number_N = torch.arange(len(point_ND), device=point_ND.device)
+    positive_MN = same_MN & (number_N[own, None] != number_N[None, :])
+    loss_MN = functional.softplus(negatives_M1 - logit_MN) * positive_MN
+    return (loss_MN.sum(dim=1) / positive_MN.sum(dim=1)).mean()
+
+
+class ViewAgreement(nn.Module):
+    """The projection and the loss of views, apart from the encoder.
+
+    Args:
+        width: of the encoder.
+        temperature: of the loss.
+    """
+
+    def __init__(self, width: int, temperature: float) -> None:
+        super().__init__()
+        self.projection = nn.Sequential(
+            nn.Linear(2 * width, _HIDDEN),
+            nn.BatchNorm1d(_HIDDEN, track_running_stats=False),
+            nn.ReLU(),
+            nn.Linear(_HIDDEN, _EMBEDDING),
+        )
+        self.temperature = temperature
+
+    def forward(self, encoder: Encoder, view_BV1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
+        """The loss of a batch, a scalar."""
+        tokens = encoder(view_BV1HW.flatten(0, 1)).float()
+        group_B = torch.from_numpy(keys.groups).to(tokens.device)
+        with torch.autocast(tokens.device.type, enabled=False):
+            feature_ND, first = of_all_processes(torch.cat([tokens[:, 0], tokens[:, 1:].mean(dim=1)], dim=1))
+            group_N, _ = of_all_processes(group_B.repeat_interleave(view_BV1HW.shape[1]))
+            own = slice(first, first + len(tokens))
+            return nt_xent(self.projection(feature_ND), group_N, self.temperature, own)
+
+
+class Views(Method):
+    """Encoder and projection around two views.
+
+    Args:
+        encoder: sees whole views.
+        temperature: of the loss.
+    """
+
+    views = (frozenset[str](), frozenset[str]())
+
+    def __init__(self, encoder: Encoder, *, temperature: float = 0.2) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.agreement = ViewAgreement(encoder.width, temperature)
+
+    def forward(self, image: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
+        """The loss of a batch of views, (B, 2, 1, H, W)."""
+        return self.agreement(self.encoder, image, keys)
