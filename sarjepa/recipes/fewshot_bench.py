@@ -18,9 +18,10 @@ from sarjepa.evaluation.opened import open_checkpoint
 from sarjepa.files import json_text
 from sarjepa.models.checkpoints import newest_run
 from sarjepa.progress import Progress
-from sarjepa.recipes.fewshot.cells import comparisons, csv_text, make_cells
+from sarjepa.recipes.fewshot.cells import cells_csv, comparisons, make_cells
 from sarjepa.recipes.fewshot.grid import Grid, variants
 from sarjepa.recipes.fewshot.tables import accuracy_table, comparison_table, detail_table, failed_text, plot
+from sarjepa.results.records import RESULTS, FewshotResults, Run
 from sarjepa.results.result import Result
 from sarjepa.results.store import RunStore
 from sarjepa.results.tables import Table, counted
@@ -56,7 +57,7 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
     if "fine-tune" in config.protocols and (without := [name for name in checkpoints if name in BASELINES]):
         progress.note(f"{', '.join(without)}: no weights to fine-tune, so the table has no such row")
     folder = Path(config.out or DEFAULT_OUT)
-    records: list[dict[str, Any]] = []
+    runs: list[Run] = []
     failures: list[str] = []
     with RunStore(folder, {key: value for key, value in asdict(config).items() if key in SHARED}) as store:
         store.write("draws.json", json_text(_draws_file(benchmarks, draws)))
@@ -64,15 +65,15 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
             for benchmark in benchmarks:
                 for variant in its_variants:
                     grid = Grid(config, store, opened, benchmark, variant, device, progress)
-                    records += grid.fill(draws[benchmark.name, variant.split_policy], failures)
-        tables = _write(config, store, records, failures)
+                    runs += grid.fill(draws[benchmark.name, variant.split_policy], failures)
+        tables = _write(config, store, runs, failures)
         num_others = store.num_others()
     if num_others:
         others = counted(num_others, "stored run")
         progress.warn(f"{folder / 'runs'}: not in the table, as this call did not ask for them: {others}")
     for failure in failures:
         progress.warn(f"failed, will be tried again by the next call: {failure}")
-    return Result(f"{counted(len(records), 'run')}, {len(failures)} failed; {folder / 'table.md'}", folder, tables)
+    return Result(f"{counted(len(runs), 'run')}, {len(failures)} failed; {folder / 'table.md'}", folder, tables)
 
 
 def _datasets(config: FewshotBenchConfig) -> tuple[str, ...]:
@@ -131,22 +132,32 @@ def _draws_file(benchmarks: Sequence[Benchmark], draws: Draws) -> dict[str, Any]
 
 
 def _write(
-    config: FewshotBenchConfig, store: RunStore, records: list[dict[str, Any]], failures: list[str]
+    config: FewshotBenchConfig, store: RunStore, runs: Sequence[Run], failures: Sequence[str]
 ) -> tuple[Table, ...]:
     """The folder's files; the tables that are worth showing."""
-    cells = make_cells(records)
-    for cell in cells:
-        cell["incomplete"] = cell["num_runs"] < config.runs
-    pairs, paper = comparisons(records), config.compare == "paper"
-    results = {"settings": asdict(config), "runs": records, "cells": cells, "comparisons": pairs, "failed": failures}
-    store.write("results.json", json_text(results))
+    cells, pairs = make_cells(runs, config.runs), comparisons(runs)
+    results = FewshotResults(
+        settings=asdict(config),
+        runs=tuple(runs),
+        cells=tuple(cells),
+        comparisons=tuple(pairs),
+        failed=tuple(failures),
+    )
+    store.write(RESULTS, json_text(results))
+    return write_tables(store, results)
+
+
+def write_tables(store: RunStore, results: FewshotResults) -> tuple[Table, ...]:
+    """results.csv, table.md, table.tex and plot.png; the table of each data set."""
+    cells, paper = results.cells, results.settings["compare"] == "paper"
     if not cells:
-        store.write("table.md", failed_text(failures))
+        store.write("table.md", failed_text(results.failed))
         return ()
-    main = tuple(accuracy_table(cells, dataset, paper) for dataset in dict.fromkeys(c["dataset"] for c in cells))
-    tables = (*main, detail_table(cells), *((comparison_table(pairs),) if pairs else ()))
-    store.write("results.csv", csv_text(cells))
-    store.write("table.md", "\n".join([*(table.markdown() for table in tables), failed_text(failures)]))
+    main = tuple(accuracy_table(cells, dataset, paper) for dataset in dict.fromkeys(cell.dataset for cell in cells))
+    pairs = (comparison_table(results.comparisons),) if results.comparisons else ()
+    tables = (*main, detail_table(cells), *pairs)
+    store.write("results.csv", cells_csv(cells))
+    store.write("table.md", "\n".join([*(table.markdown() for table in tables), failed_text(results.failed)]))
     store.write("table.tex", "\n".join(table.latex() for table in tables))
     store.write("plot.png", plot(cells, paper))
     return main

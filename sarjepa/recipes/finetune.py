@@ -19,10 +19,11 @@ from sarjepa.evaluation.runs import Training, classify, finetune_run
 from sarjepa.models.checkpoints import newest_run
 from sarjepa.models.heads import Classifier, Feature
 from sarjepa.progress import Progress
-from sarjepa.recipes.shared.class_report import report_folder, write_report
-from sarjepa.recipes.shared.records import run_facts
+from sarjepa.recipes.evaluating.class_report import report_folder, report_of, write_report
+from sarjepa.recipes.evaluating.record import run_record
 from sarjepa.reports.finetuning import finetuning_curves
 from sarjepa.reports.formats import figure_bytes
+from sarjepa.results.records import Variant
 from sarjepa.results.result import Result, writable_folder
 from sarjepa.training.runtime import pick_device, pick_precision
 
@@ -78,13 +79,18 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
     if len(held):
         held_logits = classify(classifier, opened, benchmark, held, config.precision)
         temperature = fit_temperature(held_logits, torch.from_numpy(labels[held]))
-    facts = {
-        **run_facts(config, opened, benchmark, drawn, "fine-tune", "fine-tune"),
-        "num_train": len(train),
-        "num_held_for_temperature": len(held),
-        "temperature": round(temperature, 4),
-        "train_loss": [round(loss, 5) for loss in curve.loss],
-    }
+    variant = Variant(
+        protocol="fine-tune", pool=config.feature(config.pool), solver="fine-tune", split_policy=config.split_policy
+    )
+    report = report_of(
+        run_record(found, opened, benchmark, drawn, variant, config.precision),
+        found,
+        asdict(config),
+        num_train=len(train),
+        num_held_for_temperature=len(held),
+        temperature=round(temperature, 4),
+        train_loss=tuple(round(loss, 5) for loss in curve.loss),
+    )
     describe = {
         "classes": list(benchmark.classes),
         "temperature": temperature,
@@ -102,7 +108,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
     }
     save_classifier(folder / FILE, classifier, describe)
     beside = _curve_files(curve, opened.name, benchmark.name) if config.curve else None
-    return write_report(folder, benchmark.classes, found, facts, asdict(config), progress, beside)
+    return write_report(folder, report, progress, beside)
 
 
 def _curve_files(curve: Curve, encoder: str, dataset: str) -> dict[str, bytes | str]:

@@ -19,9 +19,10 @@ from sarjepa.evaluation.runs import Training, probe_runs
 from sarjepa.models.checkpoints import newest_run
 from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
-from sarjepa.recipes.probing.labelling import label_chips
-from sarjepa.recipes.shared.class_report import report_folder, write_report
-from sarjepa.recipes.shared.records import run_facts
+from sarjepa.recipes.evaluating.class_report import report_folder, report_of, write_report
+from sarjepa.recipes.evaluating.labelling import label_chips
+from sarjepa.recipes.evaluating.record import run_record
+from sarjepa.results.records import Variant
 from sarjepa.results.result import Result, writable_folder
 from sarjepa.training.runtime import pick_device, pick_precision
 
@@ -45,13 +46,18 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
     opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress)
     folder = writable_folder(report_folder(config.out, opened.name, f"probe-{benchmark.name}", config.shots))
     cache = Path(config.data_root) / "features"
-    features = open_features(
-        opened, benchmark, Feature.read(config.feature(config.pool)), config.precision, cache, device, progress
-    )
+    pool = config.feature(config.pool)
+    features = open_features(opened, benchmark, Feature.read(pool), config.precision, cache, device, progress)
     drawn = draw(benchmark.candidates, config.split_policy, config.shots, config.seed)
     training = Training(config.epochs, config.batch_size, config.lr, config.weight_decay)
     [probed] = probe_runs(features, benchmark, [drawn], config.solver, training, device)
     if probed.scores is None:
         raise InputError("the training diverged", where=opened.name, hint="lower --lr")
-    facts = run_facts(config, opened, benchmark, drawn, "linear-probe", config.solver)
-    return write_report(folder, benchmark.classes, probed.scores, facts, asdict(config), progress)
+    variant = Variant(
+        protocol="linear-probe",
+        pool=pool,
+        solver=config.solver,
+        split_policy=config.split_policy,
+    )
+    run = run_record(probed.scores, opened, benchmark, drawn, variant, config.precision)
+    return write_report(folder, report_of(run, probed.scores, asdict(config)), progress)

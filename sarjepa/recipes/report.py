@@ -18,7 +18,8 @@ from sarjepa.progress import Progress
 from sarjepa.recipes.reporting.commands import commands_section
 from sarjepa.recipes.reporting.pictures import attention_section
 from sarjepa.recipes.reporting.results import (
-    Found,
+    Reports,
+    Tables,
     class_section,
     fewshot_lines,
     fewshot_section,
@@ -32,6 +33,7 @@ from sarjepa.recipes.reporting.training import curves_section, files_section, se
 from sarjepa.reports.elements import bullets, element, facts
 from sarjepa.reports.page import Section, gap_list, html_page
 from sarjepa.results.result import Result
+from sarjepa.results.tables import counted
 from sarjepa.version import __version__
 
 
@@ -59,7 +61,9 @@ def run(config: ReportConfig, progress: Progress) -> Result:
     for gap in gaps:
         progress.note(f"not in the report: {gap.what}" + (f"; {gap.command}" if gap.command else ""))
     size = len(page) / 1e6
-    return Result(f"{out}: {len(sections)} sections, {len(gaps)} things missing, {size:.1f} MB", out.parent)
+    return Result(
+        f"{out}: {counted(len(sections), 'section')}, {counted(len(gaps), 'thing')} missing, {size:.1f} MB", out.parent
+    )
 
 
 def _newest() -> str:
@@ -89,15 +93,18 @@ def _sections(content: RunContent, config: ReportConfig, out: Path) -> list[Sect
     return [_overview(content, reports, tables, sections), *sections]
 
 
-def _all_sources(content: RunContent, reports: Sequence[Found], tables: Sequence[Found]) -> list[str]:
+def _all_sources(content: RunContent, reports: Reports, tables: Tables) -> list[str]:
     """The sources of the training and of every evaluation, each once."""
-    evaluated = [str(one.content["dataset"]) for one in reports]
-    evaluated += [str(cell["dataset"]) for one in tables for cell in one.content["cells"]]
+    evaluated = [report.content.dataset for report in reports]
+    evaluated += [cell.dataset for table in tables for cell in table.content.cells]
     return list(dict.fromkeys([*content.sources, *evaluated]))
 
 
 def _overview(
-    content: RunContent, reports: Sequence[Found], tables: Sequence[Found], sections: Sequence[Section]
+    content: RunContent,
+    reports: Reports,
+    tables: Tables,
+    sections: Sequence[Section],
 ) -> Section:
     """Facts, results in one line each, and what is missing."""
     parts = [facts(overview_facts(content))]

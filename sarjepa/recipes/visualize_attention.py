@@ -30,7 +30,7 @@ from sarjepa.evaluation.attention import mean_distances, uniform_distance
 from sarjepa.files import write_atomically
 from sarjepa.models.checkpoints import newest_run
 from sarjepa.progress import Progress
-from sarjepa.recipes.shared.class_report import report_folder
+from sarjepa.recipes.evaluating.class_report import report_folder
 from sarjepa.recipes.visualizing.attention_pictures import map_figures, target_figure
 from sarjepa.recipes.visualizing.feature_pictures import feature_figures
 from sarjepa.recipes.visualizing.subjects import Subject, open_chips, open_images, spread

@@ -12,14 +12,17 @@ import contextlib
 import fcntl
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from sarjepa.errors import InputError
-from sarjepa.files import json_text, write_atomically, write_json
+from sarjepa.files import json_text, read_json, write_atomically, write_json
+from sarjepa.results.records import Run
 from sarjepa.results.result import writable_folder
+
+_HINT = "remove the file: what it held is made again, and nothing else is lost"
 
 
 class RunStore:
@@ -63,7 +66,7 @@ class RunStore:
         if not path.exists():
             self.write("settings.json", json_text(self.settings))
             return
-        there = _read(path)
+        there = read_json(path, dict[str, Any], _HINT)
         keys = [key for key in sorted({*there, *self.settings}) if there.get(key) != self.settings.get(key)]
         if keys:
             raise InputError(
@@ -79,25 +82,24 @@ class RunStore:
         label = "-".join(str(key[part]) for part in ("dataset", "protocol", "shots", "seed"))
         return self.folder / "runs" / f"{label}-{digest}.json"
 
-    def get(self, key: Mapping[str, Any], parts: Collection[str] = ()) -> dict[str, Any] | None:
+    def get(self, key: Mapping[str, Any]) -> Run | None:
         """The record of a run, or None where it has yet to be done.
 
         Args:
             key: dataset, protocol, shots, seed and whatever else decides the numbers.
-            parts: what a record must hold.
 
         Raises:
             InputError: its file is damaged.
         """
         path = self._path(key)
         self._asked.add(path)
-        return _read(path, parts) if path.exists() else None
+        return read_json(path, Run, _HINT) if path.exists() else None
 
     def num_others(self) -> int:
         """How many runs are kept here that nobody asked for since the folder was entered."""
         return len({*(self.folder / "runs").glob("*.json")} - self._asked)
 
-    def put(self, key: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    def put(self, key: Mapping[str, Any], record: Run) -> None:
         """Keep the record of a finished run."""
         (self.folder / "runs").mkdir(exist_ok=True)
         write_json(self._path(key), record)
@@ -105,19 +107,3 @@ class RunStore:
     def write(self, name: str, content: bytes | str) -> None:
         """Write one of the folder's files, whole or not at all."""
         write_atomically(self.folder / name, content)
-
-
-def _read(path: Path, parts: Collection[str] = ()) -> dict[str, Any]:
-    """A file of the folder: a mapping with some keys.
-
-    Raises:
-        InputError: it is something else.
-    """
-    hint = "remove the file: what it held is made again, and nothing else is lost"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # not JSON, or not UTF-8
-        raise InputError("not readable as JSON", where=path, got=error, hint=hint) from error
-    if not isinstance(content, dict) or not content.keys() >= set(parts):
-        raise InputError("the file does not hold what was stored in it", where=path, hint=hint)
-    return content

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 _LATEX_ESCAPES = {
@@ -37,6 +39,18 @@ def escape_latex(text: str) -> str:
 def counted(number: int, noun: str) -> str:
     """A number of things: "1 run", "2 runs"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def mean_with_spread(mean: float, std: float | None) -> str:
+    """A mean and its sample standard deviation, where there is one: "62.1 ± 1.3"."""
+    return f"{mean:.1f}" + ("" if std is None or math.isnan(std) else f" ± {std:.1f}")
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Comma-separated values under one header line; None is an empty cell."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([columns, *rows])
+    return buffer.getvalue()
 
 
 @dataclass(frozen=True)
@@ -86,9 +100,7 @@ class Table:
 
     def csv(self) -> str:
         """Comma-separated values under one header line, without title and note."""
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerows([self.columns, *self.rows])
-        return buffer.getvalue()
+        return csv_text(self.columns, self.rows)
 
     def latex(self) -> str:
         r"""A booktabs table float, ready for \input (needs \usepackage{booktabs})."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import pytest
 from sarjepa.config import BASELINES, FewshotBenchConfig
 from sarjepa.errors import InputError
 from sarjepa.evaluation import runs
+from sarjepa.files import read_json
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench
 from sarjepa.recipes.fewshot import grid
 from sarjepa.recipes.fewshot.cells import make_cells
+from sarjepa.results.records import FewshotResults
 from sarjepa.results.store import RunStore
 
 
@@ -255,10 +258,9 @@ def test_a_single_run_has_the_interval_over_test_images(toy_root: Path, toy_run:
 
 def test_the_interval_of_an_accuracy_stays_within_0_and_100(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
     fewshot_bench.run(bench(toy_root, toy_run, tmp_path, shots=(1,), runs=2), Progress())
-    runs = json.loads((tmp_path / "results.json").read_text())["runs"]
-    wide = [{**runs[0], "accuracy": 5.0}, {**runs[0], "accuracy": 95.0}]
-    [cell] = make_cells(wide)
-    assert (cell["mean"], cell["ci95"], cell["ci95_kind"]) == (50, [0, 100], "t over runs")
+    run = read_json(tmp_path / "results.json", FewshotResults).runs[0]
+    [cell] = make_cells([replace(run, accuracy=5.0), replace(run, accuracy=95.0)], 2)
+    assert (cell.mean, cell.ci95, cell.ci95_kind) == (50, (0, 100), "t over runs")
 
 
 def test_every_row_of_the_csv_says_what_it_depends_on(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:

@@ -19,11 +19,13 @@ from sarjepa.evaluation.benchmark import open_benchmark
 from sarjepa.evaluation.classifier import load_classifier
 from sarjepa.evaluation.fewshot import draw
 from sarjepa.evaluation.opened import open_checkpoint
+from sarjepa.files import read_json
 from sarjepa.models.checkpoints import load_encoder
 from sarjepa.progress import Progress
 from sarjepa.recipes import finetune, probe
+from sarjepa.recipes.evaluating.class_report import class_table
 from sarjepa.recipes.reporting.results import Found, report_line
-from sarjepa.recipes.shared.class_report import class_table
+from sarjepa.results.records import Report
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def tuned(toy_root: Path, toy_run: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def note_of(folder: Path) -> str:
-    return class_table(json.loads((folder / "report.json").read_text())).note
+    return class_table(read_json(folder / "report.json", Report)).note
 
 
 def test_report_has_the_curve_and_the_temperature(tuned: Path) -> None:
@@ -167,7 +169,7 @@ def test_a_saved_classifier_refuses_the_settings_of_a_training(toy_root: Path, t
             probe.run(replace(config, **{key: value}), Progress())
     assert not any(tmp_path.iterdir())
     probe.run(replace(config, crop="none"), Progress())  # the classifier's own
-    found = Found(tmp_path, json.loads((tmp_path / "report.json").read_text()))
+    found = Found(tmp_path, read_json(tmp_path / "report.json", Report))
     assert report_line(found).startswith("saved classifier on toy: ")
 
 

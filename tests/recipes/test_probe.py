@@ -17,10 +17,12 @@ from sarjepa.errors import InputError
 from sarjepa.evaluation import opened
 from sarjepa.evaluation.benchmark import open_benchmark
 from sarjepa.evaluation.opened import open_checkpoint, open_features
+from sarjepa.files import read_json
 from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench, probe
-from sarjepa.recipes.shared.class_report import class_table, report_folder
+from sarjepa.recipes.evaluating.class_report import class_table, report_folder
+from sarjepa.results.records import Report
 
 
 def probe_report(toy_root: Path, out: Path, **changes: object) -> dict:
@@ -84,7 +86,7 @@ def test_files_of_somebody_else_are_left_and_those_of_an_earlier_report_removed(
 def test_other_solvers_learn_the_bars_from_pixels(toy_root: Path, tmp_path: Path, solver: str) -> None:
     report = probe_report(toy_root, tmp_path, checkpoint="pixels", solver=solver)
     assert report["solver"] == solver and report["accuracy"] > 80
-    assert f"feature cls, solver {solver}, " in class_table(report).note
+    assert f"feature cls, solver {solver}, " in class_table(read_json(tmp_path / "report.json", Report)).note
 
 
 @pytest.mark.parametrize("pool", ["mean", "grid2", "grid4"])

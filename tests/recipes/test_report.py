@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,10 +26,12 @@ from sarjepa.config import (
     as_dict,
 )
 from sarjepa.errors import InputError
+from sarjepa.files import read_json, write_json
 from sarjepa.overlay import overlay, read_preset
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench, finetune, pretrain, probe, report, visualize_attention
-from sarjepa.recipes.reporting.results import fewshot_lines
+from sarjepa.recipes.reporting.results import Found, fewshot_lines
+from sarjepa.results.records import ClassScores, FewshotResults, Report
 
 SECTIONS = [
     "overview",
@@ -42,6 +45,7 @@ SECTIONS = [
     "files",
     "commands",
 ]
+GOLDEN = Path(__file__).parents[1] / "golden" / "results"
 VOID = {"img", "meta", "link", "br"}
 
 
@@ -74,6 +78,11 @@ class PageReader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+def a_report(**changes: object) -> Report:
+    """A stored report with other content in some fields."""
+    return replace(read_json(GOLDEN / "probe" / "report.json", Report), **changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -196,15 +205,10 @@ def test_what_is_missing_is_named_with_its_command(bare_run: Path) -> None:
 
 def test_names_with_special_characters_are_shown_as_they_are(bare_run: Path) -> None:
     names = ["<script>alert(1)</script>", 'a "b" & c', "</table>"]
-    one = {"recall": 50.0, "precision": None, "num_test": 2}
-    content = {
-        "per_class": dict.fromkeys(names, one), "accuracy": 50.0, "balanced_accuracy": 50.0, "macro_f1": 40.0,
-        "accuracy_ci95": [1.0, 99.0], "checkpoint": "<run>", "dataset": "<set>", "protocol": "linear-probe",
-        "shots": None, "label_set": "<all>", "split_policy": "published", "pool": "cls", "selection": "last",
-        "num_train": 3, "short": {"<few>": 1}, "near_copy_percent": 0.0, "settings": {},
-    }  # fmt: skip
+    made = a_report(checkpoint="<run>", dataset="<set>", label_set="<all>", short={"<few>": 1},
+                    per_class=dict.fromkeys(names, ClassScores(50.0, None, 2)))  # fmt: skip
     (bare_run / "probe-<x>").mkdir()
-    (bare_run / "probe-<x>" / "report.json").write_text(json.dumps(content))
+    write_json(bare_run / "probe-<x>" / "report.json", made)
     page = write_report(bare_run)
     read = PageReader(page)
     for name in (*names, "<run>", "<set>", "<few> has 1", bare_run.name, "har<b>our", "probe-<x>"):
@@ -220,8 +224,9 @@ def test_damaged_and_foreign_files_are_named(full_run: Path, synthetic_root: Pat
     (run / "fewshot" / "results.json").write_text('{"cells": [{"mean": 1}], "runs": [], "settings": {}}')
     (run / "encoder.safetensors").write_bytes(b"no weights")
     text = PageReader(write_report(run, synthetic_root)).text
-    for words in ("targets.png cannot be shown", "report.json cannot be read", "results.json is of another",
-                  "std in a cell", "the encoder cannot be read", "no report of probe"):  # fmt: skip
+    for words in ("targets.png cannot be shown", f"not readable as JSON: {run / 'probe-synthetic' / 'report.json'}",
+                  f"a key is missing: cells.0.protocol in {run / 'fewshot' / 'results.json'}",
+                  "the encoder cannot be read", "no report of probe"):  # fmt: skip
         assert words in text
 
 
@@ -330,9 +335,9 @@ def test_a_folder_where_the_page_would_go_is_refused(bare_run: Path, tmp_path: P
 
 
 def test_a_number_that_stands_in_two_tables_is_said_once() -> None:
-    cell = {"checkpoint": "runs/a", "dataset": "mstar", "protocol": "linear-probe", "pool": "cls", "solver": "adamw",
-            "split_policy": "published", "shots": 10, "mean": 50.0, "std": 1.0}  # fmt: skip
-    content = {"runs": [{"checkpoint": "runs/a", "weights_sha256": "w"}], "cells": [cell, {**cell, "shots": 20}]}
-    table = SimpleNamespace(content=content)
-    lines = fewshot_lines(SimpleNamespace(weights_sha256="w"), [table, table])  # type: ignore[arg-type, list-item]
+    stored = read_json(GOLDEN / "single" / "results.json", FewshotResults)
+    cells = tuple(replace(stored.cells[0], shots=shots, mean=50.0, std=1.0) for shots in (10, 20))
+    table = Found(Path("results.json"), replace(stored, cells=cells))
+    run = SimpleNamespace(weights_sha256=stored.runs[0].weights_sha256)
+    lines = fewshot_lines(run, [table, table])  # type: ignore[arg-type]
     assert lines == ["mstar, linear-probe, cls, adamw, published split: 50.0 ± 1.0% (10 shots), 50.0 ± 1.0% (20 shots)"]

@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ import pytest
 from PIL import Image
 
 from sarjepa.config import PretrainConfig, ReportConfig, as_dict
-from sarjepa.files import json_text
+from sarjepa.files import json_text, read_json, write_json
 from sarjepa.progress import Progress
 from sarjepa.recipes import report
 from sarjepa.reports.elements import element, table_element
 from sarjepa.reports.page import Section, html_page
+from sarjepa.results.records import ClassScores, Report
 from sarjepa.results.tables import Table
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -75,18 +77,13 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
         {"step": n, "epoch": 0, "loss": 1 / n, "lr": 0.1, "images/s": 9.5, "knn": 20.0 + n} for n in range(1, 99)
     ]
     (run / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    classes = {f"class-{n}-{'w' * 30}": {"recall": 50.0, "precision": None, "num_test": 2} for n in range(5)}
-    content = {
-        "per_class": classes, "accuracy": 50.0, "balanced_accuracy": 50.0, "macro_f1": 40.0, "accuracy_ci95": [1, 99],
-        "checkpoint": "/".join(["folder"] * 30), "dataset": "set", "protocol": "linear-probe", "shots": None,
-        "label_set": "all", "split_policy": "published", "pool": "cls", "selection": "last epoch", "num_train": 3,
-        "short": {}, "near_copy_percent": 0.0, "settings": {},
-    }  # fmt: skip
+    classes = {f"class-{n}-{'w' * 30}": ClassScores(50.0, None, 2) for n in range(5)}
+    stored = read_json(Path(__file__).parents[1] / "golden" / "results" / "probe" / "report.json", Report)
     for folder in ("probe", "attention"):
         (run / folder).mkdir()
         Image.new("L", (1300, 300), 128).save(run / folder / "maps.png")
     Image.new("L", (2000, 700), 128).save(run / "targets.png")
-    (run / "probe" / "report.json").write_text(json_text(content))
+    write_json(run / "probe" / "report.json", replace(stored, per_class=classes, checkpoint="/".join(["folder"] * 30)))
     report.run(ReportConfig(run=str(run), data_root="nowhere"), Progress())
     return (run / "report.html").read_text(encoding="utf-8")
 

@@ -6,132 +6,127 @@ the variant (protocol, feature, solver, split policy), and a number never leaves
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from sarjepa.config import BASELINES
 from sarjepa.evaluation.statistics import compare, summarise, wilson_interval
-
-Record = Mapping[str, Any]
-VARIANT = ("protocol", "pool", "solver", "split_policy")
-ROW = ("checkpoint", *VARIANT)
-CELL = (*ROW, "dataset", "shots")
-CARRIED = ("label_set", "num_classes", "crop", "precision", "selection")
-# What is read of a record.
-RECORD = (*CELL, *CARRIED, "seed", "accuracy", "balanced_accuracy", "macro_f1", "recall", "confusion", "num_test",
-          "short", "near_copy_percent", "draw_sha256")  # fmt: skip
+from sarjepa.results.records import CELL, VARIANT, Cell, Comparison, Measurement, Run
+from sarjepa.results.tables import csv_text
 
 
-def _rounded(number: float) -> float | None:
-    return None if np.isnan(number) else round(float(number), 4)
+def _rounded(number: float) -> float:
+    return round(number, 4)
 
 
-def cell_of(records: Sequence[Record]) -> dict[str, Any]:
+def _or_none(number: float) -> float | None:
+    return None if np.isnan(number) else _rounded(number)
+
+
+def cell_of(runs: Sequence[Run], num_wanted: int) -> Cell:
     """One cell of the grid: its runs' mean, spread and interval for every metric.
 
     Args:
-        records: the finished runs of the cell, at least one.
+        runs: those of the cell that are finished, at least one.
+        num_wanted: how many were asked for.
     """
-    first = records[0]
-    accuracy = summarise([record["accuracy"] for record in records])
-    ci95, kind = np.clip(accuracy.ci95, 0, 100), "t over runs"  # Student's t does not know that shares end there
+    accuracy = summarise([run.accuracy for run in runs])
+    low, high = np.clip(accuracy.ci95, 0, 100)  # Student's t does not know that shares end there
+    kind = "t over runs"
     if accuracy.num == 1:
-        confusion = np.array(first["confusion"])
-        hits, total = int(np.trace(confusion)), int(confusion.sum())
-        ci95, kind = np.array(wilson_interval(hits, total)), "Wilson over test images"
-    cell: dict[str, Any] = {key: first[key] for key in CELL}
-    cell |= {
-        "num_runs": accuracy.num,
-        "mean": _rounded(accuracy.mean),
-        "std": _rounded(accuracy.std),
-        "ci95": [_rounded(end) for end in ci95],
-        "ci95_kind": kind,
-        "seeds": [record["seed"] for record in records],
-        "num_test": sorted({record["num_test"] for record in records}),
-    }
-    for metric in ("balanced_accuracy", "macro_f1"):
-        summary = summarise([record[metric] for record in records])
-        cell |= {metric: _rounded(summary.mean), f"{metric}_std": _rounded(summary.std)}
-    recalls = {name: [record["recall"][name] for record in records] for name in first["recall"]}
-    cell["recall"] = {
-        name: _rounded(float(np.mean([value for value in values if value is not None] or [np.nan])))
-        for name, values in recalls.items()
-    }
-    cell["confusion"] = np.sum([record["confusion"] for record in records], axis=0).tolist()
-    cell["short"] = {name: had for record in records for name, had in sorted(record["short"].items())}
-    cell["near_copy_percent"] = round(float(np.mean([record["near_copy_percent"] for record in records])), 2)
-    return cell | {key: first[key] for key in CARRIED}
+        confusion = np.array(runs[0].confusion)
+        low, high = wilson_interval(int(np.trace(confusion)), int(confusion.sum()))
+        kind = "Wilson over test images"
+    balanced, macro_f1 = (
+        summarise([getattr(run, metric) for run in runs]) for metric in ("balanced_accuracy", "macro_f1")
+    )
+    recalls = {name: [recall for run in runs if (recall := run.recall[name]) is not None] for name in runs[0].recall}
+    return Cell(
+        **runs[0].shared(),
+        num_runs=accuracy.num,
+        mean=_rounded(accuracy.mean),
+        std=_or_none(accuracy.std),
+        ci95=(_rounded(float(low)), _rounded(float(high))),
+        ci95_kind=kind,
+        seeds=tuple(run.seed or 0 for run in runs),
+        num_test=tuple(sorted({run.num_test for run in runs})),
+        balanced_accuracy=_rounded(balanced.mean),
+        balanced_accuracy_std=_or_none(balanced.std),
+        macro_f1=_rounded(macro_f1.mean),
+        macro_f1_std=_or_none(macro_f1.std),
+        recall={name: _rounded(float(np.mean(values))) if values else None for name, values in recalls.items()},
+        confusion=tuple(map(tuple, np.sum([run.confusion for run in runs], axis=0).tolist())),
+        short={name: had for run in runs for name, had in sorted(run.short.items())},
+        near_copy_percent=round(float(np.mean([run.near_copy_percent or 0 for run in runs])), 2),
+        incomplete=accuracy.num < num_wanted,
+    )
 
 
-def make_cells(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """The cells in the order in which their first runs come."""
-    grouped: dict[tuple[Any, ...], list[Record]] = {}
-    for record in records:
-        grouped.setdefault(tuple(record[key] for key in CELL), []).append(record)
-    return [cell_of(group) for group in grouped.values()]
+def make_cells(runs: Sequence[Run], num_wanted: int) -> list[Cell]:
+    """The cells in the order in which their first runs come; for the arguments see `cell_of`."""
+    grouped: dict[tuple[Any, ...], list[Run]] = {}
+    for run in runs:
+        grouped.setdefault(tuple(getattr(run, key) for key in CELL), []).append(run)
+    return [cell_of(group, num_wanted) for group in grouped.values()]
 
 
-def comparisons(records: Sequence[Record]) -> list[dict[str, Any]]:
+def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     """Every pair of checkpoints on their common draws, one entry per cell.
 
-    Only like is compared with like: protocol, solver, split policy and feature are the same (a baseline has but one
-    feature and is compared with every one).
+    Only like is compared with like: the variant is the same (a baseline has but one feature and is compared with every
+    one).
     """
-    by_cell: dict[tuple[Any, ...], dict[tuple[str, str], dict[str, float]]] = {}
-    for record in records:
-        place = tuple(record[key] for key in ("dataset", "protocol", "solver", "split_policy", "shots"))
-        row = (record["checkpoint"], record["pool"])
-        by_cell.setdefault(place, {}).setdefault(row, {})[record["draw_sha256"]] = record["accuracy"]
+    alike = [key for key in VARIANT if key != "pool"]
+    by_place: dict[tuple[Any, ...], dict[tuple[str, str], dict[str, Run]]] = {}
+    for run in runs:
+        place = (run.dataset, *(getattr(run, key) for key in alike), run.shots)
+        by_place.setdefault(place, {}).setdefault((run.checkpoint, run.pool), {})[run.draw_sha256] = run
     found = []
-    for place, by_row in by_cell.items():
-        rows = list(by_row)
+    for by_row in by_place.values():
+        rows = list(by_row.values())
         for number, first in enumerate(rows):
             for second in rows[number + 1 :]:
-                common = [draw for draw in by_row[first] if draw in by_row[second]]
-                alike = first[1] == second[1] or first[1] in BASELINES or second[1] in BASELINES
-                if alike and first[0] != second[0] and len(common) > 1:
-                    found.append(_comparison(first, second, place, by_row, common))
+                pairs = [(first[draw], second[draw]) for draw in first if draw in second]
+                if len(pairs) > 1 and _is_fair(*pairs[0]):
+                    found.append(_comparison(pairs))
     return found
 
 
-def _comparison(
-    first: tuple[str, str],
-    second: tuple[str, str],
-    place: tuple[Any, ...],
-    by_row: Mapping[tuple[str, str], Mapping[str, float]],
-    common: Sequence[str],
-) -> dict[str, Any]:
-    pair = compare([by_row[first][draw] for draw in common], [by_row[second][draw] for draw in common])
-    dataset, protocol, solver, split_policy, shots = place
-    return {
-        "first": first[0],
-        "second": second[0],
-        "dataset": dataset,
-        "protocol": protocol,
-        "pool": second[1] if first[1] in BASELINES else first[1],
-        "solver": solver,
-        "split_policy": split_policy,
-        "shots": shots,
-        "num_pairs": pair.num,
-        "difference": _rounded(pair.difference),
-        "ci95": [_rounded(end) for end in pair.ci95],
-        "wilcoxon_p": float(f"{pair.p_value:.3g}"),
-    }
+def _is_fair(one: Run, other: Run) -> bool:
+    is_same_feature = one.pool == other.pool or one.pool in BASELINES or other.pool in BASELINES
+    return is_same_feature and one.checkpoint != other.checkpoint
 
 
-def csv_text(cells: Sequence[Record]) -> str:
+def _comparison(pairs: Sequence[tuple[Run, Run]]) -> Comparison:
+    """The comparison of two rows, from their runs of the same draws."""
+    pair = compare([first.accuracy for first, _ in pairs], [second.accuracy for _, second in pairs])
+    first, second = pairs[0]
+    assert first.shots is not None
+    variant = {key: getattr(first, key) for key in VARIANT}
+    return Comparison(
+        **{**variant, "pool": second.pool if first.pool in BASELINES else first.pool},
+        first=first.checkpoint,
+        second=second.checkpoint,
+        dataset=first.dataset,
+        shots=first.shots,
+        num_pairs=pair.num,
+        difference=_rounded(pair.difference),
+        ci95=(_rounded(pair.ci95[0]), _rounded(pair.ci95[1])),
+        wilcoxon_p=float(f"{pair.p_value:.3g}"),
+    )
+
+
+def cells_csv(cells: Sequence[Cell]) -> str:
     """One row per cell, with all that its number depends on."""
+    carried = [field.name for field in fields(Measurement) if field.name not in CELL]
     columns = [*CELL, "num_runs", "mean", "std", "ci95_low", "ci95_high", "ci95_kind", "balanced_accuracy", "macro_f1",
-               "near_copy_percent", "seeds", *CARRIED]  # fmt: skip
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
+               "near_copy_percent", "seeds", *carried]  # fmt: skip
+    rows = []
     for cell in cells:
-        flat = {**cell, "ci95_low": cell["ci95"][0], "ci95_high": cell["ci95"][1],
-                "seeds": " ".join(map(str, cell["seeds"]))}  # fmt: skip
-        writer.writerow(["" if flat[column] is None else flat[column] for column in columns])
-    return buffer.getvalue()
+        ends = {"ci95_low": cell.ci95[0], "ci95_high": cell.ci95[1], "seeds": " ".join(map(str, cell.seeds))}
+        facts: Mapping[str, Any] = {**vars(cell), **ends}
+        rows.append([facts[column] for column in columns])
+    return csv_text(columns, rows)

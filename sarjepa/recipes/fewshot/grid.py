@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +14,14 @@ from sarjepa.evaluation.baselines import Baseline
 from sarjepa.evaluation.benchmark import Benchmark
 from sarjepa.evaluation.fewshot import Draw
 from sarjepa.evaluation.finetune import DivergedError
-from sarjepa.evaluation.metrics import scores
+from sarjepa.evaluation.metrics import Scores, scores
 from sarjepa.evaluation.opened import OpenedEncoder, open_features
 from sarjepa.evaluation.runs import Training, classify, finetune_run, probe_runs
 from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
-from sarjepa.recipes.fewshot.cells import RECORD
-from sarjepa.recipes.shared.records import SELECTION, draw_facts, evaluation_facts, score_record
+from sarjepa.recipes.evaluating.record import run_record
+from sarjepa.results.records import Run, Variant
 from sarjepa.results.store import RunStore
-
-
-@dataclass(frozen=True)
-class Variant:
-    """How a checkpoint is evaluated: a row of the table has one."""
-
-    protocol: str
-    pool: str
-    solver: str
-    split_policy: str
 
 
 def variants(config: FewshotBenchConfig, opened: OpenedEncoder) -> list[Variant]:
@@ -39,7 +29,7 @@ def variants(config: FewshotBenchConfig, opened: OpenedEncoder) -> list[Variant]
     without_weights = isinstance(opened.encoder, Baseline)
     pools = (opened.name,) if without_weights else tuple(config.feature(pool) for pool in config.pool)
     return [
-        Variant(protocol, pool, solver, policy)
+        Variant(protocol=protocol, pool=pool, solver=solver, split_policy=policy)
         for protocol in config.protocols
         if not (without_weights and protocol == "fine-tune")
         for pool in pools
@@ -75,25 +65,26 @@ class Grid:
         config = self.config
         return Training(config.epochs, config.batch_size, config.lr, config.weight_decay)
 
-    def fill(self, draws: Sequence[Draw], failures: list[str]) -> list[dict[str, Any]]:
+    def fill(self, draws: Sequence[Draw], failures: list[str]) -> list[Run]:
         """The records of all draws, doing those that are missing; what fails is added to `failures`."""
         missing = [drawn for drawn in draws if self._record(drawn) is None]
         if self.variant.protocol == "fine-tune":
             self._finetune(missing, failures)
         elif missing:
             self._probe(missing, failures)
-        found = [self._record(drawn) for drawn in draws]
+        runs = [self._record(drawn) for drawn in draws]
         # The name is the user's, not the weights': the same encoder may be called by two paths.
-        return [{**record, "checkpoint": self.opened.name} for record in found if record is not None]
+        return [replace(run, checkpoint=self.opened.name) for run in runs if run is not None]
 
-    def _record(self, drawn: Draw) -> dict[str, Any] | None:
-        return self.store.get(self._key(drawn), RECORD)
+    def _record(self, drawn: Draw) -> Run | None:
+        return self.store.get(self._key(drawn))
 
     def _key(self, drawn: Draw) -> dict[str, Any]:
-        """Everything that decides a run's numbers."""
+        """Everything that decides a run's numbers; without defaults, since the key of an older run has none."""
+        variant = {field.name: (getattr(self.variant, field.name), field.default) for field in fields(Variant)}
         return {
             "dataset": self.benchmark.name,
-            **asdict(self.variant),
+            **{name: value for name, (value, default) in variant.items() if value != default},
             "shots": drawn.shots,
             "seed": drawn.seed,
             "weights": self.opened.weights_sha256,
@@ -103,21 +94,10 @@ class Grid:
             "settings": self.store.settings,
         }
 
-    def _keep(self, drawn: Draw, found: dict[str, Any]) -> None:
-        variant = self.variant
-        record = {
-            "checkpoint": self.opened.name,
-            "dataset": self.benchmark.name,
-            **asdict(variant),
-            "shots": drawn.shots,
-            "seed": drawn.seed,
-            **found,
-            **draw_facts(drawn, self.benchmark),
-            **evaluation_facts(self.benchmark, variant.split_policy, variant.pool, self.config.precision),
-            "selection": SELECTION[variant.solver],
-            "weights_sha256": self.opened.weights_sha256,
-        }
-        self.store.put(self._key(drawn), record)
+    def _keep(self, drawn: Draw, found: Scores, train_loss: Sequence[float] | None = None) -> None:
+        run = run_record(found, self.opened, self.benchmark, drawn, self.variant, self.config.precision)
+        loss = None if train_loss is None else tuple(round(value, 5) for value in train_loss)
+        self.store.put(self._key(drawn), replace(run, train_loss=loss))
 
     def _feature(self) -> Feature:
         """What of the tokens is looked at; a baseline has but one token."""
@@ -141,7 +121,7 @@ class Grid:
                 if probed.scores is None:
                     failures.append(self._failure(probed.draw, "the loss is not a number"))
                 else:
-                    self._keep(probed.draw, score_record(probed.scores, self.benchmark.classes))
+                    self._keep(probed.draw, probed.scores)
 
     def _finetune(self, missing: Sequence[Draw], failures: list[str]) -> None:
         """Fine-tuning, run by run; each is kept as soon as it is done."""
@@ -165,5 +145,4 @@ class Grid:
                 continue
             logits = classify(classifier, self.opened, self.benchmark, drawn.test, config.precision)
             found = scores(labels[drawn.test], logits.argmax(dim=1).numpy(), len(self.benchmark.classes))
-            curve_record = {"train_loss": [round(loss, 5) for loss in curve.loss]}
-            self._keep(drawn, {**score_record(found, self.benchmark.classes), **curve_record})
+            self._keep(drawn, found, curve.loss)

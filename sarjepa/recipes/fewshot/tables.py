@@ -6,73 +6,77 @@ from collections.abc import Sequence
 from typing import Any
 
 from sarjepa.config import BASELINES
-from sarjepa.recipes.fewshot.cells import ROW, VARIANT, Record
 from sarjepa.reports.figures import Line, accuracy_against_shots
 from sarjepa.reports.formats import figure_bytes
 from sarjepa.reports.paper import SOURCE, published
-from sarjepa.results.tables import Table, counted
+from sarjepa.results.records import ROW, VARIANT, Cell, Comparison
+from sarjepa.results.tables import Table, counted, mean_with_spread
 
 PAPER_TABLE = "table6"
-HEADINGS = {"checkpoint": "checkpoint", "protocol": "protocol", "pool": "feature", "solver": "solver",
-            "split_policy": "split"}  # fmt: skip
+_OTHER_HEADINGS = {"pool": "feature", "split_policy": "split"}  # of columns that are not called like their key
 
 
-def _distinct(cells: Sequence[Record], key: str) -> list[Any]:
-    return list(dict.fromkeys(cell[key] for cell in cells))
+def heading(key: str) -> str:
+    """What a part of a variant is called in a table."""
+    return _OTHER_HEADINGS.get(key, key)
 
 
-def _varying(cells: Sequence[Record]) -> tuple[str, ...]:
+def _distinct(records: Sequence[Cell] | Sequence[Comparison], key: str) -> list[Any]:
+    return list(dict.fromkeys(getattr(record, key) for record in records))
+
+
+def _varying(cells: Sequence[Cell]) -> tuple[str, ...]:
     """The keys of a row that a reader needs to tell rows apart: the checkpoint, and whatever differs."""
-    kinds = [cell for cell in cells if cell["pool"] not in BASELINES] or cells
+    kinds = [cell for cell in cells if cell.pool not in BASELINES] or cells
     return ("checkpoint", *(key for key in VARIANT if len(_distinct(kinds, key)) > 1))
 
 
-def _entry(cell: Record) -> str:
-    marks = ("*" if cell["short"] else "") + (f" ({counted(cell['num_runs'], 'run')})" if cell["incomplete"] else "")
-    return (f"{cell['mean']:.1f}" if cell["std"] is None else f"{cell['mean']:.1f} ± {cell['std']:.1f}") + marks
+def _entry(cell: Cell) -> str:
+    marks = ("*" if cell.short else "") + (f" ({counted(cell.num_runs, 'run')})" if cell.incomplete else "")
+    return mean_with_spread(cell.mean, cell.std) + marks
 
 
-def _split_note(cells: Sequence[Record], policy: str) -> str:
+def _split_note(cells: Sequence[Cell], policy: str) -> str:
     """One policy's test set and its copies."""
-    own = [cell for cell in cells if cell["split_policy"] == policy]
-    sizes = sorted({size for cell in own for size in cell["num_test"]})
+    own = [cell for cell in cells if cell.split_policy == policy]
+    sizes = sorted({size for cell in own for size in cell.num_test})
     tested = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    copies = max(cell["near_copy_percent"] for cell in own)
+    copies = max(cell.near_copy_percent for cell in own)
     text = f"{policy} split, {tested} test chips"
     if copies >= 0.05:
         text += f", up to {copies:.0f}% of them near-copies of shots"
-    short = {name: had for cell in own for name, had in cell["short"].items()}
+    short = {name: had for cell in own for name, had in cell.short.items()}
     if short:
         text += "; * fewer chips than shots: " + ", ".join(f"{name} has {had}" for name, had in sorted(short.items()))
     return text
 
 
-def dataset_note(cells: Sequence[Record]) -> str:
+def dataset_note(cells: Sequence[Cell]) -> str:
     """What a reader needs to trust the numbers of one data set."""
     one = cells[0]
-    crop = f"centre crop {one['crop']} px" if one["crop"] else "whole chip"
-    seeds = sorted({seed for cell in cells for seed in cell["seeds"]})
+    crop = f"centre crop {one.crop} px" if one.crop else "whole chip"
+    seeds = sorted({seed for cell in cells for seed in cell.seeds})
     drawn = f"One draw, of seed {seeds[0]}"
     if len(seeds) > 1:
         drawn = f"Mean ± sample standard deviation over draws of seeds {seeds[0]} to {seeds[-1]}"
     parts = [
-        f"{drawn}, {one['num_classes']} classes ({one['label_set']}), {crop}, {one['precision']}",
+        f"{drawn}, {one.num_classes} classes ({one.label_set}), {crop}, {one.precision}",
         *(_split_note(cells, policy) for policy in _distinct(cells, "split_policy")),
     ]
     fixed = [key for key in VARIANT if key != "split_policy" and key not in _varying(cells)]
-    kinds = [cell for cell in cells if cell["pool"] not in BASELINES] or cells
-    said = {key: f"{HEADINGS[key]} {kinds[0][key]}" for key in fixed}
+    kinds = [cell for cell in cells if cell.pool not in BASELINES] or cells
+    said = {key: f"{heading(key)} {getattr(kinds[0], key)}" for key in fixed}
     rules = "; ".join(f"{solver}: {rule}" for solver, rule in dict(
-        (cell["solver"], cell["selection"]) for cell in cells).items())  # fmt: skip
+        (cell.solver, cell.selection) for cell in cells).items())  # fmt: skip
     return ". ".join([*parts, ", ".join([*said.values(), f"selection {rules}"])]) + "."
 
 
-def accuracy_table(cells: Sequence[Record], dataset: str, paper: bool = False) -> Table:
+def accuracy_table(cells: Sequence[Cell], dataset: str, paper: bool = False) -> Table:
     """One data set: one row per checkpoint and variant, one column per shot count."""
-    own = [cell for cell in cells if cell["dataset"] == dataset]
+    own = [cell for cell in cells if cell.dataset == dataset]
     shots, keys = sorted(_distinct(own, "shots")), _varying(own)
-    entries = {(*(cell[key] for key in ROW), cell["shots"]): _entry(cell) for cell in own}
-    places = list(dict.fromkeys(tuple(cell[key] for key in ROW) for cell in own))
+    entries = {(*(getattr(cell, key) for key in ROW), cell.shots): _entry(cell) for cell in own}
+    places = list(dict.fromkeys(tuple(getattr(cell, key) for key in ROW) for cell in own))
     rows = [
         (*(place[ROW.index(key)] for key in keys), *(entries.get((*place, num), "-") for num in shots))
         for place in places
@@ -83,12 +87,12 @@ def accuracy_table(cells: Sequence[Record], dataset: str, paper: bool = False) -
         rows += published_rows
         if published_rows:
             note += f" paper: {SOURCE}, {PAPER_TABLE}; its draws and crops are not published."
-    columns = (*(HEADINGS[key] for key in keys), *(counted(num, "shot") for num in shots))
+    columns = (*(heading(key) for key in keys), *(counted(num, "shot") for num in shots))
     return Table(f"{dataset}: accuracy (%)", columns, tuple(rows), note)
 
 
 def _paper_rows(
-    cells: Sequence[Record], dataset: str, keys: Sequence[str], shots: Sequence[int]
+    cells: Sequence[Cell], dataset: str, keys: Sequence[str], shots: Sequence[int]
 ) -> list[tuple[str, ...]]:
     """The published numbers of the protocols that the table has, where they are for this data set."""
     rows = []
@@ -104,44 +108,44 @@ def _paper_rows(
     return rows
 
 
-def detail_table(cells: Sequence[Record]) -> Table:
+def detail_table(cells: Sequence[Cell]) -> Table:
     """One row per cell, with the interval and the metrics that do not hide small classes."""
     keys = _varying(cells)
     rows = tuple(
         (
-            cell["dataset"],
-            *(cell[key] for key in keys),
-            str(cell["shots"]),
-            str(cell["num_runs"]),
+            cell.dataset,
+            *(getattr(cell, key) for key in keys),
+            str(cell.shots),
+            str(cell.num_runs),
             _entry(cell),
-            f"{cell['ci95'][0]:.1f} to {cell['ci95'][1]:.1f}",
-            f"{cell['balanced_accuracy']:.1f}",
-            f"{cell['macro_f1']:.1f}",
+            f"{cell.ci95[0]:.1f} to {cell.ci95[1]:.1f}",
+            f"{cell.balanced_accuracy:.1f}",
+            f"{cell.macro_f1:.1f}",
         )
         for cell in cells
     )
-    columns = ("data set", *(HEADINGS[key] for key in keys), "shots", "runs", "accuracy", "95% interval", "balanced",
+    columns = ("data set", *(heading(key) for key in keys), "shots", "runs", "accuracy", "95% interval", "balanced",
                "macro-F1")  # fmt: skip
-    kinds = ", ".join(sorted({cell["ci95_kind"] for cell in cells}))
+    kinds = ", ".join(sorted({cell.ci95_kind for cell in cells}))
     return Table("Every cell", columns, rows, f"95% interval: {kinds}.")
 
 
-def comparison_table(pairs: Sequence[Record]) -> Table:
+def comparison_table(pairs: Sequence[Comparison]) -> Table:
     """Paired differences of checkpoints."""
     keys = [key for key in VARIANT if len(_distinct(pairs, key)) > 1]
     rows = tuple(
         (
-            f"{pair['first']} - {pair['second']}",
-            pair["dataset"],
-            *(pair[key] for key in keys),
-            str(pair["shots"]),
-            f"{pair['difference']:+.1f}",
-            f"{pair['ci95'][0]:+.1f} to {pair['ci95'][1]:+.1f}",
-            f"{pair['wilcoxon_p']:.3g}",
+            f"{pair.first} - {pair.second}",
+            pair.dataset,
+            *(getattr(pair, key) for key in keys),
+            str(pair.shots),
+            f"{pair.difference:+.1f}",
+            f"{pair.ci95[0]:+.1f} to {pair.ci95[1]:+.1f}",
+            f"{pair.wilcoxon_p:.3g}",
         )
         for pair in pairs
     )
-    columns = ("pair", "data set", *(HEADINGS[key] for key in keys), "shots", "difference", "95% interval",
+    columns = ("pair", "data set", *(heading(key) for key in keys), "shots", "difference", "95% interval",
                "Wilcoxon p")  # fmt: skip
     note = "Differences in points of accuracy on the same draws; the interval is over draws, not over pre-trainings."
     return Table("Paired comparison", columns, rows, note)
@@ -153,24 +157,24 @@ def failed_text(failures: Sequence[str]) -> str:
     return "\n".join(["**Failed, to be tried again by the next call**", "", *lines, ""]) if lines else ""
 
 
-def plot(cells: Sequence[Record], paper: bool = False) -> bytes:
+def plot(cells: Sequence[Cell], paper: bool = False) -> bytes:
     """Accuracy against shots: one panel per data set, one line per row of its table."""
     panels: dict[str, list[Line]] = {}
     keys = _varying(cells)
     for dataset in _distinct(cells, "dataset"):
         lines: dict[str, list[tuple[float, float, float, float]]] = {}
         for cell in cells:
-            if cell["dataset"] == dataset:
-                label = ", ".join(str(cell[key]) for key in keys)
-                lines.setdefault(label, []).append((cell["shots"], cell["mean"], *cell["ci95"]))
+            if cell.dataset == dataset:
+                label = ", ".join(str(getattr(cell, key)) for key in keys)
+                lines.setdefault(label, []).append((cell.shots, cell.mean, *cell.ci95))
         panels[dataset] = [Line(label, tuple(sorted(points))) for label, points in lines.items()]
         if paper:
             panels[dataset] += _paper_lines(cells, dataset)
-    chance = {cell["dataset"]: 100 / cell["num_classes"] for cell in cells}
+    chance = {cell.dataset: 100 / cell.num_classes for cell in cells}
     return figure_bytes(accuracy_against_shots(panels, chance))
 
 
-def _paper_lines(cells: Sequence[Record], dataset: str) -> list[Line]:
+def _paper_lines(cells: Sequence[Cell], dataset: str) -> list[Line]:
     lines = []
     for protocol in _distinct(cells, "protocol"):
         numbers = published(PAPER_TABLE, protocol)["sar-jepa"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sarjepa.config import (
     BuildDatasetConfig,
@@ -18,17 +16,22 @@ from sarjepa.config import (
 from sarjepa.data.built import shards_folder
 from sarjepa.data.manifest_parser import source_names
 from sarjepa.recipes.reporting.pictures import attention_folders
-from sarjepa.recipes.reporting.results import Found
+from sarjepa.recipes.reporting.results import Reports, Tables
 from sarjepa.recipes.reporting.run import RunContent, root_option
 from sarjepa.recipes.reporting.sources import read_index
 from sarjepa.recipes.shared.command_lines import command_line
 from sarjepa.reports.elements import code_block, element
 from sarjepa.reports.page import Section
+from sarjepa.results.records import Report
 from sarjepa.results.stored import SETTINGS, read_settings
 
 
 def commands_section(
-    run: RunContent, reports: Sequence[Found], tables: Sequence[Found], root: str, page: ReportConfig
+    run: RunContent,
+    reports: Reports,
+    tables: Tables,
+    root: str,
+    page: ReportConfig,
 ) -> Section:
     """The commands, from the settings that each kept."""
     said = (
@@ -40,8 +43,8 @@ def commands_section(
         steps.append(
             ("pre-training", command_line(PretrainConfig, run.settings, always=("sources",), never=("resume",)))
         )
-    steps += [(str(one.path.parent), _evaluated_with(one.content)) for one in reports]
-    steps += [(str(one.path.parent), command_line(FewshotBenchConfig, one.content["settings"])) for one in tables]
+    steps += [(str(report.path.parent), _evaluated_with(report.content)) for report in reports]
+    steps += [(str(table.path.parent), command_line(FewshotBenchConfig, table.content.settings)) for table in tables]
     steps += [_looked_with(run, folder, root) for folder in attention_folders(run)]
     steps.append(("this page", command_line(ReportConfig, vars(page) | {"run": str(run.folder)})))
     content = [element("p", said, class_="note")]
@@ -66,6 +69,6 @@ def _looked_with(run: RunContent, folder: Path, root: str) -> tuple[str, str]:
     return f"{folder} (no settings were kept; these are the defaults)", named
 
 
-def _evaluated_with(content: dict[str, Any]) -> str:
-    config_class = FinetuneConfig if content.get("protocol") == "fine-tune" else ProbeConfig
-    return command_line(config_class, content.get("settings") or {}, always=("checkpoint", "dataset"))
+def _evaluated_with(report: Report) -> str:
+    config_class = FinetuneConfig if report.protocol == "fine-tune" else ProbeConfig
+    return command_line(config_class, report.settings, always=("checkpoint", "dataset"))

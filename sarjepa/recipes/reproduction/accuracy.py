@@ -9,9 +9,6 @@ over the seeds leaves out zero. With three seeds that is a high bar, and it shou
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +17,12 @@ import numpy as np
 
 from sarjepa.config import BASELINES
 from sarjepa.evaluation.statistics import Summary, summarise
+from sarjepa.files import read_json
 from sarjepa.recipes.reproduction.experiment import Experiment
 from sarjepa.recipes.reproduction.plan import Planned
 from sarjepa.reports.paper import SOURCE, published
-from sarjepa.results.tables import Table
+from sarjepa.results.records import RESULTS, FewshotResults
+from sarjepa.results.tables import Table, csv_text, mean_with_spread
 
 FEATURES = {"cls": "class token", "mean": "mean of the patch tokens", "grid2": "2 x 2 grid of patch tokens",
             "grid4": "4 x 4 grid of patch tokens"}  # fmt: skip
@@ -61,11 +60,10 @@ def gather(plan: Sequence[Planned]) -> list[Value]:
     values = []
     for planned in plan:
         for step in planned.measure:
-            cells = json.loads((step.folder / "results.json").read_text(encoding="utf-8"))["cells"]
             values += [
-                Value(planned.row.name, planned.seed, cell["dataset"], cell["protocol"], cell["pool"], cell["shots"],
-                      cell["mean"], cell["std"], cell["num_runs"])
-                for cell in cells
+                Value(planned.row.name, planned.seed, cell.dataset, cell.protocol, cell.pool, cell.shots, cell.mean,
+                      cell.std, cell.num_runs)
+                for cell in read_json(step.folder / RESULTS, FewshotResults).cells
             ]  # fmt: skip
     return values
 
@@ -87,9 +85,7 @@ def over_seeds(values: Sequence[Value], row: str, shots: int) -> Summary | None:
 
 def entry(summary: Summary | None) -> str:
     """Mean ± sample standard deviation, as far as there are any."""
-    if summary is None:
-        return "-"
-    return f"{summary.mean:.1f}" + ("" if math.isnan(summary.std) else f" ± {summary.std:.1f}")
+    return "-" if summary is None else mean_with_spread(summary.mean, summary.std)
 
 
 def accuracy_tables(experiment: Experiment, values: Sequence[Value], about: str) -> list[Table]:
@@ -171,12 +167,12 @@ def _differences(values: Sequence[Value], first: str, second: str) -> list[float
     return [float(np.mean(by_row[first][seed]) - np.mean(other[seed])) for seed in common]
 
 
-def csv_text(values: Sequence[Value]) -> str:
+def values_csv(values: Sequence[Value]) -> str:
     """One line per row, seed, data set, protocol, feature and number of shots."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("row", "seed", "dataset", "protocol", "feature", "shots", "num_draws", "mean", "std_of_draws"))
-    for value in values:
-        writer.writerow((value.row, value.seed, value.dataset, value.protocol, value.pool, value.shots,
-                         value.num_draws, value.mean, value.std_of_draws))  # fmt: skip
-    return buffer.getvalue()
+    columns = ("row", "seed", "dataset", "protocol", "feature", "shots", "num_draws", "mean", "std_of_draws")
+    rows = [
+        (value.row, value.seed, value.dataset, value.protocol, value.pool, value.shots, value.num_draws, value.mean,
+         value.std_of_draws)
+        for value in values
+    ]  # fmt: skip
+    return csv_text(columns, rows)

@@ -17,11 +17,11 @@ from sarjepa.models.encoder import encoder_shape
 from sarjepa.recipes.reproduction.accuracy import (
     Value,
     accuracy_tables,
-    csv_text,
     difference_table,
     feature_words,
     gather,
     panels,
+    values_csv,
 )
 from sarjepa.recipes.reproduction.experiment import Experiment
 from sarjepa.recipes.reproduction.plan import Planned, Step, unique
@@ -59,7 +59,7 @@ def _few_shot(experiment: Experiment, planned: Sequence[Planned], store: RunStor
     values = gather(planned)
     tables = accuracy_tables(experiment, values, about)
     write_tables(store, experiment, [*tables, difference_table(experiment, values)], _provenance(planned))
-    store.write("table.csv", csv_text(values))
+    store.write("table.csv", values_csv(values))
     store.write("figure.png", figure_bytes(_accuracy_figure(experiment, values)))
     return tuple(tables)
 

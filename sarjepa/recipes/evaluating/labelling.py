@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +20,9 @@ from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.metrics import scores
 from sarjepa.overlay import settings_of
 from sarjepa.progress import Progress
-from sarjepa.recipes.shared.class_report import report_folder, write_files, write_report
-from sarjepa.recipes.shared.records import draw_facts
+from sarjepa.recipes.evaluating.class_report import report_folder, report_of, write_files, write_report
+from sarjepa.recipes.evaluating.record import near_copy_percent, score_fields
+from sarjepa.results.records import Run
 from sarjepa.results.result import Result, writable_folder
 from sarjepa.results.tables import counted
 
@@ -51,12 +51,13 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
     _refuse_idle(config, saved, shards)
     is_test = shards.splits == "test"
     chosen = np.flatnonzero(is_test) if is_test.any() else np.arange(len(shards))
-    side: dict[str, Any] = {"split_policy": "test" if is_test.any() else "no", "near_copy_percent": None}
-    tested = chosen
+    tested, split_policy = chosen, "test" if is_test.any() else "no"
+    drawn: Draw | None = None
+    copies: float | None = None
     if saved.describe["dataset"] == config.dataset:
         benchmark, drawn = _own_draw(saved, config)
         chosen, tested = np.setdiff1d(chosen, drawn.train), drawn.test
-        side = {"split_policy": saved.describe["draw"]["split_policy"], **draw_facts(drawn, benchmark), "num_train": 0}
+        split_policy, copies = saved.describe["draw"]["split_policy"], near_copy_percent(drawn, benchmark)
     folder = writable_folder(report_folder(config.out, config.checkpoint, f"labels-{config.dataset}", None))
     probability = _probabilities(saved, shards, chosen, progress)
     beside = {"predictions.csv": _predictions(saved, shards, chosen, probability)}
@@ -66,22 +67,28 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
         write_files(folder, beside, asdict(config), progress)
         return Result(f"{counted(len(chosen), 'chip')} labelled; {folder / 'predictions.csv'}", folder)
     found = scores(true[known], probability[known].argmax(axis=1), len(saved.classes))
-    facts = {
-        "checkpoint": config.checkpoint,
-        "dataset": config.dataset,
-        "protocol": "saved classifier",
-        "shots": None,
-        "seed": None,
-        "label_set": saved.describe["label_set"],
-        "crop": saved.describe["crop"],
-        "pool": saved.describe["pool"],
-        "selection": "as saved",
-        "num_train": 0,
-        "num_test": int(known.sum()),
-        "short": {},
-        **side,
-    }
-    return write_report(folder, saved.classes, found, facts, asdict(config), progress, beside)
+    run = Run(
+        **score_fields(found, saved.classes),
+        checkpoint=config.checkpoint,
+        dataset=config.dataset,
+        protocol="saved classifier",
+        pool=saved.describe["pool"],
+        solver="fine-tune",
+        split_policy=split_policy,
+        shots=None,
+        seed=None,
+        label_set=saved.describe["label_set"],
+        num_classes=len(saved.classes),
+        crop=saved.describe["crop"],
+        precision="fp32",
+        selection="as saved",
+        draw_sha256=drawn.sha256 if drawn else "",
+        num_train=0,
+        num_test=int(known.sum()),
+        short=drawn.short if drawn else {},
+        near_copy_percent=copies,
+    )
+    return write_report(folder, report_of(run, found, asdict(config)), progress, beside)
 
 
 def _refuse_idle(config: ProbeConfig, saved: SavedClassifier, shards: Shards) -> None:

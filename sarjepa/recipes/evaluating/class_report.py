@@ -1,0 +1,163 @@
+"""What probe and finetune write of one run: report.json, confusion.png and what lies beside, and what they show."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sarjepa.config import BASELINES
+from sarjepa.errors import InputError
+from sarjepa.evaluation.metrics import Scores
+from sarjepa.evaluation.statistics import wilson_interval
+from sarjepa.files import json_text, read_json, write_atomically
+from sarjepa.models.addresses import is_address
+from sarjepa.progress import Progress
+from sarjepa.recipes.evaluating.record import percentages
+from sarjepa.reports.figures import confusion
+from sarjepa.reports.formats import figure_bytes
+from sarjepa.results.records import REPORT, ClassScores, Report, Run
+from sarjepa.results.result import Result
+from sarjepa.results.tables import Table, counted
+
+# Every file of a report; a later report removes those that it does not write.
+FILES = (REPORT, "confusion.png", "curve.csv", "curve.png", "predictions.csv")
+_OF_THE_MACHINE = ("device", "out")  # settings that do not make another report
+
+
+def report_folder(out: str | None, checkpoint: str, what: str, shots: int | None) -> Path:
+    """Where a report goes: as asked, else inside the run, else (no run folder) under results/."""
+    if out:
+        return Path(out)
+    name = what + (f"-{shots}-shot" if shots else "") + ("-random" if checkpoint.startswith("random:") else "")
+    place = checkpoint.removeprefix("random:")
+    if place in BASELINES or is_address(place):
+        without_scheme = re.sub(r"^[a-z-]+:/*", "", place)
+        return Path("results") / f"{name}-{re.sub(r'[^A-Za-z0-9._]+', '-', without_scheme).strip('-')}"
+    run = Path(place)
+    return (run if run.is_dir() else run.parent) / name
+
+
+def write_files(
+    folder: Path, files: Mapping[str, bytes | str], settings: Mapping[str, Any], progress: Progress
+) -> None:
+    """Write the files of a report, then remove those that an earlier report left beside them.
+
+    Args:
+        folder: where to; it exists.
+        files: by name, all of them in `FILES`.
+        settings: the command's resolved settings.
+        progress: is warned where a report of other settings is replaced.
+    """
+    changed, is_ours = _changed(folder / REPORT, settings), (folder / REPORT).is_file()
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    if is_ours:  # in a folder that never held a report, files of these names are somebody else's
+        for name in set(FILES) - set(files):
+            (folder / name).unlink(missing_ok=True)
+    if changed:
+        progress.warn(f"{folder}: replaced the report of other settings: {', '.join(changed)}")
+
+
+def _changed(path: Path, settings: Mapping[str, Any]) -> list[str]:
+    """How some settings differ from those of the report at a path; nothing where there is no report to read."""
+    try:
+        earlier = read_json(path, Report).settings
+    except (FileNotFoundError, InputError):
+        return []
+    settings = json.loads(json.dumps(settings))  # tuples become lists, as in the file
+    keys = [key for key in settings if key not in _OF_THE_MACHINE and earlier.get(key) != settings[key]]
+    return [f"{key.replace('_', '-')} {settings[key]} instead of {earlier.get(key)}" for key in keys]
+
+
+def report_of(run: Run, found: Scores, settings: Mapping[str, Any], **more: Any) -> Report:
+    """The report of a run.
+
+    Args:
+        run: its record.
+        found: its scores.
+        settings: the command's resolved settings.
+        more: further fields of `Report`.
+    """
+    low, high = wilson_interval(int(np.trace(found.confusion)), int(found.confusion.sum()))
+    num_test = found.confusion.sum(axis=1).tolist()
+    by_class = zip(percentages(found.recall), percentages(found.precision), num_test, strict=True)
+    return Report(
+        **{
+            **vars(run),
+            "accuracy_ci95": (round(low, 4), round(high, 4)),
+            "ci95_kind": "Wilson over test images",
+            "per_class": {name: ClassScores(*scores) for name, scores in zip(run.recall, by_class, strict=True)},
+            "classes": tuple(run.recall),
+            "settings": dict(settings),
+            **more,
+        }
+    )
+
+
+def write_report(
+    folder: Path, report: Report, progress: Progress, beside: Mapping[str, bytes | str] | None = None
+) -> Result:
+    """Write the report's files and say what is in them.
+
+    Args:
+        folder: where to; it exists.
+        report: its content.
+        progress: is warned where a report of other settings is replaced.
+        beside: further files of the report, by name.
+    """
+    counts = np.array(report.confusion)
+    title = f"{report.dataset}, {report.protocol}: {report.accuracy:.1f}% of {counts.sum()}"
+    picture = figure_bytes(confusion(counts, report.classes, title))
+    files = {**(beside or {}), "confusion.png": picture, REPORT: json_text(report)}
+    write_files(folder, files, report.settings, progress)
+    low, high = report.accuracy_ci95
+    return Result(
+        f"accuracy {report.accuracy:.1f}% (95% interval {low:.1f} to {high:.1f}); {folder / REPORT}",
+        folder,
+        (class_table(report),),
+    )
+
+
+def class_table(report: Report) -> Table:
+    """The classes of a report, with what the numbers depend on below them."""
+    rows = [
+        (name, str(one.num_test), *("-" if share is None else f"{share:.1f}" for share in (one.recall, one.precision)))
+        for name, one in report.per_class.items()
+    ]
+    total = sum(one.num_test for one in report.per_class.values())
+    rows.append(("all", str(total), f"{report.balanced_accuracy:.1f} (balanced)", ""))
+    title = f"{report.checkpoint} on {report.dataset}, {report.protocol}"
+    return Table(title, ("class", "test chips", "recall (%)", "precision (%)"), tuple(rows), _note(report))
+
+
+def _note(report: Report) -> str:
+    solver = f"solver {report.solver}, " if report.protocol == "linear-probe" and report.solver else ""
+    note = (
+        f"{_trained_on(report)}{report.label_set}, {report.split_policy} split, feature {report.pool}, {solver}"
+        f"{report.selection}. Accuracy {report.accuracy:.1f}%, macro-F1 {report.macro_f1:.1f}%."
+    )
+    if report.short:
+        had = ", ".join(f"{name} has {number}" for name, number in report.short.items())
+        note += f" Fewer chips than shots: {had}."
+    if report.near_copy_percent is None:
+        note += " Whether test chips have near-copies among the training chips is not known."
+    elif report.near_copy_percent >= 0.05:
+        note += f" {report.near_copy_percent:.1f}% of the test chips have a near-copy among the training chips."
+    return note
+
+
+def _trained_on(report: Report) -> str:
+    """The training chips; of a whole training split, a part is held out where a temperature is fitted."""
+    num_train, num_held = report.num_train, report.num_held_for_temperature
+    if not num_train:
+        return ""
+    if report.shots:
+        return f"{counted(num_train, 'training chip')} ({counted(report.shots, 'shot')} per class), "
+    if num_held:
+        return f"{num_train} of the {num_train + num_held} training chips ({num_held} held out for the temperature), "
+    return f"{num_train} training chips (the whole training split), "

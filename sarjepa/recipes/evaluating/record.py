@@ -1,0 +1,70 @@
+"""An evaluated run as a record: its scores and everything they depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from sarjepa.evaluation.benchmark import Benchmark
+from sarjepa.evaluation.fewshot import Draw, near_copy_share
+from sarjepa.evaluation.metrics import Scores
+from sarjepa.evaluation.opened import OpenedEncoder
+from sarjepa.results.records import Run, Variant
+
+SELECTION = {
+    "adamw": "last epoch",
+    "lbfgs": "optimum, strength by 5-fold on the shots",
+    "lda": "closed form, shrinkage by leave-one-out on the shots",
+    "knn": "nothing chosen",
+    "centroid": "nothing chosen",
+    "fine-tune": "last epoch",
+}
+
+
+def percentages(values: np.ndarray) -> list[float | None]:
+    """Rounded numbers, None for what is undefined."""
+    return [None if np.isnan(value) else round(float(value), 4) for value in values]
+
+
+def score_fields(found: Scores, classes: Sequence[str]) -> dict[str, Any]:
+    """The fields of a `Run` that hold its scores."""
+    return {
+        "accuracy": round(found.accuracy, 4),
+        "balanced_accuracy": round(found.balanced_accuracy, 4),
+        "macro_f1": round(found.macro_f1, 4),
+        "recall": dict(zip(classes, percentages(found.recall), strict=True)),
+        "confusion": tuple(map(tuple, found.confusion.tolist())),
+    }
+
+
+def near_copy_percent(draw: Draw, benchmark: Benchmark) -> float:
+    """The share of the test chips with a near-copy among the training chips (%)."""
+    return round(100 * near_copy_share(benchmark.candidates, draw), 2)
+
+
+def run_record(
+    found: Scores, opened: OpenedEncoder, benchmark: Benchmark, draw: Draw, variant: Variant, precision: str
+) -> Run:
+    """The record of one draw."""
+    return Run(
+        **asdict(variant),
+        **score_fields(found, benchmark.classes),
+        checkpoint=opened.name,
+        dataset=benchmark.name,
+        shots=draw.shots,
+        seed=draw.seed,
+        label_set=benchmark.label_set,
+        num_classes=len(benchmark.classes),
+        crop=benchmark.crop,
+        precision=precision,
+        selection=SELECTION[variant.solver],
+        draw_sha256=draw.sha256,
+        num_train=len(draw.train),
+        num_test=len(draw.test),
+        short=draw.short,
+        near_copy_percent=near_copy_percent(draw, benchmark),
+        weights_sha256=opened.weights_sha256,
+    )
