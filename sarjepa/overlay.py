@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from sarjepa.config import COMMANDS, Common, Repeat
+from sarjepa.documents import parse_yaml
 from sarjepa.errors import InputError, nearest
 
 Config = TypeVar("Config", bound=Common)
@@ -164,27 +163,14 @@ def read_settings_file(path: Path, command: str) -> dict[str, Any]:
         InputError: the file is missing, cannot be read as YAML, or is not a mapping of settings.
     """
     if not path.is_file():
-        raise InputError("no such settings file", where=path)
+        got = "a folder" if path.is_dir() else None
+        raise InputError("no such settings file", where=path, got=got)
     return _section(path.read_bytes(), str(path), command)
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping; PyYAML itself would take the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if twice := [key for place, key in enumerate(keys) if key in keys[:place]]:
-            raise yaml.constructor.ConstructorError(problem=f"the key {twice[0]!r} stands twice")
-        return super().construct_mapping(node, deep)
 
 
 def _section(text: bytes, origin: str, command: str) -> dict[str, Any]:
     """The settings for a command in the text of a YAML file."""
-    try:
-        content = yaml.load(text, _UniqueKeys)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date like 2024-13-01
-        raise InputError("not readable as YAML", where=origin, got=error) from error
-    content = _mapping(content, origin)
+    content = _mapping(parse_yaml(text, origin), origin)
     sections = set(content) & set(COMMANDS)
     if not sections:
         return content

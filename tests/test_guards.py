@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE = {"errors", "files", "boundary", "progress", "draws", "speckle", "version", "download"}
+BASE = {"errors", "files", "boundary", "documents", "progress", "draws", "speckle", "version", "download"}
 CORE_ROOMS = {"data", "ops", "models", "training", "pretext", "evaluation", "results", "reports", "recipes"}
 
 # What a room may import from the package, beside itself and the base.
@@ -19,6 +19,7 @@ LAYERS: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
     "boundary": set(),
+    "documents": set(),
     "progress": set(),
     "draws": set(),
     "speckle": set(),

@@ -13,10 +13,9 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import Any
 
-import yaml
-
 from sarjepa.data.manifest import FORMATS, Boxes, ChipRule, Distribution, Manifest, Rule
 from sarjepa.data.yaml_section import Section
+from sarjepa.documents import parse_yaml
 from sarjepa.download import RemoteFile
 from sarjepa.errors import InputError, nearest
 
@@ -72,12 +71,8 @@ def parse_manifest(text: str, where: str) -> Manifest:
     Raises:
         InputError: naming the file, the key and the nearest right value.
     """
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError("not YAML", where=where, got=str(error)) from error
     unverified: list[str] = []
-    top = Section(_unwrap(raw, "", unverified), where)
+    top = Section(_unwrap(parse_yaml(text, where), "", unverified), where)
     manifest = Manifest(
         name=top.text("name"),
         title=top.text("title"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from importlib import resources
 
-import yaml
+from sarjepa.documents import parse_yaml
 
 SOURCE = "SAR-JEPA paper, arXiv 2311.15153, ViT-B, mean of 10 runs"
 SHOTS = (10, 20, 40)
@@ -20,7 +20,7 @@ SHOTS = (10, 20, 40)
 def paper_results() -> dict[str, dict]:
     """The whole file: table, protocol, method, data set, then one number a shot count (10, 20, 40)."""
     text = (resources.files("sarjepa.reports") / "paper_results.yaml").read_text(encoding="utf-8")
-    return yaml.safe_load(text)
+    return parse_yaml(text, "paper_results.yaml")
 
 
 def published(table: str, protocol: str) -> dict[str, dict[tuple[str, int], float]]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from sarjepa.documents import parse_yaml
 from sarjepa.errors import InputError
 
 SETTINGS = "settings.yaml"
@@ -21,10 +20,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     file = folder / SETTINGS
     if not file.is_file():
         raise InputError("no settings are stored in the folder", where=folder, expected=SETTINGS)
-    try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError("not readable as YAML", where=file, got=error) from error
+    settings = parse_yaml(file.read_bytes(), file)
     if not isinstance(settings, dict):
         raise InputError("not a mapping of settings", where=file, got=type(settings).__name__)
     return {str(key): value for key, value in settings.items()}

@@ -125,7 +125,7 @@ def test_unverified_marks_are_taken_out_and_listed() -> None:
         ("about: the six", "abuot: the six", r"distributions\[0\].about; did you mean 'abuot'"),
         ("name: saracd", "name: sar-acd", r"name and file differ"),
         ("title:", "extra: 1\ntitle:", r"unknown key: saracd.yaml: extra"),
-        ("title:", "\t:", r"not YAML: saracd.yaml"),
+        ("title:", "\t:", r"not readable as YAML: saracd.yaml"),
     ],
 )
 def test_a_slip_is_named_with_what_would_be_right(old: str, new: str, message: str) -> None:

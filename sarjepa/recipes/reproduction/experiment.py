@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, TypeVar
 
-import yaml
-
 from sarjepa.config import BASELINES
+from sarjepa.documents import parse_yaml
 from sarjepa.errors import InputError, nearest
 
 MEASURES = ("counts", "few-shot", "curve", "attention")
@@ -94,10 +93,10 @@ def read_experiment(name: str, scale_name: str) -> tuple[Experiment, Scale]:
     files = _files()
     if name not in experiment_names():
         raise InputError("no such experiment", where=repr(name), hint=nearest(name, experiment_names()))
-    scales = yaml.safe_load(files["scales"])
+    scales = parse_yaml(files["scales"], "experiments/scales.yaml")
     if scale_name not in scales:
         raise InputError("no such scale", where=repr(scale_name), hint=nearest(scale_name, scales))
-    content = yaml.safe_load(files[name])
+    content = parse_yaml(files[name], f"experiments/{name}.yaml")
     on_top = {scale: content.pop(scale, {}) for scale in scales}[scale_name]
     rows = on_top.get("rows") or content.get("rows", {})
     content["rows"] = tuple(_made(Row, {"name": row, **(facts or {})}, name) for row, facts in rows.items())
