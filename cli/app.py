@@ -1,13 +1,16 @@
 """The commands. Each resolves its settings, imports its recipe, runs it, and shows what came out.
 
 Recipes are imported inside the command, so that `sarjepa --help` answers without importing torch.
-Exit codes: 0 done, 1 an error of input (one line), 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 an error of input (one line), 2 wrong usage, 130 or 143 ended by Ctrl-C or SIGTERM. What was done
+is then saved, and a shell's `pretrain && fewshot-bench` does not go on with half of it.
 """
 
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +19,7 @@ from sarjepa.cli.console import RichProgress, out, show_error, show_table
 from sarjepa.cli.options import resolve, with_signature
 
 from sarjepa.config import COMMANDS, Common, as_dict
-from sarjepa.errors import InputError
+from sarjepa.errors import InputError, Stopped
 from sarjepa.version import __version__
 
 app = typer.Typer(
@@ -56,18 +59,26 @@ def _run(config_class: type[Common], given: dict[str, Any]) -> None:
         for table in result.tables:
             show_table(table)
         out.print(result.message, markup=False, highlight=False, soft_wrap=True)
+        if result.signal:
+            raise typer.Exit(128 + result.signal)
     except (InputError, OSError, KeyboardInterrupt) as error:
         if given["debug"]:
             raise
         show_error(_words(error))
-        raise typer.Exit(130 if isinstance(error, KeyboardInterrupt) else 1) from error
+        number = error.number if isinstance(error, Stopped) else signal.SIGINT
+        raise typer.Exit(128 + number if isinstance(error, KeyboardInterrupt) else 1) from error
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """End as Ctrl-C does, with locks given back and what is half done removed."""
+    raise Stopped(number)
 
 
 def _words(error: BaseException) -> str:
     """What is said of an error; an OSError is a full disk, a folder without permission, a name that is taken."""
     if isinstance(error, OSError) and error.strerror:
         return f"cannot read or write: {error.filename or 'the output'}; {error.strerror}"
-    return "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+    return str(error) or "stopped by SIGINT"
 
 
 def _add(config_class: type[Common]) -> None:
@@ -84,6 +95,7 @@ for _config_class in COMMANDS.values():
 def main() -> None:
     """The console script."""
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr] # a terminal may lack a letter of a name
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         sys.exit(app())
     except OSError as error:  # --help on a full disk

@@ -9,6 +9,7 @@ of the program and keeps its traceback.
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Iterable
 
 
@@ -44,6 +45,18 @@ class InputError(Exception):
         if self.hint:
             parts.append(self.hint)
         return "; ".join(parts).replace("\n", " ")
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ended a command before its end.
+
+    Args:
+        number: of the signal; the command's exit code is 128 more, as in every shell.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(f"stopped by {signal.Signals(number).name}")
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

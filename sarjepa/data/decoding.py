@@ -9,8 +9,10 @@ This module is imported afresh by every worker, so it keeps away from slow impor
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -242,9 +244,10 @@ def _run(
     # Spawned, not forked: a fork in the middle of another thread's work (a progress bar's) inherits its locks.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(settings,)) as pool:
-        under_way: deque[Future[list[Outcome]]] = deque(
-            pool.submit(work, chunk) for chunk in islice(chunks, 3 * workers)
-        )
+        with _deaf_to_interrupts():  # the processes start with the first job, and inherit what is ignored
+            under_way: deque[Future[list[Outcome]]] = deque(
+                pool.submit(work, chunk) for chunk in islice(chunks, 3 * workers)
+            )
         try:
             while under_way:
                 yield from under_way.popleft().result()
@@ -254,6 +257,19 @@ def _run(
         finally:
             for future in under_way:
                 future.cancel()
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Ignore Ctrl-C while open: a terminal sends it to every process, and one that decodes has nothing to say to it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _chunks(jobs: Sequence[Job]) -> Iterator[list[Job]]:

@@ -7,11 +7,8 @@ next build removes; what was downloaded or unpacked is kept and not fetched agai
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import signal
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,26 +59,12 @@ def run(config: BuildDatasetConfig, progress: Progress = Progress()) -> Result: 
         return verify_built(folders, progress)
     if config.check_leaks:
         return check_leaks(folders, progress)
-    with _ended_by_sigterm():
-        built = [_build(name, folder, config, progress) for name, folder in folders.items()]
+    built = [_build(name, folder, config, progress) for name, folder in folders.items()]
     return Result(
         message="\n".join(f"{one.name}: {one.index['num_chips']} chips, {one.state}" for one in built),
         folder=Path(config.data_root) / "shards",
         tables=tuple(counts_table(one.name, one.index["classes"], one.index["counts"]) for one in built),
     )
-
-
-@contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """While open, SIGTERM ends the build as Ctrl-C does: the processes stop and what is half built is removed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _folders(names: Sequence[str], data_root: str) -> dict[str, Path]:

@@ -207,7 +207,7 @@ class _Run:
             self._unshard(self.sharding)
         if self.ranks.is_first:
             self._finish()
-        return Result(self._message(), self.folder.path)
+        return Result(self._message(), self.folder.path, signal=self.stop.number)
 
     def _fit(self) -> None:
         module: torch.nn.Module = self.method
@@ -298,5 +298,5 @@ class _Run:
             f"{self.num_steps}{loss}; waited for data {100 * self.waited / max(seconds, 1e-9):.1f}% of the time"
         )
         if self.stop.reason:
-            text += f"\nstopped by {self.stop.reason}; go on with --resume"
+            text += f"\nstopped by {self.stop.reason} and saved; the same command with --resume goes on"
         return text

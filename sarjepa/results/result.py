@@ -18,11 +18,13 @@ class Result:
         message: one or a few lines for the person who ran it.
         folder: where its files are.
         tables: what to show, in order.
+        signal: number of the signal that ended the work early, saved as it was; 0: it came to its end.
     """
 
     message: str
     folder: Path
     tables: tuple[Table, ...] = field(default=())
+    signal: int = 0
 
 
 def writable_folder(folder: Path) -> Path:

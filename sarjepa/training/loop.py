@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from sarjepa.errors import InputError
+from sarjepa.errors import InputError, Stopped
 from sarjepa.training.runtime import Ranks, autocast
 
 
@@ -44,13 +44,18 @@ class StopRequest:
     """Set by SIGTERM, Ctrl-C or a closed terminal, read between steps: the run then saves and ends."""
 
     def __init__(self) -> None:
-        self.reason = ""
+        self.number = 0  # of the signal; 0: none came
+
+    @property
+    def reason(self) -> str:
+        """The name of the signal; empty: none came."""
+        return signal.Signals(self.number).name if self.number else ""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal; a second one ends the program at once."""
-        if self.reason:
-            raise KeyboardInterrupt
-        self.reason = signal.Signals(number).name
+        if self.number:
+            raise Stopped(number)
+        self.number = number
 
 
 @contextlib.contextmanager

@@ -21,18 +21,12 @@ from sarjepa.results.result import Result
 
 SCRIPT = """
 import resource, sys
-from sarjepa.config import BuildDatasetConfig
-from sarjepa.errors import InputError
-from sarjepa.recipes import build_dataset
+from sarjepa.cli.app import main
 if __name__ == "__main__":
-    root, (per_class, limit, workers) = sys.argv[1], map(int, sys.argv[2:])
+    limit = int(sys.argv.pop(1))
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    try:
-        build_dataset.run(BuildDatasetConfig(data_root=root, chips_per_class=per_class, workers=workers, force=True))
-    except InputError as error:
-        print(error)
-        sys.exit(1)
+    main()
 """
 
 
@@ -47,8 +41,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def _start(root: Path, per_class: int, limit: int = 0, workers: int = 1) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", SCRIPT, str(root), str(per_class), str(limit), str(workers)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    words = f"build-dataset --force --chips-per-class {per_class} --workers {workers} --data-root".split()
+    command = [sys.executable, "-c", SCRIPT, str(limit), *words, str(root)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -72,11 +67,15 @@ def test_a_killed_build_leaves_what_was_there(tmp_path: Path, share: float) -> N
 
 
 @pytest.mark.parametrize(
-    ("number", "ends_as", "left"),
-    [(signal.SIGTERM, signal.SIGINT, set()), (signal.SIGKILL, signal.SIGKILL, {".synthetic.building"})],
+    ("number", "code", "left"),
+    [
+        (signal.SIGINT, 130, set()),
+        (signal.SIGTERM, 143, set()),
+        (signal.SIGKILL, -signal.SIGKILL, {".synthetic.building"}),
+    ],
 )
 def test_no_decoding_process_outlives_a_build_that_is_ended(
-    tmp_path: Path, number: signal.Signals, ends_as: signal.Signals, left: set[str]
+    tmp_path: Path, number: signal.Signals, code: int, left: set[str]
 ) -> None:
     process = _start(tmp_path, 2000, workers=2)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
@@ -84,13 +83,18 @@ def test_no_decoding_process_outlives_a_build_that_is_ended(
     while len(children.read_text().split()) < 3 and time.monotonic() < deadline:  # two workers, a resource tracker
         time.sleep(0.05)
     time.sleep(0.5)
-    process.send_signal(number)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does: to every process
+    else:
+        process.send_signal(number)
     try:
-        process.communicate(timeout=30)  # every process has the pipe: it closes when the last of them ends
+        _, said = process.communicate(timeout=30)  # every process has the pipe: it closes when the last of them ends
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == -ends_as
+    assert process.returncode == code
+    assert code < 0 or said.splitlines()[-1] == f"error: stopped by {number.name}"
+    assert "Traceback" not in said
     assert {path.name for path in (tmp_path / "shards").iterdir()} == left | {".synthetic.lock"}
 
 
@@ -108,9 +112,10 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path: Path) -> No
     folder = tmp_path / "shards" / "synthetic"
     before = contents(folder)
     process = _start(tmp_path, 30, limit=500_000)  # a file may not grow beyond this: the write fails as on a full disk
-    said, _ = process.communicate()
+    _, said = process.communicate()
     assert process.returncode == 1
-    assert said.startswith("cannot write") and "free disk space" in said and said.count("\n") == 1
+    [line] = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert line.startswith("error: cannot write") and "free disk space" in line and "Traceback" not in said
     assert contents(folder) == before
     assert sorted(path.name for path in folder.parent.iterdir()) == [".synthetic.lock", "synthetic"]
 

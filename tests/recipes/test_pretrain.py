@@ -193,7 +193,7 @@ def test_sigterm_saves_and_the_exit_says_how_to_go_on(synthetic_root: Path, tmp_
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
+    assert process.returncode == 143
     assert "SIGTERM" in out
     assert "--resume" in out
     assert torch.load(run / "checkpoint-last.pt", weights_only=True)["step"] == len(losses(run))

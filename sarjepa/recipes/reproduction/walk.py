@@ -22,7 +22,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sarjepa.config import PretrainConfig
-from sarjepa.errors import InputError
+from sarjepa.errors import InputError, Stopped
 from sarjepa.files import write_json
 from sarjepa.models.checkpoints import load_encoder
 from sarjepa.progress import Progress
@@ -93,7 +93,7 @@ class Walker:
 
         Raises:
             InputError: a step failed, with the last line it said; what is under way is finished first.
-            KeyboardInterrupt: a signal came; runs have saved and go on with the next call.
+            Stopped: a signal came; runs have saved and go on with the next call.
         """
         to_do = [step for step in steps if record_of(step) is None]
         with (
@@ -116,7 +116,7 @@ class Walker:
                             progress.warn(f"{error}; waiting for what is under way")
                 if stop.reason:
                     self._stop()
-                    raise KeyboardInterrupt
+                    raise Stopped(stop.number)
             if failure is not None:
                 raise failure
 
