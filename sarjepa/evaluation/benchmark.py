@@ -6,7 +6,8 @@ input. All of it stands in the source's index.json, so an evaluation needs the b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from sarjepa.data.augment import centre_crop_and_resize
 from sarjepa.data.built import open_source
 from sarjepa.data.crops import check_crop, crop_side
 from sarjepa.data.shards import Shards
+from sarjepa.data.views import ViewKey, draw_views, render_views
 from sarjepa.errors import InputError, nearest
 from sarjepa.evaluation.features import ImageLoader
 from sarjepa.evaluation.fewshot import Candidates, split
@@ -51,6 +53,25 @@ class Benchmark:
 
         def load(indices: np.ndarray) -> Tensor:
             return centre_crop_and_resize(self.shards.images(indices), self.shards.scale, self.crop, size, device)
+
+        return load
+
+    def view_loader(
+        self, size: int, device: torch.device | str, names: Collection[str], seed: int, epoch: int = 0, copy: int = 0
+    ) -> ImageLoader:
+        """Indices to views (`sarjepa.data.views`), drawn by (seed, epoch, copy, index): (B, 1, size, size).
+
+        Copies of a chip are mirrored by turns, every other one (from copy 1), so that of mirroring alone two copies are
+        the chip and its mirror image, whatever the seed; copy 0 is mirrored by chance, for training epoch by epoch.
+        """
+
+        def load(indices: np.ndarray) -> Tensor:
+            windows_B2 = self.shards.shapes[indices] if self.crop is None else np.full((len(indices), 2), self.crop)
+            drawn = draw_views(windows_B2, names, ViewKey(seed, "shots", epoch, indices, copy))
+            if copy and "mirror" in names:
+                drawn = replace(drawn, mirror=np.full(len(indices), copy % 2 == 1))
+            scales = [self.shards.scale] * len(indices)
+            return render_views(self.shards.images(indices), scales, windows_B2, drawn, size, device)
 
         return load
 

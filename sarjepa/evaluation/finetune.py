@@ -1,17 +1,24 @@
-"""Fine-tuning as published: encoder and head train together, by the probe's recipe.
+"""Fine-tuning: encoder and head train together.
 
-AdamW (0.9, 0.999) at an absolute rate of 1e-3 on everything, weight decay 5e-4 on everything that trains, batch 50, 40
-epochs, the epoch-wise schedule of `linear`, no augmentation, head weight of std 2e-5; the last epoch is what is tested.
-As options: layer decay (the rate of a block is that of the one above times the decay; Bao et al., BEiT, 2021), and a
-temperature, one number found on chips that were not trained on, by which logits are divided so that probabilities mean
-what they say (Guo et al., 2017). It moves no prediction.
+As published, by the probe's recipe: AdamW (0.9, 0.999) at an absolute rate of 1e-3 on everything, weight decay 5e-4 on
+everything that trains, batch 50, 40 epochs, the epoch-wise schedule of `linear`, no augmentation, a linear head whose
+weight starts at std 2e-5; the last epoch is what is tested.
 
-Shapes: B images, T test images, C classes.
+What few shots leave room for, as options: views of the shots, drawn anew each epoch (`sarjepa.data.views`), since a
+network that sees the same hundred chips four hundred times learns their speckle; a number of steps in place of epochs,
+with a half cosine over steps; another rate for the head, which starts from nothing where the encoder does not; label
+smoothing (Szegedy et al., CVPR 2016) and dropout on the head's feature (Srivastava et al., JMLR 2014), for the same
+reason as views; layer decay (the rate of a block is that of the one above times the decay; Bao et al., BEiT, 2021).
+
+A temperature, one number found on chips that were not trained on, divides the logits so that probabilities mean what
+they say (Guo et al., 2017). It moves no prediction.
+
+Shapes: B images, T test images, C classes, D width of the feature.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,14 +27,16 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sarjepa.draws import uniforms
 from sarjepa.evaluation.features import ImageLoader
 from sarjepa.evaluation.linear import batches, epoch_rate, initial_weight
 from sarjepa.models.heads import FINETUNE_STD, Classifier
 from sarjepa.progress import Progress
+from sarjepa.training.loop import StepRecord, fit
+from sarjepa.training.runtime import Ranks
+from sarjepa.training.schedule import warmup_cosine
 
-
-class DivergedError(ArithmeticError):
-    """A training whose loss is no longer a number."""
+WARMUP_SHARE = 0.05  # of the steps, where they are counted in place of epochs
 
 
 @dataclass(frozen=True)
@@ -38,11 +47,13 @@ class Curve:
     watched: tuple[float, ...] = ()
 
 
-def parameter_groups(classifier: Classifier, layer_decay: float) -> list[dict[str, object]]:
+def parameter_groups(
+    classifier: Classifier, layer_decay: float = 1.0, head_scale: float = 1.0
+) -> list[dict[str, object]]:
     """AdamW's groups, each with `scale`, its share of the learning rate.
 
-    The head has 1, the encoder's final norm `layer_decay`, its last block the same, each block below once more, and
-    patch embedding and class token lowest. With a decay of 1 this is one rate for everything.
+    The head has `head_scale`, the encoder's final norm `layer_decay`, its last block the same, each block below once
+    more, and patch embedding and class token lowest. With a decay of 1 this is one rate for the encoder.
     """
     depth = len(classifier.encoder.blocks)  # type: ignore[arg-type]
     groups: dict[float, list[nn.Parameter]] = {}
@@ -55,7 +66,7 @@ def parameter_groups(classifier: Classifier, layer_decay: float) -> list[dict[st
             above = 1
         else:
             above = depth + 1 if name.startswith("encoder.") else 0
-        groups.setdefault(layer_decay**above, []).append(parameter)
+        groups.setdefault(layer_decay**above if above else head_scale, []).append(parameter)
     return [{"params": parameters, "scale": scale} for scale, parameters in groups.items()]
 
 
@@ -67,18 +78,34 @@ def start_head(classifier: Classifier, seed: int) -> None:
         linear.bias.zero_()  # type: ignore[union-attr, operator]
 
 
+class _Loss(nn.Module):
+    """A classifier's cross-entropy; `keep_BD` is zero where the head does not see the feature."""
+
+    def __init__(self, classifier: Classifier, label_smoothing: float) -> None:
+        super().__init__()
+        self.classifier, self.label_smoothing = classifier, label_smoothing
+
+    def forward(self, image_B1HW: Tensor, target_B: Tensor, keep_BD: Tensor | None) -> Tensor:
+        logits_BC = self.classifier(image_B1HW, keep_BD).float()
+        return functional.cross_entropy(logits_BC, target_B, label_smoothing=self.label_smoothing)
+
+
 def finetune(
     classifier: Classifier,
-    load: ImageLoader,
+    load: Callable[[np.ndarray, int], Tensor],
     train: np.ndarray,
     labels: np.ndarray,
     seed: int,
     *,
     epochs: int = 40,
+    steps: int | None = None,
     batch_size: int = 50,
     lr: float = 1e-3,
+    head_lr: float | None = None,
     weight_decay: float = 5e-4,
     layer_decay: float = 1.0,
+    label_smoothing: float = 0.0,
+    dropout: float = 0.0,
     precision: str = "fp32",
     watch: Callable[[Classifier], float] | None = None,
     progress: Progress | None = None,
@@ -87,52 +114,68 @@ def finetune(
 
     Args:
         classifier: encoder, feature and `Head`, on its device.
-        load: gives the images of some indices on that device.
+        load: gives the images of some indices in an epoch, on that device.
         train: (S,) indices of the training images.
         labels: (N,) class ids.
-        seed: of the head's start and of the order of the batches.
-        epochs, batch_size, lr, weight_decay, layer_decay: of AdamW.
+        seed: of the head's start, of the order of the batches and of the dropout.
+        epochs: of the published schedule.
+        steps: how many batches, by a warm-up and half a cosine over them, in place of epochs.
+        batch_size, lr, weight_decay, layer_decay: of AdamW.
+        head_lr: the head's rate; None: that of everything.
+        label_smoothing: share of the target that goes to all classes alike.
+        dropout: share of the feature that the head does not see, drawn by image and epoch.
         precision: "fp32", or "bf16" for autocast.
         watch: called after each epoch, in evaluation mode, for a curve; it chooses nothing.
         progress: where to tell how far it is.
 
     Raises:
-        DivergedError: the loss is not a finite number.
+        LossNotFiniteError: the loss is not a finite number.
     """
     start_head(classifier, seed)
-    groups = parameter_groups(classifier, layer_decay)
+    device = next(classifier.parameters()).device
+    groups = parameter_groups(classifier, layer_decay, 1.0 if head_lr is None else head_lr / lr)
     optimiser = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), weight_decay=weight_decay)
-    loss_E, watched_E = [], []
-    with (progress or Progress()).task("fine-tune", total=epochs, unit="epochs") as task:
-        for epoch in range(epochs):
-            for group in optimiser.param_groups:
-                group["lr"] = epoch_rate(epoch, epochs, lr) * group["scale"]
-            classifier.train()
-            losses = [
-                _step(classifier, optimiser, load(train[batch]), labels[train[batch]], precision)
-                for batch in batches(len(train), batch_size, seed, epoch)
-            ]
-            loss_E.append(float(torch.stack(losses).mean()))
-            if not np.isfinite(loss_E[-1]):
-                raise DivergedError(f"the loss of epoch {epoch} is {loss_E[-1]}")
-            classifier.eval()
-            if watch is not None:
-                watched_E.append(watch(classifier))
-            task.advance(1, f"loss {loss_E[-1]:.3f}")
+    epoch_steps = sum(1 for _ in batches(len(train), batch_size, seed, 0))
+    num_steps = epochs * epoch_steps if steps is None else steps
+    width: int = classifier.head.linear.in_features  # type: ignore[union-attr, assignment]
+    losses, loss_E, watched_E = [], [], []
+
+    def rate(step: int) -> float:
+        if steps is None:
+            return epoch_rate(step // epoch_steps, epochs, lr)
+        return warmup_cosine(step, steps, int(WARMUP_SHARE * steps), lr)
+
+    def parts() -> Iterator[list[tuple[Tensor, Tensor, Tensor | None]]]:
+        for step in range(num_steps):
+            epoch = step // epoch_steps
+            if step % epoch_steps == 0:
+                order = list(batches(len(train), batch_size, seed, epoch))
+            index_B = train[order[step % epoch_steps]]
+            keep_BD = None
+            if dropout:
+                kept = uniforms(seed, "head/dropout", epoch, index_B, width) >= dropout
+                keep_BD = torch.from_numpy(kept).to(device).float() / (1 - dropout)
+            yield [(load(index_B, epoch), torch.as_tensor(labels[index_B], device=device), keep_BD)]
+
+    with (progress or Progress()).task("fine-tune", total=num_steps, unit="steps") as task:
+
+        def after_step(record: StepRecord) -> bool:
+            losses.append(record.loss)
+            if record.step % epoch_steps == 0 or record.step == num_steps:
+                loss_E.append(float(np.mean(losses)))
+                losses.clear()
+                if watch is not None:
+                    classifier.eval()
+                    watched_E.append(watch(classifier))
+                    classifier.train()
+            task.advance(1, f"loss {record.loss:.3f}")
+            return False
+
+        classifier.train()
+        fit(_Loss(classifier, label_smoothing), optimiser, parts(), first_step=0, lr_at=rate, precision=precision,
+            device=device, ranks=Ranks(), clip_grad=None, after_step=after_step)  # fmt: skip
+    classifier.eval()
     return Curve(tuple(loss_E), tuple(watched_E))
-
-
-def _step(
-    classifier: Classifier, optimiser: torch.optim.Optimizer, image: Tensor, label_B: np.ndarray, precision: str
-) -> Tensor:
-    """One step of the optimiser; the loss, detached."""
-    target_B = torch.as_tensor(label_B, device=image.device)
-    with torch.autocast(image.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-        loss = functional.cross_entropy(classifier(image).float(), target_B)
-    optimiser.zero_grad()
-    loss.backward()
-    optimiser.step()
-    return loss.detach()
 
 
 @torch.no_grad()  # not inference mode: position buckets made here are kept and may meet a training next

@@ -104,29 +104,34 @@ def _log_loss(z_SK: Tensor, target_SC: Tensor, theta_KFC: Tensor) -> Tensor:
     return logits_SFC.logsumexp(dim=2) - (logits_SFC * target_SC[:, None]).sum(dim=2)
 
 
-def fit_logistic(feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int) -> LinearMaps:
+def fit_logistic(
+    feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int, copies: int = 1
+) -> LinearMaps:
     """Fit each run at the strength that its held-out folds prefer.
 
     Args:
         feature_ND: (N, D) features.
         label_N: (N,) class ids.
-        train_RS: (R, S) indices of the training images.
+        train_RS: (R, S) indices of the training rows.
         num_classes: C.
+        copies: how many rows in succession are one image, and stay in one fold.
     """
-    runs = [_fit_run(feature_ND[index], label_N[index], num_classes)
+    runs = [_fit_run(feature_ND[index], label_N[index], num_classes, copies)
             for index in torch.as_tensor(train_RS, device=feature_ND.device)]  # fmt: skip
     mean, scale, weight, bias, strength = zip(*runs, strict=True)
     return LinearMaps(torch.stack(mean), torch.stack(scale), torch.stack(weight), torch.stack(bias), np.array(strength))
 
 
-def _fit_run(feature_SD: Tensor, label_S: Tensor, num_classes: int) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
+def _fit_run(
+    feature_SD: Tensor, label_S: Tensor, num_classes: int, copies: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
     """One run's mean, scale, weights, biases and strength."""
     spread_D, mean_D = torch.std_mean(feature_SD, dim=0, correction=0)
     # A dimension that never varies in training has no scale; unit mean square length makes strengths comparable.
     scale_D = torch.where(spread_D > 1e-6, 1 / spread_D.clamp_min(1e-6), 0) / feature_SD.shape[1] ** 0.5
     z_SK, back_KD = _coordinates((feature_SD - mean_D) * scale_D)
     target_SC = functional.one_hot(label_S, num_classes).to(z_SK.dtype)
-    strength = _choose_strength(z_SK, target_SC, label_S)
+    strength = _choose_strength(z_SK, target_SC, label_S, copies)
     theta_KC = solve(z_SK, target_SC, torch.ones_like(z_SK[:, :1]), strength)[:, 0]
     return mean_D, scale_D, theta_KC[:-1].T @ back_KD, theta_KC[-1], strength
 
@@ -145,15 +150,16 @@ def _coordinates(x_SD: Tensor) -> tuple[Tensor, Tensor]:
     return x_SD @ back_KD.T, back_KD
 
 
-def _folds(label_S: Tensor) -> Tensor:
-    """(S,) the fold of each training image: its number among its class's, modulo the number of folds."""
-    same_SS = label_S[:, None] == label_S[None]
-    return same_SS.tril(-1).sum(dim=1) % NUM_FOLDS
+def _folds(label_S: Tensor, copies: int) -> Tensor:
+    """(S,) the fold of each training row: its image's number among its class's, modulo the number of folds."""
+    label_G = label_S[::copies]
+    same_GG = label_G[:, None] == label_G[None]
+    return (same_GG.tril(-1).sum(dim=1) % NUM_FOLDS).repeat_interleave(copies)
 
 
-def _choose_strength(z_SK: Tensor, target_SC: Tensor, label_S: Tensor) -> float:
+def _choose_strength(z_SK: Tensor, target_SC: Tensor, label_S: Tensor, copies: int) -> float:
     """The strength of least held-out log-loss; where a fold would leave nothing to learn from, the middle one."""
-    held_SF = functional.one_hot(_folds(label_S)).to(z_SK.dtype)
+    held_SF = functional.one_hot(_folds(label_S, copies)).to(z_SK.dtype)
     if held_SF.shape[1] < 2:
         return STRENGTHS[len(STRENGTHS) // 2]
     theta, losses = None, []

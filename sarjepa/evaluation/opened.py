@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from sarjepa.data.views import AUGMENTATIONS
 from sarjepa.errors import InputError
 from sarjepa.evaluation.baselines import BASELINES, Baseline
 from sarjepa.evaluation.benchmark import Benchmark
@@ -37,6 +38,21 @@ class OpenedEncoder:
     image_size: int
     weights_sha256: str
     describe: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A view of every chip, as a further training row beside the chip itself.
+
+    Attributes:
+        names: of the augmentations.
+        seed: of the draws.
+        number: which copy it is, from 1.
+    """
+
+    names: tuple[str, ...]
+    seed: int
+    number: int
 
 
 def open_checkpoint(name: str, seed: int, device: torch.device, progress: Progress | None = None) -> OpenedEncoder:
@@ -74,8 +90,11 @@ def open_features(
     folder: Path,
     device: torch.device,
     progress: Progress,
+    copy: Copy | None = None,
 ) -> np.ndarray:
     """(N, width) features of the chips that count, from disk where they are there; NaN for the other chips.
+
+    Of a copy, those count that may be learnt from: the training split, or all where the source has none.
 
     Args:
         opened: the encoder.
@@ -85,21 +104,33 @@ def open_features(
         folder: of the cache.
         device: where the encoder is.
         progress: where to tell how far it is.
+        copy: what to look at in place of the chips themselves.
 
     Raises:
         InputError: a feature of a chip that counts is not a finite number, or the encoder has no such block.
     """
-    parts = {
+    parts: dict[str, object] = {
         "weights": opened.weights_sha256,
         "data": benchmark.data_sha256,
         "transform": {"crop": benchmark.crop, "size": opened.image_size, "resample": "bicubic"},
         "precision": precision,
     }
-    num, counted = len(benchmark.shards), np.flatnonzero(benchmark.candidates.labels >= 0)
-    if len(counted) < num:
-        parts["chips"] = hashlib.sha256(counted.astype("<i8").tobytes()).hexdigest()
+    candidates = benchmark.candidates
+    num, counts_N = len(benchmark.shards), candidates.labels >= 0
     load = benchmark.loader(opened.image_size, device)
     what = f"features of {benchmark.name} by {opened.name}"
+    if copy is not None:
+        if candidates.pool_kind == "fraction-of-train":
+            counts_N = counts_N & (candidates.splits == "train")
+        load = benchmark.view_loader(opened.image_size, device, copy.names, copy.seed, copy=copy.number)
+        kinds = {name: AUGMENTATIONS[name] for name in copy.names}
+        parts["views"] = {name: [kind.low, kind.high, kind.share] for name, kind in kinds.items()}
+        # The mirror image is the same whatever the seed, and of every other copy.
+        parts["copy"] = [copy.number % 2] if set(copy.names) == {"mirror"} else [copy.seed, copy.number]
+        what += f", copy {copy.number}"
+    counted = np.flatnonzero(counts_N)
+    if len(counted) < num:
+        parts["chips"] = hashlib.sha256(counted.astype("<i8").tobytes()).hexdigest()
     blocks = feature.blocks or (None,)
     names = [file_name(pool, block) for block in blocks for pool in feature.pools]
     found = cached(

@@ -30,12 +30,26 @@ from sarjepa.progress import Progress
 
 @dataclass(frozen=True)
 class Training:
-    """How a head, or everything, is trained: epochs, images per step, AdamW's peak rate and weight decay."""
+    """How a head, or everything, is trained; the adamw probe reads the first four.
+
+    Attributes:
+        epochs, batch_size, lr, weight_decay: passes over the images, images per step, AdamW's peak rate and decay.
+        steps, head_lr, layer_decay, label_smoothing, dropout: of `sarjepa.evaluation.finetune`.
+        normalise: whether the fine-tuned head has a normalisation.
+        augment: augmentations of the fine-tuned chips, drawn anew each epoch.
+    """
 
     epochs: int = 40
     batch_size: int = 50
     lr: float = 1e-3
     weight_decay: float = 5e-4
+    steps: int | None = None
+    head_lr: float | None = None
+    layer_decay: float = 1.0
+    label_smoothing: float = 0.0
+    dropout: float = 0.0
+    normalise: bool = False
+    augment: tuple[str, ...] = ()
 
 
 class Fitted(Protocol):
@@ -60,12 +74,12 @@ class Probed:
 
 
 def fit(solver: str, feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int,
-        seeds: Sequence[int], training: Training) -> Fitted:  # fmt: skip
-    """Fit every run of a cell with one of the solvers."""
+        seeds: Sequence[int], training: Training, copies: int = 1) -> Fitted:  # fmt: skip
+    """Fit every run of a cell with one of the solvers; `copies` rows in succession are one image."""
     if solver == "lbfgs":
-        return fit_logistic(feature_ND, label_N, train_RS, num_classes)
+        return fit_logistic(feature_ND, label_N, train_RS, num_classes, copies)
     if solver == "lda":
-        return fit_lda(feature_ND, label_N, train_RS, num_classes)
+        return fit_lda(feature_ND, label_N, train_RS, num_classes, copies)
     if solver == "knn":
         return fit_neighbours(feature_ND, label_N, train_RS, num_classes)
     if solver == "centroid":
@@ -76,7 +90,10 @@ def fit(solver: str, feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, 
         train_RS,
         num_classes,
         seeds,
-        **asdict(training),
+        epochs=training.epochs,
+        batch_size=training.batch_size,
+        lr=training.lr,
+        weight_decay=training.weight_decay,
     )
 
 
@@ -87,6 +104,7 @@ def probe_runs(
     solver: str,
     training: Training,
     device: torch.device,
+    copies: Sequence[np.ndarray] = (),
 ) -> list[Probed]:
     """Probe every draw, in order; those with equally many training images are trained together.
 
@@ -97,16 +115,20 @@ def probe_runs(
         solver: adamw, lbfgs, lda, knn or centroid.
         training: of the adamw solver.
         device: where the work is done.
+        copies: (N, D) each, features of views of the chips, which are learnt from beside the chips and never tested.
     """
-    feature_ND = torch.from_numpy(np.array(features, dtype=np.float32)).to(device)
-    labels, num_classes = benchmark.candidates.labels, len(benchmark.classes)
-    label_N = torch.from_numpy(labels).to(device)
+    rows = np.concatenate([features, *copies], dtype=np.float32)
+    feature_ND = torch.from_numpy(rows).to(device)
+    labels, num_classes, num = benchmark.candidates.labels, len(benchmark.classes), len(features)
+    label_N = torch.from_numpy(np.tile(labels, 1 + len(copies))).to(device)
     outcomes: dict[int, Probed] = {}
     for size in sorted({len(draw.train) for draw in draws}):
         members = [number for number, draw in enumerate(draws) if len(draw.train) == size]
         train_RS = np.stack([draws[number].train for number in members])
+        # An image's copies follow it.
+        train_RS = (train_RS[:, :, None] + num * np.arange(1 + len(copies))).reshape(len(members), -1)
         seeds = [draws[number].seed for number in members]
-        fitted = fit(solver, feature_ND, label_N, train_RS, num_classes, seeds, training)
+        fitted = fit(solver, feature_ND, label_N, train_RS, num_classes, seeds, training, 1 + len(copies))
         for run, number in enumerate(members):
             draw = draws[number]
             logits = fitted.logits(run, feature_ND[torch.from_numpy(draw.test).to(device)]).cpu()
@@ -116,10 +138,12 @@ def probe_runs(
     return [outcomes[number] for number in range(len(draws))]
 
 
-def new_classifier(opened: OpenedEncoder, benchmark: Benchmark, feature: Feature, device: torch.device) -> Classifier:
+def new_classifier(
+    opened: OpenedEncoder, benchmark: Benchmark, feature: Feature, normalise: bool, device: torch.device
+) -> Classifier:
     """A classifier on a copy of the encoder, so that the next run starts from the same weights."""
     encoder = copy.deepcopy(opened.encoder)
-    head = Head(encoder.width * feature.num_tokens, len(benchmark.classes))  # type: ignore[operator, arg-type]
+    head = Head(encoder.width * feature.num_tokens, len(benchmark.classes), normalise)  # type: ignore[operator, arg-type]
     return Classifier(encoder, head, feature).to(device)
 
 
@@ -130,7 +154,6 @@ def finetune_run(
     seed: int,
     feature: Feature,
     training: Training,
-    layer_decay: float,
     precision: str,
     device: torch.device,
     progress: Progress,
@@ -139,17 +162,23 @@ def finetune_run(
     """Fine-tune a copy of the encoder on some chips; `watch` is called after each epoch and chooses nothing.
 
     Raises:
-        DivergedError: the loss is no longer a number.
+        LossNotFiniteError: the loss is no longer a number.
     """
-    classifier = new_classifier(opened, benchmark, feature, device)
+    options = asdict(training)
+    names, size = options.pop("augment"), opened.image_size
+    classifier = new_classifier(opened, benchmark, feature, options.pop("normalise"), device)
+    plain = benchmark.loader(size, device)
+
+    def load(indices: np.ndarray, epoch: int) -> Tensor:
+        return benchmark.view_loader(size, device, names, seed, epoch)(indices) if names else plain(indices)
+
     curve = finetune(
         classifier,
-        benchmark.loader(opened.image_size, device),
+        load,
         train,
         benchmark.candidates.labels,
         seed,
-        **asdict(training),
-        layer_decay=layer_decay,
+        **options,
         precision=precision,
         watch=watch,
         progress=progress,

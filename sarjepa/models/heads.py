@@ -94,13 +94,12 @@ def pool_tokens(tokens_BND: Tensor, pool: str, grid: tuple[int, int] | None = No
 
 
 class Head(nn.Module):
-    """Batch normalisation without affine parameters (if any), dropout (if any), then one linear layer.
+    """Batch normalisation without affine parameters, if any, then one linear layer.
 
     Args:
         width: of the feature.
         num_classes: C.
         normalise: whether there is a normalisation.
-        dropout: share of the feature's values that a training step leaves out.
         std: of the linear weight at the start, a normal distribution cut off at two (absolute); the bias starts at 0.
         generator: where the weight is drawn from.
     """
@@ -110,21 +109,19 @@ class Head(nn.Module):
         width: int,
         num_classes: int,
         normalise: bool = True,
-        dropout: float = 0.0,
         std: float = PROBE_STD,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(width, eps=BATCH_NORM_EPS, momentum=0.1, affine=False) if normalise else None
-        self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(width, num_classes)
         nn.init.trunc_normal_(self.linear.weight, std=std, generator=generator)
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, feature_BD: Tensor) -> Tensor:
-        """(B, D) features to (B, C) logits."""
+    def forward(self, feature_BD: Tensor, keep_BD: Tensor | None = None) -> Tensor:
+        """(B, D) features to (B, C) logits; `keep_BD` multiplies what the linear layer sees (dropout)."""
         feature_BD = feature_BD if self.norm is None else self.norm(feature_BD)
-        return self.linear(self.dropout(feature_BD))
+        return self.linear(feature_BD if keep_BD is None else feature_BD * keep_BD)
 
 
 class Classifier(nn.Module):
@@ -140,6 +137,6 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder, self.head, self.feature = encoder, head, feature
 
-    def forward(self, image_B1HW: Tensor) -> Tensor:
-        """(B, 1, H, W) magnitude in [0, 1] to (B, C) logits."""
-        return self.head(self.feature(self.encoder, image_B1HW))
+    def forward(self, image_B1HW: Tensor, keep_BD: Tensor | None = None) -> Tensor:
+        """(B, 1, H, W) magnitude in [0, 1] to (B, C) logits; `keep_BD` as of `Head`."""
+        return self.head(self.feature(self.encoder, image_B1HW), keep_BD)

@@ -12,7 +12,7 @@ from sarjepa.errors import InputError
 from sarjepa.evaluation.benchmark import Benchmark, open_benchmark
 from sarjepa.evaluation.classifier import FILE, save_classifier
 from sarjepa.evaluation.fewshot import Draw, draw
-from sarjepa.evaluation.finetune import Curve, DivergedError, fit_temperature
+from sarjepa.evaluation.finetune import Curve, fit_temperature
 from sarjepa.evaluation.metrics import Scores, scores
 from sarjepa.evaluation.opened import open_checkpoint
 from sarjepa.evaluation.runs import Training, classify, finetune_run
@@ -25,6 +25,7 @@ from sarjepa.reports.finetuning import finetuning_curves
 from sarjepa.reports.formats import figure_bytes
 from sarjepa.results.records import Variant
 from sarjepa.results.result import Result, writable_folder
+from sarjepa.training.loop import LossNotFiniteError
 from sarjepa.training.runtime import pick_device, pick_precision
 
 HELD_SHARE = 0.1  # of the training chips, a class at a time, for the temperature where no chip is spare
@@ -56,7 +57,9 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         logits = classify(classifier, opened, benchmark, drawn.test, config.precision)
         return scores(labels[drawn.test], logits.argmax(dim=1).numpy(), len(benchmark.classes))
 
-    training = Training(config.epochs, config.batch_size, config.lr, config.weight_decay)
+    training = Training(
+        config.epochs, config.batch_size, config.lr, config.weight_decay, layer_decay=config.layer_decay
+    )
     watch = (lambda classifier: test(classifier).accuracy) if config.curve else None
     try:
         classifier, curve = finetune_run(
@@ -66,13 +69,12 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
             config.seed,
             Feature.read(config.feature(config.pool)),
             training,
-            config.layer_decay,
             config.precision,
             device,
             progress,
             watch,
         )
-    except DivergedError as error:
+    except LossNotFiniteError as error:
         raise InputError("the training diverged", where=opened.name, got=error, hint="lower --lr") from error
     found = test(classifier)
     temperature = 1.0

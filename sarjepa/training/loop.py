@@ -96,7 +96,7 @@ def fit(
 
     Args:
         module: called with a part's items, returns a scalar loss, a mean over images.
-        optimizer: its rate is set from `lr_at`.
+        optimizer: its rate is set from `lr_at`, times the `scale` of a group that has one.
         batches: each a list of equal parts over which the gradient is accumulated; a part is what `module` is
             called with, a tensor with the images in front first.
         first_step: number of steps done before.
@@ -114,7 +114,7 @@ def fit(
         began = time.perf_counter()
         lr = lr_at(step)
         for group in optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("scale", 1.0)
         optimizer.zero_grad(set_to_none=True)
         loss = 0.0
         for part in parts:

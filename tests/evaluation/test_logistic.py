@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from sarjepa.evaluation.logistic import STRENGTHS, fit_logistic, solve
+from sarjepa.evaluation.logistic import STRENGTHS, _folds, fit_logistic, solve
 
 
 def data(num: int = 300, width: int = 12, num_classes: int = 4, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -42,6 +42,11 @@ def test_a_run_does_not_depend_on_its_neighbours() -> None:
     together = fit_logistic(feature, label, train_RS, 4)
     alone = fit_logistic(feature, label, train_RS[1:2], 4)
     assert torch.equal(together.logits(1, feature), alone.logits(0, feature))
+
+
+def test_copies_of_an_image_are_in_its_fold() -> None:
+    label = torch.tensor([0, 1, 0, 1, 0, 1]).repeat_interleave(3)
+    assert _folds(label, 3).tolist() == [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2]
 
 
 def test_a_fold_does_not_see_the_images_it_holds_out() -> None:

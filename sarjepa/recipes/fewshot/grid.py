@@ -13,7 +13,6 @@ from sarjepa.config import FewshotBenchConfig
 from sarjepa.evaluation.baselines import Baseline
 from sarjepa.evaluation.benchmark import Benchmark
 from sarjepa.evaluation.fewshot import Draw
-from sarjepa.evaluation.finetune import DivergedError
 from sarjepa.evaluation.metrics import Scores, scores
 from sarjepa.evaluation.opened import OpenedEncoder, open_features
 from sarjepa.evaluation.runs import Training, classify, finetune_run, probe_runs
@@ -22,6 +21,7 @@ from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.record import run_record
 from sarjepa.results.records import Run, Variant
 from sarjepa.results.store import RunStore
+from sarjepa.training.loop import LossNotFiniteError
 
 
 def variants(config: FewshotBenchConfig, opened: OpenedEncoder) -> list[Variant]:
@@ -63,7 +63,9 @@ class Grid:
     @property
     def _training(self) -> Training:
         config = self.config
-        return Training(config.epochs, config.batch_size, config.lr, config.weight_decay)
+        return Training(
+            config.epochs, config.batch_size, config.lr, config.weight_decay, layer_decay=config.layer_decay
+        )
 
     def fill(self, draws: Sequence[Draw], failures: list[str]) -> list[Run]:
         """The records of all draws, doing those that are missing; what fails is added to `failures`."""
@@ -135,12 +137,11 @@ class Grid:
                     drawn.seed,
                     self._feature(),
                     self._training,
-                    config.layer_decay,
                     config.precision,
                     self.device,
                     Progress(),
                 )
-            except DivergedError as error:
+            except LossNotFiniteError as error:
                 failures.append(self._failure(drawn, str(error)))
                 continue
             logits = classify(classifier, self.opened, self.benchmark, drawn.test, config.precision)
