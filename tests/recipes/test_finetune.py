@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import h5py
@@ -16,11 +16,14 @@ from sarjepa.config import FinetuneConfig, ProbeConfig
 from sarjepa.data.shards import open_shards
 from sarjepa.errors import InputError
 from sarjepa.evaluation.benchmark import open_benchmark
-from sarjepa.evaluation.classifier import load_classifier
+from sarjepa.evaluation.classifier import FILE, load_classifier
 from sarjepa.evaluation.fewshot import draw
 from sarjepa.evaluation.opened import open_checkpoint
 from sarjepa.files import read_json
 from sarjepa.models.checkpoints import load_encoder
+from sarjepa.models.described import described_bytes
+from sarjepa.models.encoder import Encoder, EncoderShape
+from sarjepa.models.heads import Classifier, Head
 from sarjepa.progress import Progress
 from sarjepa.recipes import finetune, probe
 from sarjepa.recipes.evaluating.class_report import class_table
@@ -56,6 +59,19 @@ def test_the_chips_held_out_for_the_temperature_are_not_said_to_be_trained_on(
                             out=str(tmp_path), epochs=1)  # fmt: skip
     finetune.run(config, Progress())
     assert "9 training chips (3 shots per class)" in note_of(tmp_path)
+
+
+def test_the_head_is_the_published_linear_layer_and_older_classifiers_keep_their_normalisation(
+    tuned: Path, tmp_path: Path
+) -> None:
+    assert load_classifier(tuned).classifier.head.norm is None
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderShape(16, 1, 2, 8, 32))
+    older = Classifier(encoder, Head(16, 2)).eval()
+    describe = {"classes": ["a", "b"], "temperature": 1.0, "crop": None, "pool": "cls", "shape": asdict(encoder.shape)}
+    (tmp_path / FILE).write_bytes(described_bytes(older, "sarjepa-classifier", describe))
+    image = torch.rand(2, 1, 32, 32)
+    assert torch.equal(load_classifier(tmp_path).classifier(image), older(image))
 
 
 def test_testing_after_every_epoch_changes_no_result(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
