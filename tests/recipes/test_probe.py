@@ -41,8 +41,9 @@ def test_report_says_what_was_found_class_by_class(toy_root: Path, toy_run: Path
 
 
 def test_a_joined_feature_of_two_blocks_stands_in_the_report(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
-    report = probe_report(toy_root, tmp_path, checkpoint=str(toy_run), pool="cls+grid4", blocks=(1, 2), solver="lda")
-    assert report["pool"] == "cls+grid4@1,2" and "feature cls+grid4@1,2, solver lda" in class_table(report).note
+    probe_report(toy_root, tmp_path, checkpoint=str(toy_run), pool="cls+grid4", blocks=(1, 2), solver="lda")
+    report = read_json(tmp_path / "report.json", Report)
+    assert report.pool == "cls+grid4@1,2" and "feature cls+grid4@1,2, solver lda" in class_table(report).note
     with pytest.raises(InputError, match="no such pool"):
         ProbeConfig(pool="cls+grid3")
     with pytest.raises(InputError, match="with itself"):
