@@ -9,7 +9,6 @@ however it ends), and a folder of other settings is refused with the difference 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from sarjepa.errors import InputError
-from sarjepa.files import json_text, read_json, write_atomically, write_json
+from sarjepa.files import hold, json_text, read_json, write_atomically, write_json
 from sarjepa.results.records import Run
 from sarjepa.results.result import writable_folder
 
@@ -45,9 +44,8 @@ class RunStore:
     def __enter__(self) -> RunStore:
         writable_folder(self.folder)
         with contextlib.ExitStack() as opened:  # closes the lock again where the folder is refused
-            lock = opened.enter_context((self.folder / ".lock").open("w"))
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                opened.enter_context(hold(self.folder / ".lock"))
             except BlockingIOError:
                 raise InputError(
                     "another process is at work here", where=self.folder, hint="wait for it, or give another --out"

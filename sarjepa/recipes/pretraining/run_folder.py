@@ -20,7 +20,7 @@ from sarjepa.models.checkpoints import encoder_bytes
 from sarjepa.models.encoder import Encoder
 from sarjepa.progress import Progress
 from sarjepa.results.stored import SETTINGS, read_settings
-from sarjepa.training.checkpoint import LAST, load_last_checkpoint
+from sarjepa.training.checkpoint import load_last_checkpoint
 from sarjepa.training.log import StepLog
 
 # Settings that may differ between a run and its continuation: they change where, how fast and how long, not what.
@@ -46,8 +46,9 @@ _FREE_ON_RESUME = frozenset(
 )
 _EXPORTS = ("encoder.safetensors", "encoder-ema.safetensors")
 _LOG, _LOCK = "log.jsonl", ".lock"
-# What may be there before the first checkpoint.
-_START = {SETTINGS, _LOG, _LOCK, LAST + TEMPORARY, "curves.png", "targets.png", "tensorboard"}
+# What may be there before the first checkpoint, besides files that are still being written.
+_START = {SETTINGS, _LOG, _LOCK, "curves.png", "targets.png", "views.png", "tensorboard"}
+_KEPT = "checkpoint-[0-9]*.pt"  # of an epoch; one may be there before the first checkpoint has its name
 
 
 class RunFolder:
@@ -88,7 +89,8 @@ class RunFolder:
         Raises:
             InputError: it does.
         """
-        if {path.name for path in self.path.iterdir()} - _START:
+        whole = [path for path in self.path.iterdir() if not path.name.endswith(TEMPORARY) and not path.match(_KEPT)]
+        if {path.name for path in whole} - _START:
             hint = "give another --run-dir, or go on with --resume"
             raise InputError("the run folder exists already", where=self.path, hint=hint)
 
