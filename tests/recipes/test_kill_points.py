@@ -41,8 +41,8 @@ HARNESS = _harness()
 def _pretrain(root: Path, folder: Path) -> None:
     """Start the run, or go on with it, as the refusal of the first call says."""
     torch.set_num_threads(1)
-    given = {"data_root": str(root), "run_dir": str(folder / "run"), "sources": ["toy"], "epochs": 2, "warmup_epochs": 1,
-             "batch_size": 16,
+    given = {"data_root": str(root), "run_dir": str(folder / "run"), "sources": ["toy"], "epochs": 2,
+             "warmup_epochs": 1, "batch_size": 16,
              "image_size": 32, "window_size": 3, "radii": [2], "keep_every": 1, "picture_every": 1, "ema": 0.9,
              "predictor_width": 8, "predictor_depth": 1, "device": "cpu"}  # fmt: skip
     layers = [("preset", read_preset("demo", "pretrain")), ("test", given)]
