@@ -15,7 +15,9 @@ from typing import Annotated, Any, Optional
 import typer
 
 from sarjepa.config import Common
-from sarjepa.overlay import Setting, overlay, preset_names, read_preset, read_settings_file, settings_of
+from sarjepa.errors import InputError
+from sarjepa.overlay import overlay, preset_names, read_preset, read_settings_file
+from sarjepa.setting import COMMAND_LINE, REPEAT, Setting, settings_of
 
 _COMMON = inspect.Signature(
     [
@@ -26,7 +28,7 @@ _COMMON = inspect.Signature(
             annotation=Annotated[kind, typer.Option(help=help_text)],
         )
         for name, kind, default, help_text in (
-            ("config", Optional[Path], None, "YAML file of settings"),  # noqa: UP045 - Typer reads it at run time
+            ("config", Optional[str], None, "YAML file of settings"),  # noqa: UP045 - Typer reads it at run time
             ("preset", Optional[str], None, f"settings that belong together: {', '.join(preset_names())}"),  # noqa: UP045
             ("show_config", bool, False, "print the resolved settings and stop"),
             ("debug", bool, False, "show the traceback of an error"),
@@ -43,7 +45,7 @@ def signature_for(config_class: type[Common]) -> inspect.Signature:
 
 def _parameter(setting: Setting) -> inspect.Parameter:
     # A comma-separated list is text here and is cut in `overlay`; a repeated option is a list.
-    kind: Any = list[str] if setting.repeats else (str if setting.is_list else setting.kind)
+    kind: Any = list[str] if REPEAT in setting.marks else (str if setting.is_list else setting.kind)
     default = setting.default
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
     text = (
@@ -67,14 +69,16 @@ def resolve(config_class: type[Common], given: dict[str, Any]) -> Common:
     """
     command = config_class.command
     layers: list[tuple[str, dict[str, Any]]] = []
-    if given["preset"]:
+    if given["preset"] is not None:
         layers.append((f"preset {given['preset']}", read_preset(given["preset"], command)))
     if root := os.environ.get("SARJEPA_DATA"):
         layers.append(("SARJEPA_DATA", {"data_root": root}))
-    if given["config"]:
-        layers.append((str(given["config"]), read_settings_file(given["config"], command)))
+    if given["config"] is not None:
+        if not given["config"]:
+            raise InputError("empty setting", where="--config", hint="leave it out, or name a YAML file")
+        layers.append((given["config"], read_settings_file(Path(given["config"]).expanduser(), command)))
     own = {setting.key for setting in settings_of(config_class)}
-    layers.append(("the command line", {k: v for k, v in given.items() if k in own and v is not None and v != []}))
+    layers.append((COMMAND_LINE, {k: v for k, v in given.items() if k in own and v is not None and v != []}))
     return overlay(config_class, layers)
 
 

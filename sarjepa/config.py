@@ -1,8 +1,9 @@
-"""Every setting of every command, written once: name, type, help and default in one line.
+"""Every setting of every command, written once: type, help, marks and default in one line.
 
 The command line's options are generated from these classes, a YAML file and a preset are held against them, and every
 run stores the one it used. They are flat on purpose: a key in a YAML file is the option's name without the dashes in
-front (`batch-size` or `batch_size`), under the command's name where a file serves several commands.
+front (`batch-size` or `batch_size`), under the command's name where a file serves several commands. What a mark means
+stands in `sarjepa.setting`.
 
 Only `sarjepa.recipes` reads these objects; everything below takes plain keywords.
 """
@@ -10,18 +11,12 @@ Only `sarjepa.recipes` reads these objects; everything below takes plain keyword
 from __future__ import annotations
 
 import dataclasses
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from sarjepa.errors import InputError, nearest
-
-
-class Repeat:
-    """Marks a tuple that the command line takes by repeating the option; other tuples are comma-separated."""
-
-
-REPEAT = Repeat()
+from sarjepa.errors import InputError
+from sarjepa.setting import FREE, GRID, PATH, REPEAT, Items, Like, OneOf, Range, settings_of
 
 BASELINES = ("pixels", "log-pixels", "ratio", "hog")  # stand where a checkpoint stands
 DOWNSTREAM = ("mstar", "fusarship", "saracd")
@@ -35,38 +30,16 @@ POOLS = ("cls", "mean", "grid2", "grid4")
 SOLVERS = ("adamw", "lbfgs", "lda", "knn", "centroid")
 NORMALISATIONS = ("as-stored", "linear", "decibel", "quarter-power", "log1p", "percentile")
 
-
-def _one_of(config: object, key: str, choices: tuple[str, ...]) -> None:
-    value = getattr(config, key)
-    if value is not None and value not in choices:
-        raise InputError(f"no such {key.replace('_', '-')}", where=repr(value), hint=nearest(str(value), choices))
-
-
-def _each_of(config: object, key: str, choices: tuple[str, ...]) -> None:
-    values = getattr(config, key)
-    if not values:
-        raise InputError("nothing chosen", where=key.replace("_", "-"), expected=f"some of {', '.join(choices)}")
-    for value in values:
-        if value not in choices:
-            raise InputError(f"no such {key.replace('_', '-')}", where=repr(value), hint=nearest(value, choices))
-
-
-def _joined_pools(pools: tuple[str, ...]) -> None:
-    if not pools:
-        raise InputError("nothing chosen", where="pool", expected=f"some of {', '.join(POOLS)}")
-    for pool in pools:
-        parts = pool.split("+")
-        if unknown := [part for part in parts if part not in POOLS]:
-            raise InputError("no such pool", where=repr(pool), hint=nearest(unknown[0], POOLS))
-        if len(set(parts)) < len(parts):
-            raise InputError("the pool joins a part with itself", where=repr(pool))
-
-
-def _within(config: object, key: str, low: float, high: float = math.inf) -> None:
-    value = getattr(config, key)
-    if value is not None and not (low <= value <= high and math.isfinite(value)):
-        wanted = f"at least {low}" if high == math.inf else f"{low} to {high}"
-        raise InputError("value out of range", where=key.replace("_", "-"), expected=wanted, got=value)
+_ONE_CROP = r"\s*(?:[^,]+=)?(?:published|none|0*[1-9][0-9]*)\s*"
+_CROP = Like(f"{_ONE_CROP}(?:,{_ONE_CROP})*", "published, none, N or SOURCE=N,...")
+# A chip's centre is the evaluation's business ("published"); pre-training sees whole chips unless told otherwise.
+_CENTRE_CROP = Like(rf"(?!.*published\s*(?:,|$)){_CROP.pattern}", "none, N or SOURCE=N,...")
+_CROP_HELP = "centre crop (px) before resizing: published, none, N, or mstar=64,..."
+_POOL_HELP = "feature of a chip: cls, mean, grid2 or grid4 (patch tokens on a coarse grid)"
+_JOINED_POOLS = OneOf(*POOLS, joined="+")
+_PRECISIONS = OneOf("auto", "bf16", "fp32")
+_COUNT = Range(1, 1_000_000)
+_SHOTS = Range(1, 1_000_000, "no set has so many chips of a class")
 
 
 @dataclass(frozen=True)
@@ -74,18 +47,19 @@ class Common:
     """What every command takes."""
 
     command: ClassVar[str] = ""
+    # Which layer gave a setting, by its key; what nobody gave has its default. `sarjepa.overlay` fills it in.
+    origins: ClassVar[Mapping[str, str]] = {}
 
-    data_root: Annotated[str, "folder that holds the built shards (or SARJEPA_DATA)"] = "data"
-    device: Annotated[str, "auto, cpu, cuda or cuda:N"] = "auto"
-    seed: Annotated[int, "seed of every random draw; 0 is a seed like any other"] = 0
+    data_root: Annotated[str, "folder that holds the built shards (or SARJEPA_DATA)", PATH, FREE] = "data"
+    device: Annotated[
+        str, "auto, cpu, cuda or cuda:N", Like(r"auto|cpu|cuda(:[0-9]+)?", "auto, cpu, cuda or cuda:N"), FREE
+    ] = "auto"
+    seed: Annotated[int, "seed of every random draw; 0 is a seed like any other", Range(0, 2**63 - 1), GRID] = 0
 
     def __post_init__(self) -> None:
-        """Check the ranges; every error names its key."""
-        if self.device not in ("auto", "cpu", "cuda") and not (
-            self.device.startswith("cuda:") and self.device[5:].isdigit()
-        ):
-            raise InputError("no such device", where=repr(self.device), expected="auto, cpu, cuda or cuda:N")
-        _within(self, "seed", 0, 2**63 - 1)
+        """Hold every value against the marks of its setting; every error names its key."""
+        for setting in settings_of(type(self)):
+            setting.check(getattr(self, setting.key))
 
 
 @dataclass(frozen=True)
@@ -94,40 +68,33 @@ class BuildDatasetConfig(Common):
 
     command: ClassVar[str] = "build-dataset"
 
-    sources: Annotated[tuple[str, ...], "sources, groups (pretrain, downstream, all) or folder:PATH"] = ("synthetic",)
+    sources: Annotated[tuple[str, ...], "sources, groups (pretrain, downstream, all) or folder:PATH", GRID] = (
+        "synthetic",
+    )
     archives: Annotated[
-        tuple[str, ...], "folder of archives obtained by hand, searched before any download", REPEAT
+        tuple[str, ...], "folder of archives obtained by hand, searched before any download", PATH, REPEAT, FREE
     ] = ()
     chip_size: Annotated[
-        int | None, "cut images larger than this into tiles of this size (px); default: the manifest's"
+        int | None,
+        "cut images larger than this into tiles of this size (px); default: the manifest's",
+        Range(8, 65_536),
     ] = None
-    overlap: Annotated[float, "share of a tile that overlaps its neighbour"] = 0.0
-    normalisation: Annotated[str | None, f"magnitude mapping: {', '.join(NORMALISATIONS)}; default: the manifest's"] = (
-        None
+    overlap: Annotated[float, "share of a tile that overlaps its neighbour", Range(0, 0.9)] = 0.0
+    normalisation: Annotated[str | None, "magnitude mapping; default: the manifest's", OneOf(*NORMALISATIONS)] = None
+    normalise_per: Annotated[str, "with --normalisation: measure each chip, or the whole set", OneOf("chip", "set")] = (
+        "chip"
     )
-    normalise_per: Annotated[str, "with --normalisation: measure each chip, or the whole set"] = "chip"
     distribution: Annotated[str | None, "form of a set to build (mstar: jpeg, phoenix); default: the first at hand"] = (
         None
     )
-    workers: Annotated[int, "decoding processes; 0: one per core"] = 0
-    chips_per_class: Annotated[int, "synthetic only: simulated chips per class and split"] = 120
-    max_rejected: Annotated[float, "share of unreadable files above which the build stops"] = 0.01
+    workers: Annotated[int, "decoding processes; 0: one per core", Range(0, 1024), FREE] = 0
+    chips_per_class: Annotated[int, "synthetic only: simulated chips per class and split", Range(1, 100_000)] = 120
+    max_rejected: Annotated[float, "share of unreadable files above which the build stops", Range(0, 1), FREE] = 0.01
     near_duplicates: Annotated[bool, "group near-duplicate chips"] = True
-    force: Annotated[bool, "build again over shards that are there"] = False
-    dry_run: Annotated[bool, "say what would be fetched and what is missing, and stop"] = False
-    verify: Annotated[bool, "re-read built shards against their checksums, and stop"] = False
-    check_leaks: Annotated[bool, "look for near-duplicate chips across the named sources, and stop"] = False
-
-    def __post_init__(self) -> None:
-        """Check the ranges; every error names its key."""
-        super().__post_init__()
-        _within(self, "chip_size", 8)
-        _within(self, "overlap", 0, 0.9)
-        _within(self, "workers", 0)
-        _within(self, "chips_per_class", 1)
-        _within(self, "max_rejected", 0, 1)
-        _one_of(self, "normalisation", NORMALISATIONS)
-        _one_of(self, "normalise_per", ("chip", "set"))
+    force: Annotated[bool, "build again over shards that are there", FREE] = False
+    dry_run: Annotated[bool, "say what would be fetched and what is missing, and stop", FREE] = False
+    verify: Annotated[bool, "re-read built shards against their checksums, and stop", FREE] = False
+    check_leaks: Annotated[bool, "look for near-duplicate chips across the named sources, and stop", FREE] = False
 
 
 @dataclass(frozen=True)
@@ -142,108 +109,85 @@ class PretrainConfig(Common):
     splits: Annotated[
         tuple[str, ...] | None, "splits to train on, or all; default: every chip that no benchmark tests"
     ] = None
-    fraction: Annotated[float, "share of the chips to train on, drawn by the seed"] = 1.0
-    method: Annotated[str, f"one of {', '.join(METHODS)}"] = "sar-jepa"
-    target: Annotated[str | None, f"what is predicted: {', '.join(TARGETS)}; default: the method's"] = None
-    radii: Annotated[tuple[int, ...], "half-widths (px) of the ratio windows, one per scale"] = (5, 9, 13, 17)
-    low_pass_radius: Annotated[float, "low-pass target: largest frequency kept, in cycles over 224 px"] = 60.0
-    model: Annotated[str, f"encoder: {', '.join(MODELS)}"] = "vit-base"
-    image_size: Annotated[int, "side (px) of the training image"] = 224
-    patch_size: Annotated[int | None, "side (px) of a patch; default: the model's"] = None
-    centre_crop: Annotated[str, "side (px) kept around the chip's centre first: none, N, or mstar=80,..."] = "none"
-    crop_scale: Annotated[tuple[float, ...], "random resized crop: smallest and largest share of the area"] = (0.2, 1.0)
-    contrast: Annotated[float, "random contrast: factor uniform in 1 - this .. 1 + this"] = 0.5
+    fraction: Annotated[float, "share of the chips to train on, drawn by the seed", Range(0, 1, above=True)] = 1.0
+    method: Annotated[str, "what is learnt by predicting what", OneOf(*METHODS)] = "sar-jepa"
+    target: Annotated[str | None, "what is predicted; default: the method's", OneOf(*TARGETS)] = None
+    radii: Annotated[tuple[int, ...], "half-widths (px) of the ratio's windows", Range(1, 4096)] = (5, 9, 13, 17)
+    low_pass_radius: Annotated[
+        float, "low-pass target: largest frequency kept, in cycles over 224 px", Range(1, 10_000)
+    ] = 60.0
+    model: Annotated[str, "encoder", OneOf(*MODELS)] = "vit-base"
+    image_size: Annotated[int, "side (px) of the training image", Range(1, 4096, "every patch of it is a token")] = 224
+    patch_size: Annotated[int | None, "side (px) of a patch; default: the model's", Range(1, 4096)] = None
+    centre_crop: Annotated[
+        str, "side (px) kept around the chip's centre first: none, N, or mstar=80,...", _CENTRE_CROP
+    ] = "none"
+    crop_scale: Annotated[
+        tuple[float, ...],
+        "random resized crop: smallest and largest share of the area",
+        Items(2),
+        Range(0, 1, above=True),
+    ] = (0.2, 1.0)
+    contrast: Annotated[float, "random contrast: factor uniform in 1 - this .. 1 + this", Range(0, 1)] = 0.5
     view_augment: Annotated[
-        tuple[str, ...], f"methods of views: what differs between two views of a chip: {', '.join(VIEW_AUGMENTATIONS)}"
+        tuple[str, ...], "methods of views: what differs between two views of a chip", OneOf(*VIEW_AUGMENTATIONS)
     ] = ("shift", "mirror", "rotate", "scale", "gain", "speckle")
-    temperature: Annotated[float | None, "methods of views: temperature of the loss; default: the method's"] = None
-    num_windows: Annotated[int, "local windows per image"] = 4
-    window_size: Annotated[int, "side of a local window, in patches"] = 7
-    mask_ratio: Annotated[float | None, "share of patches masked; default: the method's"] = None
-    predictor_width: Annotated[int | None, "predictor width; default: the method's"] = None
-    predictor_depth: Annotated[int | None, "predictor blocks; default: the method's"] = None
-    predictor_heads: Annotated[int | None, "predictor attention heads; default: the method's"] = None
-    epochs: Annotated[int, "passes over the chips"] = 200
-    warmup_epochs: Annotated[
-        float | None, "epochs of linear warm-up; default: 20, or a tenth of the epochs where they are fewer than 200"
+    temperature: Annotated[
+        float | None, "methods of views: temperature of the loss; default: the method's", Range(0.001, 1000)
     ] = None
-    batch_size: Annotated[int, "images per step, over all processes"] = 300
-    lr: Annotated[float, "peak learning rate for a batch of 256; scaled by batch / 256"] = 1e-3
-    weight_decay: Annotated[float, "AdamW weight decay, none on biases and norms"] = 0.05
-    precision: Annotated[str, "bf16 (autocast), fp32, or auto: bf16 where the device has it"] = "auto"
-    accumulate: Annotated[int, "parts a batch is taken in, for a smaller memory"] = 1
-    recompute: Annotated[bool, "run each block again in the backward pass instead of keeping its activations"] = False
-    compile: Annotated[bool, "compile the blocks (torch.compile)"] = False
-    shard: Annotated[bool, "shard weights and optimiser over the processes (FSDP2), not copy them (DDP)"] = False
-    clip_grad: Annotated[float | None, "largest gradient norm; default: no clipping"] = None
-    init: Annotated[str | None, "start from this checkpoint's encoder"] = None
-    run_dir: Annotated[str | None, "folder of the run; default runs/METHOD-MODEL-SOURCES"] = None
-    resume: Annotated[bool, "go on where the run stopped"] = False
-    max_steps: Annotated[int | None, "stop after this many steps, saving"] = None
-    max_hours: Annotated[float | None, "stop after this many hours, saving"] = None
-    save_every: Annotated[int, "epochs between checkpoints"] = 1
-    keep_every: Annotated[int | None, "keep the checkpoint of every n-th epoch beside the last one"] = None
-    ema: Annotated[float | None, "also average the encoder's weights at this rate (0.999), for encoder-ema"] = None
-    probe_every: Annotated[int | None, "epochs between looks at the representation; default: none"] = None
-    probe_dataset: Annotated[str | None, "built data set of the online kNN probe; default: the first source"] = None
-    probe_crop: Annotated[str, "its centre crop (px) before resizing: published, none, N, or mstar=64,..."] = (
-        "published"
+    num_windows: Annotated[int, "local windows per image", Range(1, 1000, "the encoder sees each of them")] = 4
+    window_size: Annotated[int, "side of a local window, in patches", Range(1, 256)] = 7
+    mask_ratio: Annotated[float | None, "share of patches masked; default: the method's", Range(0.01, 0.99)] = None
+    predictor_width: Annotated[int | None, "predictor width; default: the method's", Range(1, 16_384)] = None
+    predictor_depth: Annotated[int | None, "predictor blocks; default: the method's", Range(1, 256)] = None
+    predictor_heads: Annotated[int | None, "predictor attention heads; default: the method's", Range(1, 1024)] = None
+    epochs: Annotated[int, "passes over the chips", _COUNT] = 200
+    warmup_epochs: Annotated[
+        float | None,
+        "epochs of linear warm-up; default: 20, or a tenth of the epochs where they are fewer than 200",
+        Range(0),
+    ] = None
+    batch_size: Annotated[int, "images per step, over all processes", _COUNT] = 300
+    lr: Annotated[float, "peak learning rate for a batch of 256; scaled by batch / 256", Range(0, 1000)] = 1e-3
+    weight_decay: Annotated[float, "AdamW weight decay, none on biases and norms", Range(0, 1000)] = 0.05
+    precision: Annotated[str, "bf16 (autocast), fp32, or auto: bf16 where the device has it", _PRECISIONS] = "auto"
+    accumulate: Annotated[int, "parts a batch is taken in, for a smaller memory", _COUNT] = 1
+    recompute: Annotated[bool, "run each block again in the backward pass instead of keeping its activations", FREE] = (
+        False
     )
-    picture_every: Annotated[int, "epochs between pictures of targets and predictions"] = 10
-    workers: Annotated[int, "threads that prepare batches"] = 1
+    compile: Annotated[bool, "compile the blocks (torch.compile)", FREE] = False
+    shard: Annotated[bool, "shard weights and optimiser over the processes (FSDP2), not copy them (DDP)", FREE] = False
+    clip_grad: Annotated[float | None, "largest gradient norm; default: no clipping", Range(0, above=True)] = None
+    init: Annotated[str | None, "start from this checkpoint's encoder", PATH] = None
+    run_dir: Annotated[str | None, "folder of the run; default runs/METHOD-MODEL-SOURCES", PATH, FREE] = None
+    resume: Annotated[bool, "go on where the run stopped", FREE] = False
+    max_steps: Annotated[int | None, "stop after this many steps, saving", Range(1, 10**12), FREE] = None
+    max_hours: Annotated[float | None, "stop after this many hours, saving", Range(0, 10**6), FREE] = None
+    save_every: Annotated[int, "epochs between checkpoints", _COUNT, FREE] = 1
+    keep_every: Annotated[int | None, "keep the checkpoint of every n-th epoch beside the last one", _COUNT, FREE] = (
+        None
+    )
+    ema: Annotated[
+        float | None, "also average the encoder's weights at this rate (0.999), for encoder-ema", Range(0, 1)
+    ] = None
+    probe_every: Annotated[int | None, "epochs between looks at the representation; default: none", _COUNT, FREE] = None
+    probe_dataset: Annotated[str | None, "built data set of the online kNN probe; default: the first source", FREE] = (
+        None
+    )
+    probe_crop: Annotated[
+        str, "its centre crop (px) before resizing: published, none, N, or mstar=64,...", _CROP, FREE
+    ] = "published"
+    picture_every: Annotated[int, "epochs between pictures of targets and predictions", _COUNT, FREE] = 10
+    workers: Annotated[int, "threads that prepare batches", Range(1, 1024), FREE] = 1
 
     def __post_init__(self) -> None:
-        """Check the ranges; every error names its key."""
+        """Hold together what depends on two values."""
         super().__post_init__()
-        _one_of(self, "method", METHODS)
-        _one_of(self, "target", TARGETS)
-        _one_of(self, "model", MODELS)
-        _one_of(self, "precision", ("auto", "bf16", "fp32"))
-        _each_of(self, "view_augment", VIEW_AUGMENTATIONS)
-        _within(self, "temperature", 0.001)
-        for key in (
-            "image_size",
-            "patch_size",
-            "num_windows",
-            "window_size",
-            "batch_size",
-            "epochs",
-            "predictor_width",
-            "predictor_depth",
-            "predictor_heads",
-            "save_every",
-            "keep_every",
-            "workers",
-            "max_steps",
-            "accumulate",
-            "probe_every",
-            "picture_every",
-        ):
-            _within(self, key, 1)
-        _within(self, "mask_ratio", 0.01, 0.99)
-        if "published" in [part.rpartition("=")[2] for part in self.centre_crop.split(",")]:
-            hint = "published crops are those of the evaluation"
-            raise InputError("no such crop", where="centre-crop", expected="none, N or SOURCE=N,...", got="published",
-                             hint=hint)  # fmt: skip
-        _within(self, "low_pass_radius", 1)
-        _within(self, "contrast", 0, 1)
-        _within(self, "ema", 0, 1)
-        _within(self, "max_hours", 0)
-        _within(self, "clip_grad", 0)
-        _within(self, "lr", 0)
-        _within(self, "weight_decay", 0)
-        _within(self, "warmup_epochs", 0, self.epochs)
-        if not 0 < self.fraction <= 1:
-            raise InputError("value out of range", where="fraction", expected="0 < fraction <= 1", got=self.fraction)
-        if len(self.crop_scale) != 2 or not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
-            raise InputError(
-                "value out of range",
-                where="crop-scale",
-                expected="two shares, 0 < smallest <= largest <= 1",
-                got=self.crop_scale,
-            )
-        if not self.radii or min(self.radii) < 1:
-            raise InputError("value out of range", where="radii", expected="whole numbers from 1 up", got=self.radii)
+        if (self.warmup_epochs or 0) > self.epochs:
+            wanted = f"0 to {self.epochs}, the epochs"
+            raise InputError("value out of range", where="warmup-epochs", expected=wanted, got=self.warmup_epochs)
+        if self.crop_scale[0] > self.crop_scale[1]:
+            raise InputError("the smallest share comes first", where="crop-scale", got=self.crop_scale)
 
 
 @dataclass(frozen=True)
@@ -251,28 +195,21 @@ class Evaluation(Common):
     """What probe, finetune and fewshot-bench share: how a chip becomes an input and a feature."""
 
     blocks: Annotated[
-        tuple[int, ...], "blocks whose features are joined, each through the final norm, from 1; default: the last"
+        tuple[int, ...],
+        "blocks whose features are joined, each through the final norm, from 1; default: the last",
+        Range(1, 256),
     ] = ()
     label_set: Annotated[
         str | None, "classes and chips that count (mstar: soc-10, soc-10-single); default: the manifest's"
     ] = None
-    crop: Annotated[str, "centre crop (px) before resizing: published, none, N, or mstar=64,..."] = "published"
-    precision: Annotated[str, "of the encoder: bf16 (autocast), fp32, or auto: bf16 where the device has it"] = "fp32"
-    epochs: Annotated[int, "epochs of the probe or fine-tuning"] = 40
-    batch_size: Annotated[int, "images per training step"] = 50
-    lr: Annotated[float, "peak learning rate"] = 1e-3
-    weight_decay: Annotated[float, "AdamW weight decay"] = 5e-4
-
-    def __post_init__(self) -> None:
-        """Check the ranges; every error names its key."""
-        super().__post_init__()
-        _one_of(self, "precision", ("auto", "bf16", "fp32"))
-        for key in ("epochs", "batch_size"):
-            _within(self, key, 1)
-        _within(self, "lr", 0)
-        _within(self, "weight_decay", 0)
-        if self.blocks and min(self.blocks) < 1:
-            raise InputError("value out of range", where="blocks", expected="whole numbers from 1 up", got=self.blocks)
+    crop: Annotated[str, _CROP_HELP, _CROP] = "published"
+    precision: Annotated[
+        str, "of the encoder: bf16 (autocast), fp32, or auto: bf16 where the device has it", _PRECISIONS
+    ] = "fp32"
+    epochs: Annotated[int, "epochs of the probe or fine-tuning", Range(1, 100_000)] = 40
+    batch_size: Annotated[int, "images per training step", _COUNT] = 50
+    lr: Annotated[float, "peak learning rate", Range(0, 1000)] = 1e-3
+    weight_decay: Annotated[float, "AdamW weight decay", Range(0, 1000)] = 5e-4
 
     def feature(self, pool: str) -> str:
         """The name of a pooling of the blocks that are asked for, as results have it: "cls+grid4@3,6"."""
@@ -288,19 +225,13 @@ class SingleEvaluation(Evaluation):
         int | None,
         "training chips per class; default: the whole training split, of which finetune holds a tenth out for its "
         "temperature",
+        _SHOTS,
     ] = None
-    split_policy: Annotated[str, "published, or grouped: no near-duplicate on both sides"] = "published"
-    pool: Annotated[
-        str, "feature of a chip: cls, mean, grid2 or grid4 (patch tokens on a coarse grid), or some joined: cls+grid4"
-    ] = "cls"
-    out: Annotated[str | None, "folder of the report; default: inside the run"] = None
-
-    def __post_init__(self) -> None:
-        """Check the ranges; every error names its key."""
-        super().__post_init__()
-        _within(self, "shots", 1)
-        _one_of(self, "split_policy", SPLIT_POLICIES)
-        _joined_pools((self.pool,))
+    split_policy: Annotated[str, "published, or grouped: no near-duplicate on both sides", OneOf(*SPLIT_POLICIES)] = (
+        "published"
+    )
+    pool: Annotated[str, f"{_POOL_HELP}, or some joined: cls+grid4", _JOINED_POOLS] = "cls"
+    out: Annotated[str | None, "folder of the report; default: inside the run", PATH, FREE] = None
 
 
 @dataclass(frozen=True)
@@ -312,13 +243,9 @@ class ProbeConfig(SingleEvaluation):
     checkpoint: Annotated[
         str | None,
         f"run folder, checkpoint or exported encoder; or a baseline: {', '.join(BASELINES)}; default: the newest run",
+        PATH,
     ] = None
-    solver: Annotated[str, "adamw (as published), lbfgs, lda, knn or centroid"] = "adamw"
-
-    def __post_init__(self) -> None:
-        """Check the ranges; every error names its key."""
-        super().__post_init__()
-        _one_of(self, "solver", SOLVERS)
+    solver: Annotated[str, "adamw (as published), lbfgs, lda, knn or centroid", OneOf(*SOLVERS)] = "adamw"
 
 
 @dataclass(frozen=True)
@@ -327,14 +254,13 @@ class FinetuneConfig(SingleEvaluation):
 
     command: ClassVar[str] = "finetune"
 
-    checkpoint: Annotated[str | None, "run folder, checkpoint or exported encoder; default: the newest run"] = None
-    layer_decay: Annotated[float, "rate of a block relative to the one above it; 1: none, as published"] = 1.0
+    checkpoint: Annotated[str | None, "run folder, checkpoint or exported encoder; default: the newest run", PATH] = (
+        None
+    )
+    layer_decay: Annotated[
+        float, "rate of a block relative to the one above it; 1: none, as published", Range(0.1, 1)
+    ] = 1.0
     curve: Annotated[bool, "also test after every epoch, for the curve; the last epoch stays the result"] = False
-
-    def __post_init__(self) -> None:
-        """Check the ranges; every error names its key."""
-        super().__post_init__()
-        _within(self, "layer_decay", 0.1, 1)
 
 
 @dataclass(frozen=True)
@@ -347,40 +273,43 @@ class FewshotBenchConfig(Evaluation):
         tuple[str, ...],
         f"run folder, checkpoint or exported encoder; a baseline ({', '.join(BASELINES)}), or `random:RUN` for the "
         "run's encoder at initialisation; default: the newest run",
+        PATH,
         REPEAT,
+        GRID,
     ] = ()
-    datasets: Annotated[tuple[str, ...], "built data sets; default: the downstream ones that are built"] = ()
-    shots: Annotated[tuple[int, ...], "training chips per class"] = (10, 20, 40)
-    runs: Annotated[int, "draws per cell, seeds SEED .. SEED + RUNS - 1"] = 10
-    protocols: Annotated[tuple[str, ...], "linear-probe, fine-tune"] = ("linear-probe",)
+    datasets: Annotated[tuple[str, ...], "built data sets; default: the downstream ones that are built", GRID] = ()
+    shots: Annotated[tuple[int, ...], "training chips per class", _SHOTS, GRID] = (10, 20, 40)
+    runs: Annotated[
+        int,
+        "draws per cell, seeds SEED .. SEED + RUNS - 1",
+        Range(1, 1000, "all are drawn before the first is evaluated"),
+        GRID,
+    ] = 10
+    protocols: Annotated[tuple[str, ...], "linear-probe, fine-tune", OneOf(*PROTOCOLS), GRID] = ("linear-probe",)
     split_policy: Annotated[
-        tuple[str, ...], "published, grouped (no near-duplicate on both sides), or both: one row for each"
+        tuple[str, ...],
+        "published, grouped (no near-duplicate on both sides), or both: one row for each",
+        OneOf(*SPLIT_POLICIES),
+        GRID,
     ] = ("published",)
     pool: Annotated[
-        tuple[str, ...], "features of a chip, one row for each: cls, mean, grid2, grid4, or some joined: cls+grid4"
+        tuple[str, ...],
+        "features of a chip, one row for each: cls, mean, grid2, grid4, or some joined: cls+grid4",
+        _JOINED_POOLS,
+        GRID,
     ] = ("cls",)
     solver: Annotated[
-        tuple[str, ...], "of the linear probe, one row for each: adamw (as published), lbfgs, lda, knn, centroid"
+        tuple[str, ...],
+        "of the linear probe, one row for each: adamw (as published), lbfgs, lda, knn, centroid",
+        OneOf(*SOLVERS),
+        GRID,
     ] = ("adamw",)
     layer_decay: Annotated[
-        float, "fine-tuning: rate of a block relative to the one above it; 1: none, as published"
+        float, "fine-tuning: rate of a block relative to the one above it; 1: none, as published", Range(0.1, 1)
     ] = 1.0
-    draws: Annotated[str | None, "read the few-shot draws from this draws.json instead of drawing"] = None
-    compare: Annotated[str | None, "`paper`: set the published numbers beside these"] = None
-    out: Annotated[str | None, "folder of the table; default: results/fewshot"] = None
-
-    def __post_init__(self) -> None:
-        """Check the ranges; every error names its key."""
-        super().__post_init__()
-        if not self.shots or min(self.shots) < 1:
-            raise InputError("value out of range", where="shots", expected="whole numbers from 1 up", got=self.shots)
-        _within(self, "runs", 1)
-        _within(self, "layer_decay", 0.1, 1)
-        _one_of(self, "compare", ("paper",))
-        _each_of(self, "protocols", PROTOCOLS)
-        _each_of(self, "split_policy", SPLIT_POLICIES)
-        _joined_pools(self.pool)
-        _each_of(self, "solver", SOLVERS)
+    draws: Annotated[str | None, "read the few-shot draws from this draws.json instead of drawing", PATH] = None
+    compare: Annotated[str | None, "`paper`: set the published numbers beside these", OneOf("paper"), GRID] = None
+    out: Annotated[str | None, "folder of the table; default: results/fewshot", PATH, FREE] = None
 
 
 @dataclass(frozen=True)
@@ -393,43 +322,43 @@ class VisualizeAttentionConfig(Common):
         tuple[str, ...],
         "run folder, checkpoint or exported encoder, or `random:RUN` for the run's encoder at initialisation; "
         "repeat it to set several side by side; default: the newest run",
+        PATH,
         REPEAT,
     ] = ()
     images: Annotated[
         tuple[str, ...],
         "image to look at, or a folder of images; repeat the option for several; default: chips of the data sets",
+        PATH,
         REPEAT,
     ] = ()
     dataset: Annotated[
         tuple[str, ...], "built data sets to take chips from; default: those the runs were trained on"
     ] = ()
-    num_images: Annotated[int, "chips the distances are averaged over"] = 64
-    num_points: Annotated[int, "chips in the map of features, and among which neighbours are looked for"] = 400
-    crop: Annotated[str, "centre crop (px) before resizing: published, none, N, or mstar=64,..."] = "published"
+    num_images: Annotated[int, "chips the distances are averaged over", Range(1, 100_000)] = 64
+    num_points: Annotated[
+        int, "chips in the map of features, and among which neighbours are looked for", Range(2, 100_000)
+    ] = 400
+    crop: Annotated[str, _CROP_HELP, _CROP] = "published"
     image_size: Annotated[
         str | None,
         "input in px: HxW or N, in whole patches; native: not resampled, cut to whole patches; "
         "default: the side the encoder was trained at",
+        Like(r"native|[0-9]+([xX][0-9]+)?", "native, N or HxW (px)"),
     ] = None
     patch: Annotated[
-        tuple[int, ...], "ROW,COLUMN (from 0) of the patch whose attention is shown; default: the brightest"
+        tuple[int, ...],
+        "ROW,COLUMN (from 0) of the patch whose attention is shown; default: the brightest",
+        Items(2),
+        Range(0, 4096),
     ] = ()
     renormalise: Annotated[
         bool, "distances: rescale what each query gives to patches to sum to one, the class token left out"
     ] = False
-    pool: Annotated[str, "feature of a chip: cls, mean, grid2 or grid4 (patch tokens on a coarse grid)"] = "cls"
-    format: Annotated[str, "of the pictures: png, pdf or svg"] = "png"
-    out: Annotated[str | None, "folder of the pictures; default: inside the run, or for several under results/"] = None
-
-    def __post_init__(self) -> None:
-        """Check the ranges; every error names its key."""
-        super().__post_init__()
-        _within(self, "num_images", 1)
-        _within(self, "num_points", 2)
-        _one_of(self, "pool", POOLS)
-        _one_of(self, "format", ("png", "pdf", "svg"))
-        if self.patch and (len(self.patch) != 2 or min(self.patch) < 0):
-            raise InputError("no such patch", where="patch", expected="ROW,COLUMN, both from 0", got=self.patch)
+    pool: Annotated[str, _POOL_HELP, OneOf(*POOLS)] = "cls"
+    format: Annotated[str, "of the pictures: png, pdf or svg", OneOf("png", "pdf", "svg")] = "png"
+    out: Annotated[
+        str | None, "folder of the pictures; default: inside the run, or for several under results/", PATH, FREE
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -438,16 +367,17 @@ class ReportConfig(Common):
 
     command: ClassVar[str] = "report"
 
-    run: Annotated[str | None, "run folder; default: the newest run"] = None
+    run: Annotated[str | None, "run folder; default: the newest run", PATH] = None
     results: Annotated[
         tuple[str, ...],
         "folder of fewshot-bench results to show beside those in the run and those of its weights under results/",
+        PATH,
         REPEAT,
     ] = ()
     chips: Annotated[
         bool, "show pictures with chips of the data; --no-chips where their terms forbid passing them on"
     ] = True
-    out: Annotated[str | None, "file to write; default: report.html in the run folder"] = None
+    out: Annotated[str | None, "file to write; default: report.html in the run folder", PATH, FREE] = None
 
 
 @dataclass(frozen=True)
@@ -460,18 +390,16 @@ class ReproduceConfig(Common):
     scale: Annotated[str, "size of the runs: demo, laptop or paper"] = "laptop"
     sources: Annotated[tuple[str, ...], "built sets to pre-train on; default: the scale's"] = ()
     datasets: Annotated[tuple[str, ...], "built sets to measure on; default: those of --sources, else the scale's"] = ()
-    seeds: Annotated[int | None, "pre-trainings per row, seeds SEED ..; default: the scale's"] = None
-    jobs: Annotated[int, "commands at a time"] = 1
-    launch: Annotated[str | None, "what starts pre-training, such as 'torchrun --nproc-per-node 4 -m'"] = None
-    imagenet: Annotated[str | None, "ViT weights of the imagenet row: file, https address or hf-hub:OWNER/NAME"] = None
-    run_root: Annotated[str, "folder of the runs, which tables share"] = "runs"
-    out: Annotated[str | None, "folder of the table; default: results/EXPERIMENT"] = None
-
-    def __post_init__(self) -> None:
-        """Check the ranges; every error names its key."""
-        super().__post_init__()
-        _within(self, "seeds", 1)
-        _within(self, "jobs", 1)
+    seeds: Annotated[int | None, "pre-trainings per row, seeds SEED ..; default: the scale's", Range(1, 1000), GRID] = (
+        None
+    )
+    jobs: Annotated[int, "commands at a time", Range(1, 1024), FREE] = 1
+    launch: Annotated[str | None, "what starts pre-training, such as 'torchrun --nproc-per-node 4 -m'", FREE] = None
+    imagenet: Annotated[
+        str | None, "ViT weights of the imagenet row: file, https address or hf-hub:OWNER/NAME", PATH, GRID
+    ] = None
+    run_root: Annotated[str, "folder of the runs, which tables share", PATH, FREE] = "runs"
+    out: Annotated[str | None, "folder of the table; default: results/EXPERIMENT", PATH, FREE] = None
 
 
 COMMANDS: dict[str, type[Common]] = {

@@ -7,75 +7,25 @@ it came from.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import importlib.resources
 import math
 import os
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sarjepa.config import COMMANDS, Common, Repeat
+from sarjepa.config import COMMANDS, Common
 from sarjepa.documents import parse_yaml
 from sarjepa.errors import InputError, nearest
+from sarjepa.setting import PATH, REPEAT, Setting, settings_of
 
 Config = TypeVar("Config", bound=Common)
-PATHS = {"data_root", "run_dir", "run_root", "out", "run", "results", "checkpoint", "init", "imagenet", "archives",
-          "images", "draws"}  # fmt: skip
 _KINDS = {str: "text", int: "a whole number", float: "a finite number", bool: "true or false"}
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One field of a config class, as the command line and the YAML reader need it.
-
-    Attributes:
-        key: the field's name.
-        kind: the type of one value: str, int, float or bool.
-        is_list: whether it is a tuple of them.
-        is_optional: whether None is a value.
-        repeats: given by repeating the option instead of commas.
-        help: one line.
-        default: as in the class.
-    """
-
-    key: str
-    kind: type
-    is_list: bool
-    is_optional: bool
-    repeats: bool
-    help: str
-    default: Any
-
-    @property
-    def name(self) -> str:
-        """As on the command line and in stored settings, without the dashes in front."""
-        return self.key.replace("_", "-")
-
-
-def settings_of(config_class: type[Common]) -> list[Setting]:
-    """The fields of a config class: its own first, then those it shares with other commands."""
-    hints = typing.get_type_hints(config_class, include_extras=True)
-    home = {key: depth for depth, base in reversed(list(enumerate(config_class.__mro__))) for key in vars(base)}
-    found = []
-    for field in sorted(dataclasses.fields(config_class), key=lambda field: home[field.name]):
-        annotated, help_text, *marks = typing.get_args(hints[field.name])
-        is_optional = isinstance(annotated, types.UnionType)
-        kind = typing.get_args(annotated)[0] if is_optional else annotated
-        is_list = typing.get_origin(kind) is tuple
-        if is_list:
-            kind = typing.get_args(kind)[0]
-        repeats = any(isinstance(mark, Repeat) for mark in marks)
-        found.append(Setting(field.name, kind, is_list, is_optional, repeats, help_text, field.default))
-    return found
-
-
 def overlay(config_class: type[Config], layers: list[tuple[str, Mapping[str, Any]]]) -> Config:
-    """Build a config from layers, later ones on top.
+    """Build a config from layers, later ones on top; it remembers in `origins` which layer gave what.
 
     Args:
         config_class: of the command.
@@ -86,46 +36,47 @@ def overlay(config_class: type[Config], layers: list[tuple[str, Mapping[str, Any
     """
     settings = {setting.key: setting for setting in settings_of(config_class)}
     values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
     for origin, layer in layers:
-        found: dict[str, Any] = {}
+        given: dict[str, Any] = {}
         for written, value in layer.items():
             key = str(written).replace("-", "_")
             if key not in settings:
-                known = [name.replace("_", "-") for name in settings]
+                known = [setting.name for setting in settings.values()]
                 raise InputError("unknown setting", where=f"{written!r} in {origin}", hint=nearest(str(written), known))
-            if key in found:
+            if key in given:
                 raise InputError("the setting is given twice", where=f"{written!r} in {origin}")
-            found[key] = _coerce(settings[key], value, origin)
-        values |= found
-    return config_class(**values)
+            given[key] = _coerce(settings[key], value, origin)
+            settings[key].check(given[key], origin)
+        values |= given
+        origins |= dict.fromkeys(given, origin)
+    config = config_class(**values)
+    object.__setattr__(config, "origins", origins)  # no field: it tells two equal configs apart by nothing
+    return config
 
 
 def _coerce(setting: Setting, value: Any, origin: str) -> Any:
     """A value as the field's type; a name that is repeated in a list counts once."""
-    empty = InputError("empty setting", where=f"{setting.name} in {origin}")
-    if value is None or (value == "none" and setting.is_optional and setting.kind is not str):
-        if setting.is_optional:
-            return None
-        raise empty
-    if setting.is_list:
-        items = value.split(",") if isinstance(value, str) and not setting.repeats else value
-        items = items if isinstance(items, list | tuple) else [items]
-        found = [_scalar(setting, item, origin) for item in items if str(item).strip()]
-        if not found and setting.default:
-            raise empty
-        return tuple(dict.fromkeys(found) if setting.kind is str else found)
-    return _scalar(setting, value, origin)
+    if setting.is_optional and (value is None or (value == "none" and setting.kind is not str)):
+        return None
+    if value is None or (isinstance(value, str) and not value.strip(", ")):
+        raise setting.empty(origin)
+    if not setting.is_list:
+        return _scalar(setting, value, origin)
+    if isinstance(value, str) and REPEAT not in setting.marks:
+        value = [item for item in value.split(",") if item.strip()]
+    found = [_scalar(setting, item, origin) for item in (value if isinstance(value, list | tuple) else [value])]
+    return tuple(dict.fromkeys(found) if setting.kind is str else found)
 
 
 def _scalar(setting: Setting, value: Any, origin: str) -> Any:
-    where = f"{setting.name} in {origin}"
     try:
         if isinstance(value, bool) != (setting.kind is bool):
             raise TypeError
         if not isinstance(value, str | int | float | datetime.date):  # PyYAML makes a date of a name like 2024-01-31
             raise TypeError
         found = setting.kind(value.strip() if isinstance(value, str) else value)
-        if setting.key in PATHS:  # a shell does this on a command line, nobody in a file
+        if PATH in setting.marks:  # a shell does this on a command line, nobody in a file
             found = os.path.expanduser(found)  # noqa: PTH111 - an address is not a path
         if (isinstance(value, float) and setting.kind is int and found != value) or (
             setting.kind is float and not math.isfinite(found)
@@ -133,7 +84,7 @@ def _scalar(setting: Setting, value: Any, origin: str) -> Any:
             raise ValueError
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
-            "wrong kind of value", where=where, expected=_KINDS[setting.kind], got=repr(value)[:60]
+            "wrong kind of value", where=setting.at(origin), expected=_KINDS[setting.kind], got=repr(value)[:60]
         ) from error
     return found
 
@@ -162,9 +113,10 @@ def read_settings_file(path: Path, command: str) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, cannot be read as YAML, or is not a mapping of settings.
     """
+    if path.is_dir():
+        raise InputError("a folder, not a settings file", where=path, hint="name the YAML file in it")
     if not path.is_file():
-        got = "a folder" if path.is_dir() else None
-        raise InputError("no such settings file", where=path, got=got)
+        raise InputError("no such settings file", where=path)
     return _section(path.read_bytes(), str(path), command)
 
 

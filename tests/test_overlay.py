@@ -10,7 +10,8 @@ import pytest
 from sarjepa.config import COMMANDS, FewshotBenchConfig, PretrainConfig, as_dict
 from sarjepa.data.crops import parse_crop
 from sarjepa.errors import InputError
-from sarjepa.overlay import PATHS, overlay, preset_names, read_preset, read_settings_file, settings_of
+from sarjepa.overlay import overlay, preset_names, read_preset, read_settings_file
+from sarjepa.setting import COMMAND_LINE, Range, settings_of
 
 
 def test_later_layers_lie_on_top() -> None:
@@ -47,7 +48,7 @@ def test_every_preset_is_valid_for_every_command_it_speaks_of() -> None:
         ({"batchsize": 3}, ["'batchsize'", "file.yaml", "'batch-size'"]),
         ({"batch-size": "many"}, ["batch-size", "file.yaml", "whole number", "'many'"]),
         ({"batch-size": 1.5}, ["batch-size", "whole number"]),
-        ({"batch-size": 0}, ["batch-size", "at least 1", "got 0"]),
+        ({"batch-size": 0}, ["batch-size in file.yaml", "1 to 1000000", "got 0"]),
         ({"resume": "yes"}, ["resume", "true or false"]),
         ({"epochs": True}, ["epochs", "file.yaml"]),
         ({"crop-scale": [0.9, 0.2]}, ["crop-scale"]),
@@ -105,10 +106,6 @@ def test_a_tilde_in_front_of_a_path_is_the_home_folder(monkeypatch: pytest.Monke
     assert (config.label_set, config.out) == ("~", "a/~")
 
 
-def test_every_path_is_a_setting() -> None:
-    assert {key for config_class in COMMANDS.values() for key in vars(config_class())} >= PATHS
-
-
 def test_a_file_may_hold_sections_for_several_commands(tmp_path: Path) -> None:
     file = tmp_path / "all.yaml"
     file.write_text("pretrain: {epochs: 3}\nprobe: {dataset: saracd}\n")
@@ -147,6 +144,38 @@ def test_an_empty_file_or_section_changes_nothing(tmp_path: Path) -> None:
     for text in ("", "# nothing yet\n", "pretrain:\nprobe: {pool: mean}\n"):
         file.write_text(text)
         assert read_settings_file(file, "pretrain") == {}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_text_of_nothing_is_refused_in_every_setting_of_every_command(command: str) -> None:
+    for setting in settings_of(COMMANDS[command]):
+        if setting.kind is not str:
+            continue
+        for nothing in ("", " ", [""]) if setting.is_list else ("", " "):
+            with pytest.raises(InputError, match=f"empty setting: --{setting.name}"):
+                overlay(COMMANDS[command], [(COMMAND_LINE, {setting.key: nothing})])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_number_has_a_range_that_its_default_lies_in_and_an_absurd_one_does_not(command: str) -> None:
+    for setting in settings_of(COMMANDS[command]):
+        if setting.kind in (int, float):
+            assert any(isinstance(mark, Range) for mark in setting.marks), setting.key
+            if setting.kind is int:
+                absurd = [10**21] * len(setting.default or (0, 0)) if setting.is_list else 10**21
+                with pytest.raises(InputError, match="value out of range"):
+                    overlay(COMMANDS[command], [(COMMAND_LINE, {setting.key: absurd})])
+
+
+def test_a_config_knows_which_layer_gave_what() -> None:
+    config = overlay(PretrainConfig, [("preset demo", {"lr": 1.0, "epochs": 30}), (COMMAND_LINE, {"lr": "2e-3"})])
+    assert config.origins == {"lr": COMMAND_LINE, "epochs": "preset demo"}
+    assert config == PretrainConfig(lr=2e-3, epochs=30) and not PretrainConfig().origins
+
+
+def test_a_folder_in_place_of_a_settings_file_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a folder, not a settings file"):
+        read_settings_file(tmp_path, "pretrain")
 
 
 def test_every_setting_has_help() -> None:

@@ -337,13 +337,13 @@ def test_what_a_preset_sets_is_for_every_method(synthetic_root: Path, tmp_path: 
 
 @pytest.mark.parametrize("crop", ["published", "synthetic=published", "mstar=80,synthetic=published"])
 def test_a_published_crop_is_not_one_of_pre_training(crop: str) -> None:
-    with pytest.raises(InputError, match=r"no such crop: centre-crop; expected none, N or SOURCE=N"):
+    with pytest.raises(InputError, match=r"no such centre-crop: .*; expected none, N or SOURCE=N"):
         PretrainConfig(centre_crop=crop)
 
 
 @pytest.mark.parametrize("fraction", [0.0, -0.1, 1.01])
 def test_a_share_out_of_range_is_refused(fraction: float) -> None:
-    with pytest.raises(InputError, match=r"fraction.*0 < fraction <= 1"):
+    with pytest.raises(InputError, match=r"fraction; expected above 0 to 1"):
         PretrainConfig(fraction=fraction)
 
 

@@ -18,13 +18,13 @@ from sarjepa.evaluation.benchmark import Benchmark, open_benchmark
 from sarjepa.evaluation.classifier import SavedClassifier, load_classifier
 from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.metrics import scores
-from sarjepa.overlay import settings_of
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.class_report import report_folder, report_of, write_files, write_report
 from sarjepa.recipes.evaluating.record import near_copy_percent, score_fields
 from sarjepa.results.records import Run
 from sarjepa.results.result import Result, writable_folder
 from sarjepa.results.tables import counted
+from sarjepa.setting import settings_of
 
 _BATCH = 256
 _OF_TRAINING = ("shots", "solver", "label_set", "split_policy", "pool")

@@ -11,13 +11,13 @@ from xml.etree.ElementTree import Element
 from sarjepa.config import PretrainConfig
 from sarjepa.files import sha256_of
 from sarjepa.models.checkpoints import RUN_FILES
-from sarjepa.overlay import settings_of
 from sarjepa.recipes.reporting.run import LOG, SETTINGS, RunContent, values
 from sarjepa.recipes.shared.command_lines import plain, shown
 from sarjepa.reports.charts import line_chart
 from sarjepa.reports.elements import element, picture_or_notice, table_element
 from sarjepa.reports.page import Gap, Section
 from sarjepa.results.tables import Table
+from sarjepa.setting import settings_of
 
 CURVES = {
     "loss": "loss",

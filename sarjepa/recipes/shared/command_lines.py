@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sarjepa.config import Common
-from sarjepa.overlay import settings_of
+from sarjepa.setting import REPEAT, settings_of
 
 WIDTH = 100  # of a line, before it is continued on the next
 
@@ -44,7 +44,7 @@ def command_line(
         value = stored.get(known.name, default)
         if known.name not in never and (value != default or known.name in always):
             # An option that is repeated stands once per value.
-            values = value if known.repeats and isinstance(value, list) else [value]
+            values = value if REPEAT in known.marks and isinstance(value, list) else [value]
             words += [shlex.join(option(known.name, one)) for one in values]
     return _wrapped(words)
 

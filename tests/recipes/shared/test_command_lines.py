@@ -11,8 +11,8 @@ import yaml
 from sarjepa.cli.app import app
 
 from sarjepa.config import COMMANDS, FewshotBenchConfig, PretrainConfig, ReportConfig, as_dict
-from sarjepa.overlay import settings_of
 from sarjepa.recipes.shared.command_lines import WIDTH, command_line
+from sarjepa.setting import settings_of
 
 CASES = [
     PretrainConfig(sources=("mstar", "a b"), radii=(2, 4), lr=6e-3, recompute=True, mask_ratio=0.5, run_dir="r'n"),
