@@ -14,16 +14,15 @@ checked, and is then read as a folder. Nothing is trusted that an archive says a
 from __future__ import annotations
 
 import hashlib
-import lzma
 import os
 import shutil
 import stat
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from sarjepa.boundary import decoder_errors
 from sarjepa.data.archive_safety import LARGEST_DEPTH, check_names, check_sizes
 from sarjepa.data.unpacking import cannot_unpack, unpack
 from sarjepa.errors import InputError
@@ -31,7 +30,6 @@ from sarjepa.files import need_room, not_data
 
 NESTED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 IGNORED = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", ".git")
-_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
 _MAGIC = {
     b"PK\x03\x04": "zip",
     b"PK\x05\x06": "zip",
@@ -61,6 +59,9 @@ class Container(Protocol):
 
     def read(self, name: str) -> bytes:
         """The content of one."""
+
+    def holds(self, name: str) -> bool:
+        """Whether there is a file of this name."""
 
 
 def kind_of(path: Path) -> str | None:
@@ -170,6 +171,10 @@ class Folder:
         except OSError as error:
             raise _cannot_read(self.path / name, error) from error
 
+    def holds(self, name: str) -> bool:
+        """Whether there is a file of this name."""
+        return (self.path / name).is_file()
+
 
 def _stop(error: OSError) -> None:
     """What os.walk is to do about a folder that it cannot list, which it would leave out without a word."""
@@ -182,11 +187,10 @@ class Zip:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:  # the last: a newer zip version
-            raise InputError(
-                "damaged or truncated zip", where=path, got=str(error), hint="remove it and fetch it again"
-            ) from error
+            with decoder_errors(self._damaged):
+                self._zip = zipfile.ZipFile(path)
+        except OSError as error:
+            raise _cannot_read(path, error) from error
         entries = [entry for entry in self._zip.infolist() if not entry.is_dir()]
         for entry in entries:
             if entry.flag_bits & 1:
@@ -207,9 +211,18 @@ class Zip:
     def read(self, name: str) -> bytes:
         """The content of one member, its CRC checked; never more than its declared size."""
         try:
-            return self._zip.read(name)
-        except (*_DAMAGE, OSError, NotImplementedError, RuntimeError) as error:  # zipfile's words for odd compression
-            raise InputError("damaged member", where=self.path, got=f"{name!r}: {error}") from error
+            with decoder_errors(lambda words: InputError("damaged member", where=self.path, got=f"{name!r}: {words}")):
+                return self._zip.read(name)
+        except OSError as error:
+            raise _cannot_read(self.path, error) from error
+
+    def holds(self, name: str) -> bool:
+        """Whether there is a member of this name."""
+        return name in self._zip.NameToInfo
+
+    def _damaged(self, words: str) -> InputError:
+        hint = "remove it and fetch it again"
+        return InputError("damaged or truncated zip", where=self.path, got=words, hint=hint)
 
 
 def _cache_folder(path: Path, cache: Path) -> Path:

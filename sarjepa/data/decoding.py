@@ -139,24 +139,27 @@ class Decoder:
             return Reading(image), {"class": job.simulated.class_name, "split": job.simulated.split, **header}
         if job.container not in self._open:
             self._open[job.container] = open_container(self.settings.containers[job.container])
-        try:
-            data = self._open[job.container].read(job.member)
-        except InputError as error:
-            raise UnreadableError(f"{error.what}: {error.got}") from error
-        reading = read_image(data, self.settings.formats)
+        reading = read_image(self._bytes(job, job.member), self.settings.formats)
         distribution = self.settings.distribution
         described = distribution.describe(job.groups, reading.header) if distribution else {}
         return reading, described or {key: text for key, text in job.groups.items() if text is not None}
+
+    def _bytes(self, job: Job, name: str) -> bytes:
+        """A file of the job's container."""
+        try:
+            return self._open[job.container].read(name)
+        except InputError as error:
+            raise UnreadableError(f"{error.what}: {error.got}") from error
 
     def _boxes(self, job: Job, shape: tuple[int, ...]) -> list[Box] | None:
         """The boxes beside an image file; empty where the file has no annotation, None where the set has no boxes."""
         rule = self.settings.distribution.boxes if self.settings.distribution else None
         if rule is None:
             return None
-        try:
-            data = self._open[job.container].read(rule.find.sub(rule.replace, job.member))
-        except (InputError, KeyError):
+        name = rule.find.sub(rule.replace, job.member)
+        if not self._open[job.container].holds(name):
             return []
+        data = self._bytes(job, name)
         found = read_voc(data) if rule.format == "voc" else read_yolo(data, shape)
         return renamed(found, rule.names)
 

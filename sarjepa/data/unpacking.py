@@ -1,12 +1,12 @@
 """Unpacking what cannot be read in place: tar by the standard library, 7z and rar by a program that is there.
 
-A tar is checked by its listing first. The programs have listings of their own, each in another form, so they are
-watched instead: the folder's size while they work, the names and kinds of files when they are done.
+A tar is checked by its listing first, which must reach its end. The programs have listings of their own, each in
+another form, so they are watched instead: the folder's size while they work, the names and kinds of files when they are
+done.
 """
 
 from __future__ import annotations
 
-import lzma
 import os
 import shutil
 import stat
@@ -14,13 +14,13 @@ import subprocess
 import tarfile
 import tempfile
 import time
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
-from sarjepa.data import archive_safety
+from sarjepa.boundary import decoder_errors
 from sarjepa.data.archive_safety import check_names
+from sarjepa.data.tar_stream import TarStream, damaged, largest_content
 from sarjepa.errors import InputError
 from sarjepa.files import need_room
 
@@ -57,36 +57,26 @@ def cannot_unpack(path: Path, error: OSError) -> InputError:
 
 
 def _unpack_tar(path: Path, folder: Path) -> None:
-    """Check the listing of a tar, then unpack its regular files one by one."""
+    """Check the listing of a tar and read it to its end, then unpack its regular files one by one."""
     try:
-        with tarfile.open(path) as archive:
+        with decoder_errors(lambda words: damaged(path, words)), TarStream(path) as stream:
+            archive = tarfile.TarFile(fileobj=cast("IO[bytes]", stream))
             entries = [entry for entry in archive.getmembers() if not entry.isdir()]
+            stream.check_end(archive.offset)  # type: ignore[attr-defined] # where the listing ended
             for entry in entries:
                 if not entry.isreg():
                     raise InputError("member is a link or a device", where=path, got=repr(entry.name))
             check_names((entry.name.removeprefix("./") for entry in entries), path)
             total = sum(entry.size for entry in entries)
-            if total > min(archive_safety.LARGEST_TOTAL_BYTES, archive_safety.LARGEST_RATIO * path.stat().st_size):
+            if total > largest_content(path):
                 raise InputError("archive would unpack beyond reason", where=path, got=f"{total} bytes")
             need_room(folder, total, path)
             for entry in entries:
                 content = archive.extractfile(entry)
                 assert content is not None, "a regular file has content"
                 _copy(content, folder / entry.name, entry.size)
-            _check_to_the_end(archive)
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the system's word, not the decompressor's
-            raise cannot_unpack(path, error) from error
-        raise InputError(
-            "damaged or truncated archive", where=path, got=str(error), hint="remove it and fetch it again"
-        ) from error
-
-
-def _check_to_the_end(archive: tarfile.TarFile) -> None:
-    """Read what is left behind the last member: the sum over the packed bytes stands at the very end."""
-    assert archive.fileobj is not None, "the tar is open"
-    while archive.fileobj.read(1 << 20):
-        pass
+    except OSError as error:  # the system's word, not the decompressor's
+        raise cannot_unpack(path, error) from error
 
 
 def _copy(content: IO[bytes], target: Path, size: int) -> None:
@@ -123,11 +113,7 @@ def _run_watched(command: list[str], folder: Path, path: Path) -> str | None:
     Returns:
         Its last words if it failed, else None.
     """
-    limit = min(
-        archive_safety.LARGEST_TOTAL_BYTES,
-        archive_safety.LARGEST_RATIO * path.stat().st_size,
-        shutil.disk_usage(folder).free,
-    )
+    limit = min(largest_content(path), shutil.disk_usage(folder).free)
     with tempfile.TemporaryFile() as words:
         process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=words, stderr=words)
         try:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
+import gzip
 import io
+import lzma
 import multiprocessing
 import os
 import random
@@ -14,6 +17,7 @@ import tarfile
 import time
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
@@ -211,6 +215,45 @@ def test_a_tar_damaged_in_the_middle_is_refused(tmp_path: Path, mode: str) -> No
     packed.write_bytes(data)
     with pytest.raises(InputError, match=r"damaged or truncated archive.*a\.tar\.x"):
         containers(packed, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("block", [1, 2, 3])
+@pytest.mark.parametrize("damage", ["a bit", "zeros"])
+def test_a_damaged_header_loses_no_members_in_silence(tmp_path: Path, block: int, damage: str) -> None:
+    packed = make_tar(tmp_path / "a.tar", "w", {f"{i}.png": b"x" for i in range(4)})
+    data = bytearray(packed.read_bytes())
+    header = 1024 * block  # of the member of this number: each is a header and a block of content
+    data[header : header + 512] = bytes(512) if damage == "zeros" else b"\xff" + data[header + 1 : header + 512]
+    packed.write_bytes(data)
+    with pytest.raises(InputError, match=r"damaged or truncated archive: .*a\.tar"):
+        containers(packed, tmp_path / "cache")
+
+
+def test_a_tar_cut_at_the_end_of_a_member_is_refused(tmp_path: Path) -> None:
+    packed = make_tar(tmp_path / "a.tar", "w", {f"{i}.png": b"x" for i in range(4)})
+    packed.write_bytes(packed.read_bytes()[:2048])
+    with pytest.raises(InputError, match="breaks off"):
+        containers(packed, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("module", [bz2, lzma, gzip])
+def test_bytes_outside_members_count_too(tmp_path: Path, module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive_safety, "LARGEST_RATIO", 500)
+    zeros = module.compress(bytes(2**22))
+    (tmp_path / "zeros.tar").write_bytes(zeros)
+    behind = module.compress(make_tar(tmp_path / "a.tar", "w").read_bytes() + bytes(2**22))
+    (tmp_path / "behind.tar").write_bytes(behind)
+    for name in ("zeros.tar", "behind.tar"):
+        with pytest.raises(InputError, match=rf"beyond reason: .*{name}"):
+            containers(tmp_path / name, tmp_path / "cache")
+
+
+def test_a_header_longer_than_any_honest_one_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    entry = tarfile.TarInfo("././@LongLink")
+    entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, 2**33
+    (tmp_path / "a.tar").write_bytes(entry.tobuf(tarfile.GNU_FORMAT) + bytes(20_000_000))
+    with pytest.raises(InputError, match="a header of"):
+        containers(tmp_path / "a.tar", tmp_path / "cache")
 
 
 def test_a_nest_without_end_is_refused(tmp_path: Path) -> None:

@@ -147,6 +147,20 @@ def test_msar_chips_get_one_channel_tiles_and_translated_boxes(tmp_path: Path) -
     assert boxes[1] == boxes[3] == boxes[4] == []
 
 
+def test_boxes_that_are_there_but_damaged_are_not_taken_for_none(tmp_path: Path) -> None:
+    path = tmp_path / "ship_dataset_v0.zip"
+    members = {f"ship_dataset_v0/ship00{i}.jpg": picture(speckle(64, 64), "JPEG") for i in range(3)}
+    write_zip(path, members | {f"ship_dataset_v0/ship00{i}.txt": b"0 0.5 0.5 0.25 0.125\n" for i in range(2)})
+    data = bytearray(path.read_bytes())
+    data[data.index(b"0 0.5 0.5")] ^= 1
+    path.write_bytes(data)
+    shards = build(tmp_path, "sarship", max_rejected=0.5)
+    assert shards.paths == ["ship001.jpg", "ship002.jpg"]
+    assert [json.loads(boxes) != [] for boxes in shards.meta("boxes")] == [True, False]
+    (rejected,) = shards.index["rejected"]
+    assert rejected["path"] == "ship000.jpg" and "damaged member: '" in rejected["reason"]
+
+
 def test_sar_ship_reads_its_flat_pairs_at_any_depth(tmp_path: Path) -> None:
     image = speckle(256, 256)
     members = {
