@@ -20,7 +20,20 @@ from sarjepa.setting import FREE, GRID, PATH, REPEAT, Items, Like, OneOf, Range,
 
 BASELINES = ("pixels", "log-pixels", "ratio", "hog")  # stand where a checkpoint stands
 DOWNSTREAM = ("mstar", "fusarship", "saracd")
-METHODS = ("sar-jepa", "lomar", "lomar-sar", "mae", "fg-mae", "i-jepa", "pgca", "latent-gradient", "sarmae", "views")
+METHODS = (
+    "sar-jepa",
+    "lomar",
+    "lomar-sar",
+    "mae",
+    "fg-mae",
+    "i-jepa",
+    "pgca",
+    "latent-gradient",
+    "sarmae",
+    "views",
+    "sar-jepa-views",
+    "safe",
+)
 VIEW_AUGMENTATIONS = ("shift", "mirror", "rotate", "scale", "gain", "contrast", "speckle")
 TARGETS = ("ratio", "ratio-gaussian", "pixel", "low-pass", "hog", "sar-hog")
 MODELS = ("vit-demo", "vit-laptop", "vit-tiny", "vit-small", "vit-base", "vit-large", "vit-huge")
@@ -135,6 +148,9 @@ class PretrainConfig(Common):
     temperature: Annotated[
         float | None, "methods of views: temperature of the loss; default: the method's", Range(0.001, 1000)
     ] = None
+    view_weight: Annotated[
+        float, "sar-jepa-views: weight of the loss of the views beside the masked loss", Range(0, 1000)
+    ] = 0.1
     num_windows: Annotated[int, "local windows per image", Range(1, 1000, "the encoder sees each of them")] = 4
     window_size: Annotated[int, "side of a local window, in patches", Range(1, 256)] = 7
     mask_ratio: Annotated[float | None, "share of patches masked; default: the method's", Range(0.01, 0.99)] = None

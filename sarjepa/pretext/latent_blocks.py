@@ -16,7 +16,6 @@ context and into the predictor.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -28,8 +27,7 @@ from sarjepa.models.predictor import QueryPredictor
 from sarjepa.pretext.masking import ImageKeys, TargetBlocks, take, target_blocks
 from sarjepa.pretext.method import MASKED, UNSEEN, VISIBLE, Method, Preview
 from sarjepa.pretext.targets import Target
-
-_FIRST_MOMENTUM = 0.996
+from sarjepa.pretext.teacher import follow, teacher_of
 
 Distance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -68,7 +66,7 @@ class LatentBlocks(Method):
                 expected="an image: pixel, low-pass, ratio or ratio-gaussian",
             )
         self.encoder, self.predictor, self.target, self.distance = encoder, predictor, target, distance
-        self.teacher = copy.deepcopy(encoder).requires_grad_(False)
+        self.teacher = teacher_of(encoder)
 
     def start_from(self, encoder: Encoder) -> None:
         """Encoder and teacher both begin as `encoder`."""
@@ -118,9 +116,6 @@ class LatentBlocks(Method):
         name = "what the teacher sees"
         return Preview(image_B1HW.cpu(), state_BN, view, torch.full_like(view, float("nan")), (name,))
 
-    @torch.no_grad()
     def after_step(self, share_done: float) -> None:
-        """Move the teacher towards the encoder, less and less as the run goes on."""
-        momentum = _FIRST_MOMENTUM + (1 - _FIRST_MOMENTUM) * min(1.0, share_done)
-        for slow, fast in zip(self.teacher.parameters(), self.encoder.parameters(), strict=True):
-            slow.lerp_(fast, 1 - momentum)
+        """Move the teacher towards the encoder."""
+        follow(self.teacher, self.encoder, share_done)

@@ -24,10 +24,11 @@ from sarjepa.pretext.latent_blocks import Distance, LatentBlocks, smooth_l1_to_n
 from sarjepa.pretext.local_masked import LocalMasked
 from sarjepa.pretext.method import Method
 from sarjepa.pretext.pgca import PatchGradient
+from sarjepa.pretext.siamese import MaskedSiamese
 from sarjepa.pretext.speckle import add_speckle
 from sarjepa.pretext.targets import READS as TARGET_READS
 from sarjepa.pretext.targets import Target, build_target
-from sarjepa.pretext.views import Views
+from sarjepa.pretext.views import LocalMaskedViews, Views
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,12 @@ class MethodSettings:
     predictor_depth: int | None = None
     predictor_heads: int | None = None
     temperature: float | None = None
+    view_weight: float = 0.1
 
 
 # Width, depth and heads of the predictor: of SAR-JEPA and MAE, and of I-JEPA.
 _RECONSTRUCTING, _LATENT = (512, 8, 16), (384, 12, 12)
+_VIEW_TEMPERATURE = 0.2
 
 
 def _encoder(settings: MethodSettings, positions: str) -> Encoder:
@@ -81,7 +84,12 @@ def _query_predictor(
     )
 
 
-def _local(settings: MethodSettings, default_target: str, own_depth: int | None = None) -> Method:
+def _local(
+    settings: MethodSettings,
+    default_target: str,
+    own_depth: int | None = None,
+    compose: Callable[..., Method] = LocalMasked,
+) -> Method:
     encoder = _encoder(settings, "relative")
     target = _target(settings, default_target, encoder.patch_size)
     width, depth, num_heads = _RECONSTRUCTING
@@ -92,7 +100,7 @@ def _local(settings: MethodSettings, default_target: str, own_depth: int | None 
         depth=own_depth if own_depth is not None else settings.predictor_depth or depth,
         num_heads=settings.predictor_heads or num_heads,
     )
-    return LocalMasked(
+    return compose(
         encoder,
         predictor,
         target,
@@ -125,7 +133,18 @@ def _unmasked(settings: MethodSettings, default_target: str) -> Method:
 
 
 def _views(settings: MethodSettings) -> Method:
-    return Views(_encoder(settings, "relative"), temperature=settings.temperature or 0.2)
+    return Views(_encoder(settings, "relative"), temperature=settings.temperature or _VIEW_TEMPERATURE)
+
+
+def _local_views(settings: MethodSettings) -> Method:
+    temperature = settings.temperature or _VIEW_TEMPERATURE
+    compose = partial(LocalMaskedViews, temperature=temperature, view_weight=settings.view_weight)
+    return _local(settings, "ratio", compose=compose)
+
+
+def _siamese(settings: MethodSettings) -> Method:
+    encoder = _encoder(settings, "relative")
+    return MaskedSiamese(encoder, temperature=settings.temperature or 0.1, mask_ratio=settings.mask_ratio or 0.3)
 
 
 METHODS: dict[str, Callable[[MethodSettings], Method]] = {
@@ -139,6 +158,8 @@ METHODS: dict[str, Callable[[MethodSettings], Method]] = {
     "latent-gradient": partial(_latent, default_target="ratio", distance=squared),
     "pgca": partial(_unmasked, default_target="ratio"),
     "views": _views,
+    "sar-jepa-views": _local_views,
+    "safe": _siamese,
 }
 
 
@@ -157,6 +178,8 @@ READS: dict[str, frozenset[str]] = {
     "latent-gradient": _PREDICTOR,
     "pgca": frozenset(),
     "views": frozenset({"temperature"}),
+    "sar-jepa-views": _WINDOWS | _PREDICTOR | {"temperature", "view_weight"},
+    "safe": frozenset({"temperature", "mask_ratio"}),
 }
 
 

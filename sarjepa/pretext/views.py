@@ -35,10 +35,14 @@ from torch import nn
 from torch.nn import functional
 
 from sarjepa.models.encoder import Encoder
+from sarjepa.models.predictor import Predictor
+from sarjepa.pretext.local_masked import LocalMasked
 from sarjepa.pretext.masking import ImageKeys
 from sarjepa.pretext.method import Method
+from sarjepa.pretext.targets import Target
 
-_HIDDEN, _EMBEDDING = 512, 128
+EMBEDDING = 128
+_HIDDEN = 512
 _NOWHERE = (
     -1e4
 )  # a logit that no exponential remembers, and whose gradient is not NaN where there is no negative at all
@@ -95,6 +99,30 @@ def nt_xent(
     return (loss_MN.sum(dim=1) / positive_MN.sum(dim=1)).mean()
 
 
+def feature_of(tokens_BND: torch.Tensor, filler_BN: torch.Tensor | None = None) -> torch.Tensor:
+    """The class token and the mean of the patch tokens, (B, 2 x width) float32.
+
+    Args:
+        tokens_BND: class token first.
+        filler_BN: bool, patches that do not count.
+    """
+    class_BD, patches_BND = tokens_BND[:, 0].float(), tokens_BND[:, 1:].float()
+    if filler_BN is None:
+        return torch.cat([class_BD, patches_BND.mean(dim=1)], dim=1)
+    seen_BN1 = (~filler_BN)[:, :, None]
+    return torch.cat([class_BD, (patches_BND * seen_BN1).sum(dim=1) / seen_BN1.sum(dim=1)], dim=1)
+
+
+def projection(width: int) -> nn.Module:
+    """From features of an encoder of this width to embeddings, (B, 2 x width) to (B, 128), float32."""
+    return nn.Sequential(
+        nn.Linear(2 * width, _HIDDEN),
+        nn.BatchNorm1d(_HIDDEN, track_running_stats=False),
+        nn.ReLU(),
+        nn.Linear(_HIDDEN, EMBEDDING),
+    )
+
+
 class ViewAgreement(nn.Module):
     """The projection and the loss of views, apart from the encoder.
 
@@ -105,22 +133,16 @@ class ViewAgreement(nn.Module):
 
     def __init__(self, width: int, temperature: float) -> None:
         super().__init__()
-        self.projection = nn.Sequential(
-            nn.Linear(2 * width, _HIDDEN),
-            nn.BatchNorm1d(_HIDDEN, track_running_stats=False),
-            nn.ReLU(),
-            nn.Linear(_HIDDEN, _EMBEDDING),
-        )
-        self.temperature = temperature
+        self.projection, self.temperature = projection(width), temperature
 
     def forward(self, encoder: Encoder, view_BV1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
         """The loss of a batch, a scalar."""
-        tokens = encoder(view_BV1HW.flatten(0, 1)).float()
-        group_B = torch.from_numpy(keys.groups).to(tokens.device)
-        with torch.autocast(tokens.device.type, enabled=False):
-            feature_ND, first = of_all_processes(torch.cat([tokens[:, 0], tokens[:, 1:].mean(dim=1)], dim=1))
+        feature_MD = feature_of(encoder(view_BV1HW.flatten(0, 1)))
+        group_B = torch.from_numpy(keys.groups).to(feature_MD.device)
+        with torch.autocast(feature_MD.device.type, enabled=False):
+            feature_ND, first = of_all_processes(feature_MD)
             group_N, _ = of_all_processes(group_B.repeat_interleave(view_BV1HW.shape[1]))
-            own = slice(first, first + len(tokens))
+            own = slice(first, first + len(feature_MD))
             return nt_xent(self.projection(feature_ND), group_N, self.temperature, own)
 
 
@@ -142,3 +164,32 @@ class Views(Method):
     def forward(self, image: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
         """The loss of a batch of views, (B, 2, 1, H, W)."""
         return self.agreement(self.encoder, image, keys)
+
+
+class LocalMaskedViews(LocalMasked):
+    """Local windows of the first view are predicted, and the two views agree.
+
+    Args:
+        encoder, predictor, target, windows: as `LocalMasked`.
+        temperature: of the loss of the views.
+        view_weight: of the loss of the views; the masked loss has one. Both losses see the same encoder.
+    """
+
+    views = (frozenset[str](), frozenset[str]())
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        predictor: Predictor,
+        target: Target,
+        *,
+        temperature: float = 0.2,
+        view_weight: float = 0.1,
+        **windows: Any,
+    ) -> None:
+        super().__init__(encoder, predictor, target, **windows)
+        self.agreement, self.view_weight = ViewAgreement(encoder.width, temperature), view_weight
+
+    def forward(self, image: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
+        """The loss of a batch of views, (B, 2, 1, H, W)."""
+        return super().forward(image[:, 0], keys) + self.view_weight * self.agreement(self.encoder, image, keys)

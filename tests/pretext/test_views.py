@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from sarjepa.pretext.views import nt_xent
+from sarjepa.pretext.masking import ImageKeys
+from sarjepa.pretext.methods import MethodSettings, build_method
+from sarjepa.pretext.views import LocalMaskedViews, nt_xent
 
 
 def embeddings(num: int = 12, width: int = 5) -> torch.Tensor:
@@ -69,6 +72,19 @@ def test_a_batch_of_copies_alone_gives_a_finite_gradient() -> None:
     assert point.grad is not None and point.grad.isfinite().all()
 
 
+def test_both_at_once_is_the_masked_loss_of_the_first_view_plus_the_weighted_loss_of_the_views() -> None:
+    settings = MethodSettings(model="vit-demo", image_size=32, window_size=3, num_windows=2, radii=(2, 4),
+                              predictor_width=48, predictor_depth=1, predictor_heads=2, view_weight=0.7)  # fmt: skip
+    keys, view = ImageKeys(0, 0, np.arange(4)), torch.rand(4, 2, 1, 32, 32)
+    torch.manual_seed(0)
+    both, local, views = (build_method(name, settings) for name in ("sar-jepa-views", "sar-jepa", "views"))
+    assert isinstance(both, LocalMaskedViews)
+    weights = both.state_dict()
+    local.load_state_dict({key: value for key, value in weights.items() if not key.startswith("agreement")})
+    views.load_state_dict({key: value for key, value in weights.items() if key.startswith(("agreement", "encoder"))})
+    torch.testing.assert_close(both(view, keys), local(view[:, 0], keys) + 0.7 * views(view, keys))
+
+
 TWO_RANKS = """
 import sys
 import numpy as np
@@ -101,7 +117,7 @@ with process_group(torch.device("cpu")) as ranks:
 """
 
 
-@pytest.mark.parametrize("method", ["views"])
+@pytest.mark.parametrize("method", ["views", "sar-jepa-views", "safe"])
 def test_two_ranks_have_the_loss_and_the_gradients_of_one(tmp_path: Path, method: str) -> None:
     """Copies of one chip lie on different ranks, too."""
     script, out = tmp_path / "two.py", tmp_path / "out.pt"

@@ -1,0 +1,43 @@
+r"""Speckle taken off an image, as far as a window of neighbours can tell it from structure: Lee's filter.
+
+In a window of the intensity I with mean m and variance v, speckle of L looks alone gives v = m^2 / L. What a window
+varies beyond that is the scene (Lee, IEEE Trans. Pattern Anal. Mach. Intell. 2, 1980, in its multiplicative form):
+
+    out = m + k (I - m),      k = max(0, 1 - m^2 / (L v)) / (1 + 1 / L)
+
+Homogeneous ground becomes its mean, and strong scatterers stay as they are but for the last factor. It is the plainest
+filter that does not smear bright points, and one pass of box sums. It assumes that neighbouring pixels' speckle is not
+correlated and that stored values are proportional to magnitude: chips that went through a grey mapping, and chips that
+were resampled, are smoothed less than the formula promises.
+
+Shapes: B chips, H x W pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+WINDOW = 5  # px: a vehicle's scattering centres are some 2 px wide, and clutter needs 25 samples for a mean
+
+
+def despeckled(image_B1HW: torch.Tensor, looks: float = 1.0, window: int = WINDOW) -> torch.Tensor:
+    """Lee's filter on the intensity.
+
+    Args:
+        image_B1HW: magnitude.
+        looks: of the speckle that is taken off; single-look complex images have 1.
+        window: side (px) of the window, odd; at the border it holds the pixels that there are.
+
+    Returns:
+        (B, 1, H, W) magnitude, float32.
+    """
+    intensity = image_B1HW.float().square()
+
+    def mean(values: torch.Tensor) -> torch.Tensor:
+        return functional.avg_pool2d(values, window, stride=1, padding=window // 2, count_include_pad=False)
+
+    average = mean(intensity)
+    variance = (mean(intensity.square()) - average.square()).clamp(min=1e-12)
+    share = (1 - average.square() / looks / variance).clamp(min=0) / (1 + 1 / looks)
+    return (average + share * (intensity - average)).clamp(min=0).sqrt()
