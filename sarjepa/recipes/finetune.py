@@ -12,7 +12,7 @@ from sarjepa.errors import InputError
 from sarjepa.evaluation.benchmark import Benchmark, open_benchmark
 from sarjepa.evaluation.classifier import FILE, save_classifier
 from sarjepa.evaluation.fewshot import Draw, draw
-from sarjepa.evaluation.finetune import Curve, fit_temperature
+from sarjepa.evaluation.finetune import fit_temperature
 from sarjepa.evaluation.metrics import Scores, scores
 from sarjepa.evaluation.opened import open_checkpoint
 from sarjepa.evaluation.runs import Training, classify, finetune_run
@@ -22,9 +22,9 @@ from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.class_report import report_folder, report_of, write_report
 from sarjepa.recipes.evaluating.record import run_record
 from sarjepa.reports.finetuning import finetuning_curves
-from sarjepa.reports.formats import figure_bytes
 from sarjepa.results.records import Variant
 from sarjepa.results.result import Result, writable_folder
+from sarjepa.results.tables import csv_text
 from sarjepa.training.loop import LossNotFiniteError
 from sarjepa.training.runtime import pick_device, pick_precision
 
@@ -109,20 +109,20 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         "encoder": opened.describe,
     }
     save_classifier(folder / FILE, classifier, describe)
-    beside = _curve_files(curve, opened.name, benchmark.name) if config.curve else None
-    return write_report(folder, report, progress, beside)
-
-
-def _curve_files(curve: Curve, encoder: str, dataset: str) -> dict[str, bytes | str]:
-    """curve.csv and curve.png: training loss and test accuracy after each epoch, the first being epoch 1."""
-    rows = [
-        f"{epoch},{loss:.5f},{accuracy:.4f}\n"
-        for epoch, (loss, accuracy) in enumerate(zip(curve.loss, curve.watched, strict=True), start=1)
-    ]
+    if not config.curve:
+        return write_report(folder, report, progress)
+    # Training loss and test accuracy after each epoch, the first being epoch 1.
+    epochs = enumerate(zip(curve.loss, curve.watched, strict=True), start=1)
+    rows = [(epoch, f"{loss:.5f}", f"{accuracy:.4f}") for epoch, (loss, accuracy) in epochs]
     curve_1E2 = np.stack([curve.loss, curve.watched], axis=1)[None]
-    title = f"{encoder} fine-tuned on {dataset}: {curve.watched[-1]:.1f}% after the last epoch"
-    picture = figure_bytes(finetuning_curves({dataset: {encoder: curve_1E2}}, title))
-    return {"curve.csv": "".join(["epoch,train_loss,test_accuracy\n", *rows]), "curve.png": picture}
+    title = f"{opened.name} fine-tuned on {benchmark.name}: {curve.watched[-1]:.1f}% after the last epoch"
+    return write_report(
+        folder,
+        report,
+        progress,
+        {"curve.csv": csv_text(("epoch", "train_loss", "test_accuracy"), rows)},
+        {"curve.png": lambda: finetuning_curves({benchmark.name: {opened.name: curve_1E2}}, title)},
+    )
 
 
 def calibration_chips(drawn: Draw, benchmark: Benchmark) -> tuple[np.ndarray, np.ndarray]:

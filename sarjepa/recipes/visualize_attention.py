@@ -15,7 +15,7 @@ and one attention-distance.png with a panel each. All of them look at the same c
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,12 +74,11 @@ def run(config: VisualizeAttentionConfig, progress: Progress) -> Result:
         found[viewer.label] = _distances(viewer, subjects, config.renormalise, progress)
         place = folder if len(viewers) == 1 else folder / viewer.label
         place.mkdir(exist_ok=True)
-        pictures = _pictures(viewer, subjects, gallery, config, progress)
-        _remove_others(place, pictures, config.format)
+        _remove_old(place, config.format)
         _write_distances(place, {viewer.label: found[viewer.label]}, note, config.format)
-        _write(place, pictures, config.format)
+        _write(place, _pictures(viewer, subjects, gallery, config, progress), config.format)
     if len(viewers) > 1:
-        _remove_others(folder, (), config.format)
+        _remove_old(folder, config.format)
         _write_distances(folder, found, note, config.format)
     write_atomically(folder / "settings.yaml", yaml.safe_dump(as_dict(config), sort_keys=False))
     return Result(_message(found, folder), folder, tuple(_summary(*one, note) for one in found.items()))
@@ -174,14 +173,14 @@ def _pictures(
     return pictures
 
 
-def _remove_others(folder: Path, drawn: Collection[str], file_format: str) -> None:
-    """Remove what an earlier run drew and this one does not; pictures in another format are left.
+def _remove_old(folder: Path, file_format: str) -> None:
+    """Remove what an earlier run drew; pictures in another format are left.
 
     An earlier run is known by its distances: in any other folder, files of these names are somebody else's.
     """
     if not (folder / _DISTANCES).is_file():
         return
-    for stem in set(_PICTURES) - set(drawn):
+    for stem in _PICTURES:
         (folder / f"{stem}.{file_format}").unlink(missing_ok=True)
 
 

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 SERIES_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARKERS = "osD^vPX*"
+_NUM_NAMED = 40  # classes that a confusion matrix can name, and print numbers of
 
 
 @dataclass(frozen=True)
@@ -97,24 +98,29 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
 def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
     """A confusion matrix: colour and number are the percent of the true class.
 
+    The picture stops growing at 20 classes. Beyond 40 it has colours alone and names some of the classes.
+
     Args:
         counts: (C, C) rows true, columns predicted.
         classes: C names.
         title: above it.
     """
     percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = max(3.6, 0.5 * len(classes) + 1.8)
+    num_classes = len(classes)
+    side = max(3.6, 0.5 * min(num_classes, 20) + 1.8)
+    size = min(8.0, 240 / num_classes)  # points of the letters in a cell
     figure = new_figure(side + 0.6, side)
     axes = figure.subplots()
     image = axes.imshow(percent, cmap="cividis", vmin=0, vmax=100)
-    ticks = range(len(classes))
-    axes.set_xticks(ticks, classes, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(ticks, classes)
+    ticks = range(0, num_classes, math.ceil(num_classes / _NUM_NAMED))
+    names = [classes[tick] for tick in ticks]
+    axes.set_xticks(ticks, names, rotation=45, ha="right", rotation_mode="anchor", fontsize=max(7, size + 2))
+    axes.set_yticks(ticks, names, fontsize=max(7, size + 2))
     axes.set(xlabel="predicted", ylabel="true")
     axes.set_title(title, fontsize=10)
-    for row, column in np.argwhere(percent >= 0.5):
+    for row, column in np.argwhere(percent >= 0.5) if num_classes <= _NUM_NAMED else ():
         value = percent[row, column]
-        axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8,
-                  color="black" if value > 55 else "white")  # fmt: skip
+        axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=size,
+                  color="black" if value > 55 else "white", in_layout=False)  # fmt: skip
     figure.colorbar(image, ax=axes, shrink=0.8, label="% of the true class")
     return figure

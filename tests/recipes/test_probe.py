@@ -21,6 +21,7 @@ from sarjepa.files import read_json
 from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench, probe
+from sarjepa.recipes.evaluating import class_report
 from sarjepa.recipes.evaluating.class_report import class_table, report_folder
 from sarjepa.results.records import Report
 
@@ -190,3 +191,15 @@ def test_features_that_are_not_finite_are_refused(
     monkeypatch.setattr(opened, "cached", lambda *rest: [np.full((72, 4), np.nan, np.float32)])
     with pytest.raises(InputError, match=r"not finite.*72 chips of toy"):
         probe_report(toy_root, tmp_path, checkpoint="pixels", solver="lbfgs")
+
+
+def test_the_numbers_are_kept_where_the_picture_cannot_be_drawn(
+    toy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ProbeConfig(data_root=str(toy_root), dataset="toy", device="cpu", checkpoint="pixels", out=str(tmp_path))
+    probe.run(config, Progress())
+    monkeypatch.setattr(class_report, "confusion", lambda *_: exec("raise MemoryError"))
+    with pytest.raises(MemoryError):
+        probe.run(replace(config, seed=7), Progress())
+    assert read_json(tmp_path / "report.json", Report).seed == 7
+    assert not (tmp_path / "confusion.png").exists(), "that of the earlier report"

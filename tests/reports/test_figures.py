@@ -42,3 +42,12 @@ def test_the_word_for_chance_stands_inside_and_hides_no_bar() -> None:
     box = word.get_window_extent()
     first, last = (axes.transData.transform((shots, 10))[0] for shots in (10, 20))
     assert first + 5 < box.x0 < box.x1 < last - 5
+
+
+@pytest.mark.parametrize("num_classes", [41, 300])
+def test_a_confusion_matrix_of_many_classes_is_no_larger_and_names_some(num_classes: int) -> None:
+    few = figures.confusion(np.eye(20, dtype=int), [f"class {i}" for i in range(20)], "title")
+    many = figures.confusion(np.eye(num_classes, dtype=int), [f"class {i}" for i in range(num_classes)], "title")
+    assert many.get_size_inches().tolist() == few.get_size_inches().tolist()
+    assert not many.axes[0].texts and len(many.axes[0].get_xticklabels()) <= 40
+    assert many.axes[0].get_xticklabels()[1].get_text() == f"class {-(-num_classes // 40)}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from sarjepa.config import BASELINES
 from sarjepa.errors import InputError
@@ -43,22 +44,31 @@ def report_folder(out: str | None, checkpoint: str, what: str, shots: int | None
 
 
 def write_files(
-    folder: Path, files: Mapping[str, bytes | str], settings: Mapping[str, Any], progress: Progress
+    folder: Path,
+    numbers: Mapping[str, str],
+    settings: Mapping[str, Any],
+    progress: Progress,
+    pictures: Mapping[str, Callable[[], Figure]] | None = None,
 ) -> None:
-    """Write the files of a report, then remove those that an earlier report left beside them.
+    """Write the files of a report, in place of those that an earlier report left.
+
+    Numbers come first, so that they are kept where a picture cannot be drawn.
 
     Args:
         folder: where to; it exists.
-        files: by name, all of them in `FILES`.
+        numbers: text by the file's name.
         settings: the command's resolved settings.
         progress: is warned where a report of other settings is replaced.
+        pictures: what draws each, by the file's name. All names are in `FILES`.
     """
-    changed, is_ours = _changed(folder / REPORT, settings), (folder / REPORT).is_file()
-    for name, content in files.items():
-        write_atomically(folder / name, content)
-    if is_ours:  # in a folder that never held a report, files of these names are somebody else's
-        for name in set(FILES) - set(files):
+    changed = _changed(folder / REPORT, settings)
+    if (folder / REPORT).is_file():  # in a folder that never held a report, files of these names are somebody else's
+        for name in set(FILES) - set(numbers):
             (folder / name).unlink(missing_ok=True)
+    for name, text in numbers.items():
+        write_atomically(folder / name, text)
+    for name, draw in (pictures or {}).items():
+        write_atomically(folder / name, figure_bytes(draw()))
     if changed:
         progress.warn(f"{folder}: replaced the report of other settings: {', '.join(changed)}")
 
@@ -100,7 +110,11 @@ def report_of(run: Run, found: Scores, settings: Mapping[str, Any], **more: Any)
 
 
 def write_report(
-    folder: Path, report: Report, progress: Progress, beside: Mapping[str, bytes | str] | None = None
+    folder: Path,
+    report: Report,
+    progress: Progress,
+    numbers: Mapping[str, str] | None = None,
+    pictures: Mapping[str, Callable[[], Figure]] | None = None,
 ) -> Result:
     """Write the report's files and say what is in them.
 
@@ -108,13 +122,12 @@ def write_report(
         folder: where to; it exists.
         report: its content.
         progress: is warned where a report of other settings is replaced.
-        beside: further files of the report, by name.
+        numbers, pictures: further files of the report, as `write_files` takes them.
     """
     counts = np.array(report.confusion)
     title = f"{report.dataset}, {report.protocol}: {report.accuracy:.1f}% of {counts.sum()}"
-    picture = figure_bytes(confusion(counts, report.classes, title))
-    files = {**(beside or {}), "confusion.png": picture, REPORT: json_text(report)}
-    write_files(folder, files, report.settings, progress)
+    drawn = {"confusion.png": lambda: confusion(counts, report.classes, title), **(pictures or {})}
+    write_files(folder, {REPORT: json_text(report), **(numbers or {})}, report.settings, progress, drawn)
     low, high = report.accuracy_ci95
     return Result(
         f"accuracy {report.accuracy:.1f}% (95% interval {low:.1f} to {high:.1f}); {folder / REPORT}",

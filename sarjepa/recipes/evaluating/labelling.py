@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import asdict
 
 import numpy as np
@@ -23,7 +21,7 @@ from sarjepa.recipes.evaluating.class_report import report_folder, report_of, wr
 from sarjepa.recipes.evaluating.record import near_copy_percent, score_fields
 from sarjepa.results.records import Run
 from sarjepa.results.result import Result, writable_folder
-from sarjepa.results.tables import counted
+from sarjepa.results.tables import counted, csv_text
 from sarjepa.setting import settings_of
 
 _BATCH = 256
@@ -60,11 +58,11 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
         split_policy, copies = saved.describe["draw"]["split_policy"], near_copy_percent(drawn, benchmark)
     folder = writable_folder(report_folder(config.out, config.checkpoint, f"labels-{config.dataset}", None))
     probability = _probabilities(saved, shards, chosen, progress)
-    beside = {"predictions.csv": _predictions(saved, shards, chosen, probability)}
+    predictions = {"predictions.csv": _predictions(saved, shards, chosen, probability)}
     true = _true_labels(saved, shards, chosen)
     known = (true >= 0) & np.isin(chosen, tested)
     if not known.any():
-        write_files(folder, beside, asdict(config), progress)
+        write_files(folder, predictions, asdict(config), progress)
         return Result(f"{counted(len(chosen), 'chip')} labelled; {folder / 'predictions.csv'}", folder)
     found = scores(true[known], probability[known].argmax(axis=1), len(saved.classes))
     run = Run(
@@ -88,7 +86,7 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
         short=drawn.short if drawn else {},
         near_copy_percent=copies,
     )
-    return write_report(folder, report_of(run, found, asdict(config)), progress, beside)
+    return write_report(folder, report_of(run, found, asdict(config)), progress, predictions)
 
 
 def _refuse_idle(config: ProbeConfig, saved: SavedClassifier, shards: Shards) -> None:
@@ -143,10 +141,9 @@ def _true_labels(saved: SavedClassifier, shards: Shards, chosen: np.ndarray) -> 
 def _predictions(saved: SavedClassifier, shards: Shards, chosen: np.ndarray, probability: np.ndarray) -> str:
     """CSV: path, its label where there is one, the predicted class, and every class's probability."""
     names, labels = shards.paths, shards.labels
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["path", "label", "predicted", *(f"p({name})" for name in saved.classes)])
-    for index, row in zip(chosen.tolist(), probability, strict=True):
-        label = shards.classes[labels[index]] if labels[index] >= 0 else ""
-        writer.writerow([names[index], label, saved.classes[int(row.argmax())], *(f"{value:.4f}" for value in row)])
-    return buffer.getvalue()
+    rows = [
+        [names[index], shards.classes[labels[index]] if labels[index] >= 0 else "", saved.classes[int(row.argmax())],
+         *(f"{value:.4f}" for value in row)]
+        for index, row in zip(chosen.tolist(), probability, strict=True)
+    ]  # fmt: skip
+    return csv_text(("path", "label", "predicted", *(f"p({name})" for name in saved.classes)), rows)
