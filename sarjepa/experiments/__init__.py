@@ -6,7 +6,8 @@
     measure         counts, few-shot, curve (fine-tuning) or attention
     published       the table of `reports/paper_results.yaml` that stands beside it, if any
     reference       the row that the others are compared with
-    rows            name: {pretrain: {settings of `sarjepa pretrain`}, paper: name there, group: ..., at: ...}
+    rows            name: {pretrain: {settings of `sarjepa pretrain`}, after: {settings of the run it starts from},
+                    paper: name there, group: ..., at: ...}
     SCALE           a section named after a scale lies on top of the above; only that scale reads it
 
 A row with `baseline: untrained` looks at the reference's encoder before training, `baseline: pixels` (or log-pixels,

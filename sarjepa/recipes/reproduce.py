@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from sarjepa.config import DOWNSTREAM, PretrainConfig, ReproduceConfig
 from sarjepa.data.built import built_datasets, open_source
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
 from sarjepa.recipes.reproduction.counts import counts_table
-from sarjepa.recipes.reproduction.experiment import Experiment, Scale, read_experiment
+from sarjepa.recipes.reproduction.experiment import Experiment, Row, Scale, read_experiment
 from sarjepa.recipes.reproduction.files import WRITERS, write_tables
 from sarjepa.recipes.reproduction.plan import PlanContext, Planned, plan, unique
 from sarjepa.recipes.reproduction.walk import Walker, record_of
@@ -41,21 +42,29 @@ def run(config: ReproduceConfig, progress: Progress) -> Result:
         return _counts(experiment, config, folder)
     context = _context(config, scale, progress)
     planned = plan(experiment, context)
-    trainings = unique([row.train for row in planned])
+    firsts, trainings = unique([row.first for row in planned]), unique([row.train for row in planned])
     measures = unique([step for row in planned for step in row.measure])
-    for step in (*trainings, *measures):
+    for step in (*firsts, *trainings, *measures):
         record_of(step)  # a folder of other settings is refused before hours go into the others
     shared = {"experiment": experiment.name, "scale": scale.name, "sources": context.sources,
-              "datasets": context.datasets, "rows": {row.name: dict(row.pretrain) for row in experiment.rows},
+              "datasets": context.datasets, "rows": {row.name: _settings(row) for row in experiment.rows},
               "settings": dict(scale.settings)}  # fmt: skip
     with RunStore(folder, shared) as store:
         walker = Walker(config.jobs, config.launch)
+        if firsts:
+            walker.walk(firsts, f"{experiment.name}: pre-training what others start from", progress)
         walker.walk(trainings, f"{experiment.name}: pre-training", progress)
         walker.walk(measures, f"{experiment.name}: measuring", progress)
         about = _about(experiment, context, planned)
         tables = WRITERS[experiment.measure](experiment, planned, store, about)
-        store.write("commands.txt", "".join(f"{step.text()}\n" for step in (*trainings, *measures)))
-    return Result(f"{len(trainings)} runs, {len(measures)} measured; {folder / 'table.md'}", folder, tables)
+        store.write("commands.txt", "".join(f"{step.text()}\n" for step in (*firsts, *trainings, *measures)))
+    return Result(
+        f"{len(unique([*firsts, *trainings]))} runs, {len(measures)} measured; {folder / 'table.md'}", folder, tables
+    )
+
+
+def _settings(row: Row) -> dict[str, Any]:
+    return {**row.pretrain, **({"after": dict(row.after)} if row.after is not None else {})}
 
 
 def _counts(experiment: Experiment, config: ReproduceConfig, folder: Path) -> Result:

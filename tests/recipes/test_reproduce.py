@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sarjepa.config import ReproduceConfig
+from sarjepa.config import PretrainConfig, ReproduceConfig
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
 from sarjepa.recipes import reproduce
@@ -60,6 +60,19 @@ def test_tables_share_the_runs_of_equal_settings() -> None:
     assert "runs/laptop/sar-jepa-seed0" in trained["table4"] & trained["figure4"] & trained["table5"]
     assert "runs/laptop/lomar-sar-seed1" in trained["table4"] & trained["table5"]
     assert len(trained["table4"]) == 6 * 2  # untrained and pixels need no run of their own
+
+
+def test_a_row_that_starts_from_another_run_trains_that_run_first_and_once() -> None:
+    experiment, scale = read_experiment("views", "laptop")
+    planned = [one for one in plan(experiment, context(scale, (3,))) if one.row.after is not None]
+    firsts = unique([one.first for one in planned])
+    assert firsts[0].folder.name == "sar-jepa-epochs-24-warmup-epochs-2-seed3"
+    assert len(firsts) == 2 < len(planned)
+    for one in planned:
+        assert one.first is not None and one.train is not None
+        assert isinstance(one.train.config, PretrainConfig)
+        assert one.train.config.init == str(one.first.folder) and one.train.folder.name.endswith(one.first.folder.name)
+    assert len({one.train.folder for one in planned if one.train}) == len(planned)
 
 
 def test_a_run_is_named_after_what_it_differs_in() -> None:

@@ -26,6 +26,7 @@ class Row:
     Attributes:
         name: as it is shown.
         pretrain: settings of the run, on top of the scale's; keys as on the command line.
+        after: settings of the run whose encoder this run starts from, on top of the scale's; None: it starts anew.
         baseline: what stands in place of a run: untrained, imagenet, or a feature without weights (pixels, ...).
         paper: the row's name among the published numbers.
         group, at: the axis of a scaling figure, and the row's place on it.
@@ -33,6 +34,7 @@ class Row:
 
     name: str
     pretrain: Mapping[str, Any] = field(default_factory=dict)
+    after: Mapping[str, Any] | None = None
     baseline: str | None = None
     paper: str | None = None
     group: str | None = None

@@ -43,7 +43,7 @@ def write_tables(store: RunStore, experiment: Experiment, tables: Sequence[Table
 
 def _provenance(planned: Sequence[Planned]) -> str:
     """Where the numbers come from: commits, machines, hours."""
-    trainings = unique([row.train for row in planned])
+    trainings = unique([step for row in planned for step in (row.first, row.train)])
     measures = unique([step for row in planned for step in row.measure])
     records = [record for step in (*trainings, *measures) if (record := record_of(step))]
     said = {key: sorted({str(record[key]) for record in records if record[key]})

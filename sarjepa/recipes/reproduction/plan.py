@@ -47,10 +47,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Planned:
-    """A row with one pre-training seed: its run, if it has one, and what measures it."""
+    """A row with one pre-training seed: the run it starts from and its own, if it has them, and what measures it."""
 
     row: Row
     seed: int
+    first: Step | None
     train: Step | None
     measure: tuple[Step, ...]
 
@@ -111,15 +112,24 @@ def _planned(experiment: Experiment, row: Row, seed: int, context: PlanContext) 
         checkpoint = context.imagenet if row.baseline == "imagenet" else row.baseline
         if checkpoint is None or seed != context.seeds[0]:
             return None
-        run, train = context.root / row.baseline, None
+        run, first, train = context.root / row.baseline, None, None
     else:
-        settings = (experiment.row(experiment.reference or "") if row.baseline else row).pretrain
-        run = context.root / run_name(settings, seed)
-        given = {"sources": context.sources, **settings, "seed": seed, "run-dir": str(run)}
-        train = context.step("pretrain", run, given)
+        trained = experiment.row(experiment.reference or "") if row.baseline else row
+        first = (
+            None if trained.after is None else _training(trained.after, run_name(trained.after, seed), seed, context)
+        )
+        name = run_name(trained.pretrain, seed) + (f"-after-{first.folder.name}" if first else "")
+        given = {"init": str(first.folder)} if first else {}
+        train = _training({**trained.pretrain, **given}, name, seed, context)
+        run = train.folder
         checkpoint = f"random:{run}" if row.baseline else str(run)
     suffix = "-untrained" if row.baseline == "untrained" else ""
-    return Planned(row, seed, train, _measures(experiment.measure, checkpoint, run, suffix, context))
+    return Planned(row, seed, first, train, _measures(experiment.measure, checkpoint, run, suffix, context))
+
+
+def _training(settings: Mapping[str, Any], name: str, seed: int, context: PlanContext) -> Step:
+    run = context.root / name
+    return context.step("pretrain", run, {"sources": context.sources, **settings, "seed": seed, "run-dir": str(run)})
 
 
 def _measures(measure: str, checkpoint: str, run: Path, suffix: str, context: PlanContext) -> tuple[Step, ...]:
