@@ -47,11 +47,16 @@ test-gpu: $(VENV)/.installed  ## only the tests that need a CUDA device
 
 GIVEN  := $(if $(wildcard $(ARCHIVES)),--archives $(ARCHIVES))
 LAPTOP := runs/sar-jepa-vit-laptop-mstar-saracd
+VIEWS  := runs/views-vit-laptop-mstar-saracd
 BENCH  := $(BIN)/sarjepa fewshot-bench --preset laptop --data-root $(DATA) --shots 10,20,40 --runs 10
 
-laptop: $(VENV)/.installed  ## the README's results: MSTAR and SAR-ACD, about a quarter of an hour; ARCHIVES where at hand
+laptop: $(VENV)/.installed  ## the README's results: MSTAR and SAR-ACD, about an hour; ARCHIVES where at hand
 	$(BIN)/sarjepa build-dataset --sources mstar,saracd --data-root $(DATA) $(GIVEN)
 	$(BIN)/sarjepa pretrain --preset laptop --data-root $(DATA) $(if $(wildcard $(LAPTOP)/checkpoint-last.pt),--resume)
+	$(BIN)/sarjepa pretrain --preset laptop-views --data-root $(DATA) --init $(LAPTOP) \
+	  $(if $(wildcard $(VIEWS)/checkpoint-last.pt),--resume)
+	$(BENCH) --datasets mstar,saracd --checkpoint $(VIEWS) --checkpoint $(LAPTOP) --checkpoint random:$(VIEWS) \
+	  --recipe augmented --out results/laptop/augmented
 	$(BENCH) --datasets mstar,saracd --checkpoint $(LAPTOP) --checkpoint random:$(LAPTOP) --checkpoint pixels \
 	  --out results/laptop/probe
 	$(BENCH) --datasets mstar,saracd --checkpoint $(LAPTOP) --checkpoint random:$(LAPTOP) --pool cls,grid4 \
