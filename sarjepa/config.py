@@ -38,6 +38,7 @@ VIEW_AUGMENTATIONS = ("shift", "mirror", "rotate", "scale", "gain", "contrast", 
 TARGETS = ("ratio", "ratio-gaussian", "pixel", "low-pass", "hog", "sar-hog")
 MODELS = ("vit-demo", "vit-laptop", "vit-tiny", "vit-small", "vit-base", "vit-large", "vit-huge")
 PROTOCOLS = ("linear-probe", "fine-tune")
+RECIPES = ("published", "augmented")
 SPLIT_POLICIES = ("published", "grouped")
 POOLS = ("cls", "mean", "grid2", "grid4")
 SOLVERS = ("adamw", "lbfgs", "lda", "knn", "centroid")
@@ -50,6 +51,7 @@ _CENTRE_CROP = Like(rf"(?!.*published\s*(?:,|$)){_CROP.pattern}", "none, N or SO
 _CROP_HELP = "centre crop (px) before resizing: published, none, N, or mstar=64,..."
 _POOL_HELP = "feature of a chip: cls, mean, grid2 or grid4 (patch tokens on a coarse grid)"
 _JOINED_POOLS = OneOf(*POOLS, joined="+")
+_AUGMENT = OneOf("none", *VIEW_AUGMENTATIONS, joined=",")
 _PRECISIONS = OneOf("auto", "bf16", "fp32")
 _COUNT = Range(1, 1_000_000)
 _SHOTS = Range(1, 1_000_000, "no set has so many chips of a class")
@@ -210,6 +212,16 @@ class PretrainConfig(Common):
 class Evaluation(Common):
     """What probe, finetune and fewshot-bench share: how a chip becomes an input and a feature."""
 
+    recipe: Annotated[
+        str,
+        "settings that belong together: published (the only one beside the paper's numbers), augmented",
+        OneOf(*RECIPES),
+    ] = "published"
+    copies: Annotated[
+        int | None,
+        "frozen: training rows of a shot, itself and its views; default: 2 of mirror alone, else 4",
+        Range(2, 1000, "each passes the encoder"),
+    ] = None
     blocks: Annotated[
         tuple[int, ...],
         "blocks whose features are joined, each through the final norm, from 1; default: the last",
@@ -220,12 +232,16 @@ class Evaluation(Common):
     ] = None
     crop: Annotated[str, _CROP_HELP, _CROP] = "published"
     precision: Annotated[
-        str, "of the encoder: bf16 (autocast), fp32, or auto: bf16 where the device has it", _PRECISIONS
-    ] = "fp32"
-    epochs: Annotated[int, "epochs of the probe or fine-tuning", Range(1, 100_000)] = 40
-    batch_size: Annotated[int, "images per training step", _COUNT] = 50
-    lr: Annotated[float, "peak learning rate", Range(0, 1000)] = 1e-3
-    weight_decay: Annotated[float, "AdamW weight decay", Range(0, 1000)] = 5e-4
+        str | None,
+        "of the encoder: bf16 (autocast), fp32, or auto: bf16 where the device has it; default: the recipe's",
+        _PRECISIONS,
+    ] = None
+    epochs: Annotated[
+        int | None, "epochs of the probe or fine-tuning; default: the recipe's (published: 40)", Range(1, 100_000)
+    ] = None
+    batch_size: Annotated[int | None, "images per training step; default: the recipe's (published: 50)", _COUNT] = None
+    lr: Annotated[float | None, "peak learning rate; default: the recipe's (published: 1e-3)", Range(0, 1000)] = None
+    weight_decay: Annotated[float | None, "AdamW weight decay; default: the recipe's (5e-4)", Range(0, 1000)] = None
 
     def feature(self, pool: str) -> str:
         """The name of a pooling of the blocks that are asked for, as results have it: "cls+grid4@3,6"."""
@@ -246,7 +262,12 @@ class SingleEvaluation(Evaluation):
     split_policy: Annotated[str, "published, or grouped: no near-duplicate on both sides", OneOf(*SPLIT_POLICIES)] = (
         "published"
     )
-    pool: Annotated[str, f"{_POOL_HELP}, or some joined: cls+grid4", _JOINED_POOLS] = "cls"
+    pool: Annotated[
+        str | None, f"{_POOL_HELP}, or some joined: cls+grid4; default: the recipe's (published: cls)", _JOINED_POOLS
+    ] = None
+    augment: Annotated[
+        str | None, "views of the shots to learn from, or none, comma-separated; default: the recipe's", _AUGMENT
+    ] = None
     out: Annotated[str | None, "folder of the report; default: inside the run", PATH, FREE] = None
 
 
@@ -261,11 +282,43 @@ class ProbeConfig(SingleEvaluation):
         f"run folder, checkpoint or exported encoder; or a baseline: {', '.join(BASELINES)}; default: the newest run",
         PATH,
     ] = None
-    solver: Annotated[str, "adamw (as published), lbfgs, lda, knn or centroid", OneOf(*SOLVERS)] = "adamw"
+    solver: Annotated[
+        str | None, "adamw (as published), lbfgs, lda, knn or centroid; default: the recipe's", OneOf(*SOLVERS)
+    ] = None
 
 
 @dataclass(frozen=True)
-class FinetuneConfig(SingleEvaluation):
+class Tuning(Evaluation):
+    """What only finetune and fewshot-bench share: how all weights are trained."""
+
+    steps: Annotated[int | None, "fine-tuning: steps in place of epochs; default: the recipe's", _COUNT] = None
+    head_lr: Annotated[
+        float | None, "fine-tuning: peak learning rate of the head; default: the recipe's", Range(0, 1000)
+    ] = None
+    layer_decay: Annotated[
+        float | None,
+        "fine-tuning: rate of a block relative to the one above it; default: the recipe's (1: none)",
+        Range(0.1, 1),
+    ] = None
+    head: Annotated[
+        str | None,
+        "fine-tuning: linear (as published) or normalised (batch normalisation first); default: the recipe's",
+        OneOf("linear", "normalised"),
+    ] = None
+    label_smoothing: Annotated[
+        float | None,
+        "fine-tuning: share of a label that goes to all classes; default: the recipe's (published: 0)",
+        Range(0, 0.9),
+    ] = None
+    dropout: Annotated[
+        float | None,
+        "fine-tuning: share of the feature hidden from the head; default: the recipe's (published: 0)",
+        Range(0, 0.9),
+    ] = None
+
+
+@dataclass(frozen=True)
+class FinetuneConfig(SingleEvaluation, Tuning):
     """Fine-tune one checkpoint, all weights, on one data set."""
 
     command: ClassVar[str] = "finetune"
@@ -273,14 +326,11 @@ class FinetuneConfig(SingleEvaluation):
     checkpoint: Annotated[str | None, "run folder, checkpoint or exported encoder; default: the newest run", PATH] = (
         None
     )
-    layer_decay: Annotated[
-        float, "rate of a block relative to the one above it; 1: none, as published", Range(0.1, 1)
-    ] = 1.0
     curve: Annotated[bool, "also test after every epoch, for the curve; the last epoch stays the result"] = False
 
 
 @dataclass(frozen=True)
-class FewshotBenchConfig(Evaluation):
+class FewshotBenchConfig(Tuning):
     """The few-shot table: checkpoints x data sets x protocols x shots x runs."""
 
     command: ClassVar[str] = "fewshot-bench"
@@ -309,23 +359,48 @@ class FewshotBenchConfig(Evaluation):
         GRID,
     ] = ("published",)
     pool: Annotated[
-        tuple[str, ...],
-        "features of a chip, one row for each: cls, mean, grid2, grid4, or some joined: cls+grid4",
+        tuple[str, ...] | None,
+        "features of a chip, one row for each: cls, mean, grid2, grid4, or some joined: cls+grid4; default: the "
+        "recipe's",
         _JOINED_POOLS,
         GRID,
-    ] = ("cls",)
+    ] = None
+    augment: Annotated[
+        tuple[str, ...] | None,
+        "views of the shots to learn from, or none, comma-separated; repeat it for a row each; default: the recipe's",
+        _AUGMENT,
+        REPEAT,
+        GRID,
+    ] = None
     solver: Annotated[
-        tuple[str, ...],
-        "of the linear probe, one row for each: adamw (as published), lbfgs, lda, knn, centroid",
+        tuple[str, ...] | None,
+        "of the linear probe, one row for each: adamw (as published), lbfgs, lda, knn, centroid; default: the recipe's",
         OneOf(*SOLVERS),
         GRID,
-    ] = ("adamw",)
-    layer_decay: Annotated[
-        float, "fine-tuning: rate of a block relative to the one above it; 1: none, as published", Range(0.1, 1)
-    ] = 1.0
+    ] = None
+    baselines: Annotated[
+        tuple[str, ...],
+        "features without weights that get a row by lda, beside the checkpoints; or none",
+        OneOf("none", *BASELINES),
+        GRID,
+    ] = ("log-pixels", "ratio", "hog")
     draws: Annotated[str | None, "read the few-shot draws from this draws.json instead of drawing", PATH] = None
     compare: Annotated[str | None, "`paper`: set the published numbers beside these", OneOf("paper"), GRID] = None
     out: Annotated[str | None, "folder of the table; default: results/fewshot", PATH, FREE] = None
+
+    def __post_init__(self) -> None:
+        """Check what the marks cannot say.
+
+        Raises:
+            InputError: the paper's numbers are to stand beside others than the published recipe's.
+        """
+        super().__post_init__()
+        if self.compare == "paper" and (self.recipe != "published" or set(self.augment or ()) - {"none"}):
+            raise InputError(
+                "the paper's numbers were made without augmentation",
+                where="compare",
+                hint="compare them with --recipe published, and give the augmented table another --out",
+            )
 
 
 @dataclass(frozen=True)

@@ -44,14 +44,14 @@ class OpenedEncoder:
 class Copy:
     """A view of every chip, as a further training row beside the chip itself.
 
+    It is the same in every run, so that a chip passes the encoder once for all of them.
+
     Attributes:
         names: of the augmentations.
-        seed: of the draws.
         number: which copy it is, from 1.
     """
 
     names: tuple[str, ...]
-    seed: int
     number: int
 
 
@@ -122,11 +122,10 @@ def open_features(
     if copy is not None:
         if candidates.pool_kind == "fraction-of-train":
             counts_N = counts_N & (candidates.splits == "train")
-        load = benchmark.view_loader(opened.image_size, device, copy.names, copy.seed, copy=copy.number)
+        load = benchmark.view_loader(opened.image_size, device, copy.names, seed=0, copy=copy.number)
         kinds = {name: AUGMENTATIONS[name] for name in copy.names}
         parts["views"] = {name: [kind.low, kind.high, kind.share] for name, kind in kinds.items()}
-        # The mirror image is the same whatever the seed, and of every other copy.
-        parts["copy"] = [copy.number % 2] if set(copy.names) == {"mirror"} else [copy.seed, copy.number]
+        parts["copy"] = copy.number
         what += f", copy {copy.number}"
     counted = np.flatnonzero(counts_N)
     if len(counted) < num:

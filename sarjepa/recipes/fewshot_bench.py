@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from sarjepa.config import BASELINES, DOWNSTREAM, FewshotBenchConfig
 from sarjepa.data.built import built_datasets
@@ -18,6 +20,7 @@ from sarjepa.evaluation.opened import open_checkpoint
 from sarjepa.files import json_text
 from sarjepa.models.checkpoints import newest_run
 from sarjepa.progress import Progress
+from sarjepa.recipes.evaluating.recipe import RECIPES
 from sarjepa.recipes.fewshot.cells import cells_csv, comparisons, make_cells
 from sarjepa.recipes.fewshot.grid import Grid, variants
 from sarjepa.recipes.fewshot.tables import accuracy_table, comparison_table, detail_table, failed_text, plot
@@ -30,6 +33,7 @@ from sarjepa.training.runtime import pick_device, pick_precision
 DEFAULT_OUT = "results/fewshot"
 # What every run of a results folder shares; the rest of the settings spans the grid and may grow.
 SHARED = ("label_set", "crop", "precision", "epochs", "batch_size", "lr", "weight_decay", "layer_decay", "draws")
+SHARED_IF_GIVEN = ("steps", "head_lr", "head", "label_smoothing", "dropout", "copies")
 Draws = dict[tuple[str, str], list[Draw]]  # by data set and split policy
 
 
@@ -45,21 +49,21 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
             written, is in use or holds results of other settings.
     """
     device = pick_device(config.device)
-    config = replace(config, precision=pick_precision(config.precision, device))
     benchmarks = [open_benchmark(config.data_root, name, config.label_set, config.crop) for name in _datasets(config)]
     draws = {(b.name, policy): _draws(config, b, policy) for b in benchmarks for policy in config.split_policy}
     checkpoints = config.checkpoint or (newest_run(),)
+    baselines = tuple(name for name in config.baselines if name in BASELINES and name not in checkpoints)
     # Whatever is wrong with the input is said before the folder is made.
-    encoders = [open_checkpoint(name, config.seed, device, progress) for name in checkpoints]
+    encoders = [open_checkpoint(name, config.seed, device, progress) for name in (*checkpoints, *baselines)]
     rows = [(opened, variants(config, opened)) for opened in encoders]
-    if not any(its_variants for _, its_variants in rows):
+    if not any(its_variants for _, its_variants in rows[: len(checkpoints)]):
         raise InputError("nothing to fine-tune", where=", ".join(checkpoints), hint="use --protocols linear-probe")
-    if "fine-tune" in config.protocols and (without := [name for name in checkpoints if name in BASELINES]):
+    if "fine-tune" in config.protocols and (without := [name for name in config.checkpoint if name in BASELINES]):
         progress.note(f"{', '.join(without)}: no weights to fine-tune, so the table has no such row")
     folder = Path(config.out or DEFAULT_OUT)
     runs: list[Run] = []
     failures: list[str] = []
-    with RunStore(folder, {key: value for key, value in asdict(config).items() if key in SHARED}) as store:
+    with RunStore(folder, shared_settings(config, device)) as store:
         store.write("draws.json", json_text(_draws_file(benchmarks, draws)))
         for opened, its_variants in rows:
             for benchmark in benchmarks:
@@ -74,6 +78,17 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
     for failure in failures:
         progress.warn(f"failed, will be tried again by the next call: {failure}")
     return Result(f"{counted(len(runs), 'run')}, {len(failures)} failed; {folder / 'table.md'}", folder, tables)
+
+
+def shared_settings(config: FewshotBenchConfig, device: torch.device) -> dict[str, Any]:
+    """What every run of the folder shares, in the words of folders that know no recipe."""
+    shared = {key: value for key, value in vars(config).items() if key in SHARED}
+    shared |= {key: value for key, value in vars(config).items() if key in SHARED_IF_GIVEN and value is not None}
+    if config.recipe != "published":
+        return {**shared, "recipe": config.recipe}
+    published = RECIPES["published"]["fine-tune"]
+    shared = {key: published.get(key) if value is None else value for key, value in shared.items()}
+    return {**shared, "precision": pick_precision(shared["precision"], device)}
 
 
 def _datasets(config: FewshotBenchConfig) -> tuple[str, ...]:

@@ -15,11 +15,12 @@ from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.finetune import fit_temperature
 from sarjepa.evaluation.metrics import Scores, scores
 from sarjepa.evaluation.opened import open_checkpoint
-from sarjepa.evaluation.runs import Training, classify, finetune_run
+from sarjepa.evaluation.runs import classify, finetune_run
 from sarjepa.models.checkpoints import newest_run
 from sarjepa.models.heads import Classifier, Feature
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.class_report import report_folder, report_of, write_report
+from sarjepa.recipes.evaluating.recipe import recipe_name, settled, training_of
 from sarjepa.recipes.evaluating.record import run_record
 from sarjepa.reports.finetuning import finetuning_curves
 from sarjepa.results.records import Variant
@@ -43,7 +44,10 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
             training diverged.
     """
     device = pick_device(config.device)
-    config = replace(config, precision=pick_precision(config.precision, device))
+    recipe, config = recipe_name(config, "fine-tune"), settled(config, "fine-tune")
+    config = replace(config, precision=pick_precision(config.precision or "auto", device))
+    assert config.pool and config.augment and config.precision and config.head
+    precision = config.precision
     benchmark = open_benchmark(config.data_root, config.dataset, config.label_set, config.crop)
     opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress)
     if not hasattr(opened.encoder, "blocks"):
@@ -54,12 +58,10 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
     labels = benchmark.candidates.labels
 
     def test(classifier: Classifier) -> Scores:
-        logits = classify(classifier, opened, benchmark, drawn.test, config.precision)
+        logits = classify(classifier, opened, benchmark, drawn.test, precision)
         return scores(labels[drawn.test], logits.argmax(dim=1).numpy(), len(benchmark.classes))
 
-    training = Training(
-        config.epochs, config.batch_size, config.lr, config.weight_decay, layer_decay=config.layer_decay
-    )
+    training = training_of(config, "fine-tune", config.augment)
     watch = (lambda classifier: test(classifier).accuracy) if config.curve else None
     try:
         classifier, curve = finetune_run(
@@ -69,7 +71,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
             config.seed,
             Feature.read(config.feature(config.pool)),
             training,
-            config.precision,
+            precision,
             device,
             progress,
             watch,
@@ -79,13 +81,18 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
     found = test(classifier)
     temperature = 1.0
     if len(held):
-        held_logits = classify(classifier, opened, benchmark, held, config.precision)
+        held_logits = classify(classifier, opened, benchmark, held, precision)
         temperature = fit_temperature(held_logits, torch.from_numpy(labels[held]))
     variant = Variant(
-        protocol="fine-tune", pool=config.feature(config.pool), solver="fine-tune", split_policy=config.split_policy
+        protocol="fine-tune",
+        pool=config.feature(config.pool),
+        solver="fine-tune",
+        split_policy=config.split_policy,
+        recipe=recipe,
+        augment=config.augment,
     )
     report = report_of(
-        run_record(found, opened, benchmark, drawn, variant, config.precision),
+        run_record(found, opened, benchmark, drawn, variant, precision, config.head),
         found,
         asdict(config),
         num_train=len(train),
@@ -105,6 +112,8 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
             "seed": config.seed,
             "sha256": drawn.sha256,
         },
+        "recipe": recipe,
+        "augment": config.augment,
         "accuracy": round(found.accuracy, 4),
         "encoder": opened.describe,
     }

@@ -15,12 +15,13 @@ from sarjepa.evaluation.benchmark import open_benchmark
 from sarjepa.evaluation.classifier import is_classifier
 from sarjepa.evaluation.fewshot import draw
 from sarjepa.evaluation.opened import open_checkpoint, open_features
-from sarjepa.evaluation.runs import Training, probe_runs
+from sarjepa.evaluation.runs import probe_runs
 from sarjepa.models.checkpoints import newest_run
 from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.class_report import report_folder, report_of, write_report
 from sarjepa.recipes.evaluating.labelling import label_chips
+from sarjepa.recipes.evaluating.recipe import copies_of, recipe_name, settled, training_of
 from sarjepa.recipes.evaluating.record import run_record
 from sarjepa.results.records import Variant
 from sarjepa.results.result import Result, writable_folder
@@ -39,18 +40,23 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
             training diverged.
     """
     device = pick_device(config.device)
-    config = replace(config, precision=pick_precision(config.precision, device))
     if config.checkpoint and is_classifier(config.checkpoint):
         return label_chips(config, device, progress)
+    recipe, config = recipe_name(config, "linear-probe"), settled(config, "linear-probe")
+    config = replace(config, precision=pick_precision(config.precision or "auto", device))
+    assert config.pool and config.solver and config.augment and config.precision
     benchmark = open_benchmark(config.data_root, config.dataset, config.label_set, config.crop)
     opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress)
     folder = writable_folder(report_folder(config.out, opened.name, f"probe-{benchmark.name}", config.shots))
     cache = Path(config.data_root) / "features"
     pool = config.feature(config.pool)
-    features = open_features(opened, benchmark, Feature.read(pool), config.precision, cache, device, progress)
+    features, *copies = [
+        open_features(opened, benchmark, Feature.read(pool), config.precision, cache, device, progress, copy)
+        for copy in copies_of(config, config.augment)
+    ]
     drawn = draw(benchmark.candidates, config.split_policy, config.shots, config.seed)
-    training = Training(config.epochs, config.batch_size, config.lr, config.weight_decay)
-    [probed] = probe_runs(features, benchmark, [drawn], config.solver, training, device)
+    training = training_of(config, "linear-probe", config.augment)
+    [probed] = probe_runs(features, benchmark, [drawn], config.solver, training, device, copies)
     if probed.scores is None:
         raise InputError("the training diverged", where=opened.name, hint="lower --lr")
     variant = Variant(
@@ -58,6 +64,8 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
         pool=pool,
         solver=config.solver,
         split_policy=config.split_policy,
+        recipe=recipe,
+        augment=config.augment,
     )
     run = run_record(probed.scores, opened, benchmark, drawn, variant, config.precision)
     return write_report(folder, report_of(run, probed.scores, asdict(config)), progress)

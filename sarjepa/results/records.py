@@ -27,6 +27,8 @@ class Variant:
         pool: the feature of a chip.
         solver: what fits the head.
         split_policy: published or grouped.
+        recipe: of the evaluation, and what was changed of it.
+        augment: views of the shots that were learnt from beside them.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"allow_inf_nan": False}  # JSON has no words for them
@@ -35,6 +37,8 @@ class Variant:
     pool: str
     solver: str
     split_policy: str
+    recipe: str = "published"
+    augment: str = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +54,7 @@ class Measurement(Variant):
         crop: side (px) of the centre crop before resizing; None: the whole chip.
         precision: of the encoder.
         selection: how the result was chosen among epochs or strengths.
+        head: of fine-tuning: linear or normalised; empty: not said, and normalised.
     """
 
     checkpoint: str
@@ -60,6 +65,7 @@ class Measurement(Variant):
     crop: int | None
     precision: str
     selection: str
+    head: str = ""
 
     def shared(self) -> dict[str, Any]:
         """The fields that the runs of a cell have in common, by name."""

@@ -27,7 +27,7 @@ def _rewrite_index(folder: Path, **changes: object) -> None:
 
 def _scores(root: Path, dataset: str, out: Path) -> list[float]:
     settings = {"data_root": str(root), "datasets": (dataset,), "checkpoint": ("pixels",), "out": str(out)}
-    fewshot_bench.run(FewshotBenchConfig(**settings, shots=(4,), runs=2, device="cpu"), Progress())  # type: ignore[arg-type]
+    fewshot_bench.run(FewshotBenchConfig(**settings, shots=(4,), runs=2, baselines=("none",), device="cpu"), Progress())  # type: ignore[arg-type]
     return [run["accuracy"] for run in json.loads((out / "results.json").read_text())["runs"]]
 
 

@@ -29,6 +29,7 @@ def bench(toy_root: Path, toy_run: Path, out: Path, **changes: object) -> Fewsho
         "datasets": ("toy",),
         "shots": (2, 4),
         "runs": 3,
+        "baselines": ("none",),
         "device": "cpu",
         "out": str(out),
         **changes,

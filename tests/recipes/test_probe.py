@@ -47,7 +47,7 @@ def test_a_joined_feature_of_two_blocks_stands_in_the_report(toy_root: Path, toy
     assert report.pool == "cls+grid4@1,2" and "feature cls+grid4@1,2, solver lda" in class_table(report).note
     with pytest.raises(InputError, match="no such pool"):
         ProbeConfig(pool="cls+grid3")
-    with pytest.raises(InputError, match="with itself"):
+    with pytest.raises(InputError, match="each part once"):
         ProbeConfig(pool="cls+cls")
 
 

@@ -100,6 +100,7 @@ def full_run(synthetic_root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     finetune.run(FinetuneConfig(**one, shots=2, epochs=1, batch_size=5), Progress())  # type: ignore[arg-type]
     fewshot_bench.run(
         FewshotBenchConfig(**common, checkpoint=(str(run), "pixels"), datasets=("synthetic",), shots=(2, 4), runs=2,  # type: ignore[arg-type]
+                           baselines=("none",),
                            epochs=2, out=str(run / "fewshot")), Progress()
     )  # fmt: skip
     looked = {**common, "checkpoint": str(run), "dataset": "synthetic", "num_images": 4}

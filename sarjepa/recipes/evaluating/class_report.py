@@ -152,7 +152,8 @@ def _note(report: Report) -> str:
     solver = f"solver {report.solver}, " if report.protocol == "linear-probe" and report.solver else ""
     note = (
         f"{_trained_on(report)}{report.label_set}, {report.split_policy} split, feature {report.pool}, {solver}"
-        f"{report.selection}. Accuracy {report.accuracy:.1f}%, macro-F1 {report.macro_f1:.1f}%."
+        f"recipe {report.recipe}, augmentation {report.augment}, {report.selection}. "
+        f"Accuracy {report.accuracy:.1f}%, macro-F1 {report.macro_f1:.1f}%."
     )
     if report.short:
         had = ", ".join(f"{name} has {number}" for name, number in report.short.items())

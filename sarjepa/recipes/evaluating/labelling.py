@@ -25,7 +25,7 @@ from sarjepa.results.tables import counted, csv_text
 from sarjepa.setting import settings_of
 
 _BATCH = 256
-_OF_TRAINING = ("shots", "solver", "label_set", "split_policy", "pool")
+_OF_TRAINING = ("shots", "solver", "label_set", "split_policy", "pool", "recipe", "augment")
 
 
 def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -> Result:
@@ -73,6 +73,8 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
         pool=saved.describe["pool"],
         solver="fine-tune",
         split_policy=split_policy,
+        recipe=saved.describe.get("recipe", "published"),
+        augment=saved.describe.get("augment", "none"),
         shots=None,
         seed=None,
         label_set=saved.describe["label_set"],

@@ -46,9 +46,15 @@ def near_copy_percent(draw: Draw, benchmark: Benchmark) -> float:
 
 
 def run_record(
-    found: Scores, opened: OpenedEncoder, benchmark: Benchmark, draw: Draw, variant: Variant, precision: str
+    found: Scores,
+    opened: OpenedEncoder,
+    benchmark: Benchmark,
+    draw: Draw,
+    variant: Variant,
+    precision: str,
+    head: str = "",
 ) -> Run:
-    """The record of one draw."""
+    """The record of one draw; `head` is that of fine-tuning."""
     return Run(
         **asdict(variant),
         **score_fields(found, benchmark.classes),
@@ -61,6 +67,7 @@ def run_record(
         crop=benchmark.crop,
         precision=precision,
         selection=SELECTION[variant.solver],
+        head=head,
         draw_sha256=draw.sha256,
         num_train=len(draw.train),
         num_test=len(draw.test),

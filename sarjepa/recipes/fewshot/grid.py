@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -18,24 +19,37 @@ from sarjepa.evaluation.opened import OpenedEncoder, open_features
 from sarjepa.evaluation.runs import Training, classify, finetune_run, probe_runs
 from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
+from sarjepa.recipes.evaluating.recipe import copies_of, recipe_name, settled, training_of
 from sarjepa.recipes.evaluating.record import run_record
 from sarjepa.results.records import Run, Variant
 from sarjepa.results.store import RunStore
 from sarjepa.training.loop import LossNotFiniteError
+from sarjepa.training.runtime import pick_precision
 
 
 def variants(config: FewshotBenchConfig, opened: OpenedEncoder) -> list[Variant]:
-    """Every combination that makes sense: baselines have one feature and no weights, fine-tuning has no solver."""
-    without_weights = isinstance(opened.encoder, Baseline)
-    pools = (opened.name,) if without_weights else tuple(config.feature(pool) for pool in config.pool)
-    return [
-        Variant(protocol=protocol, pool=pool, solver=solver, split_policy=policy)
-        for protocol in config.protocols
-        if not (without_weights and protocol == "fine-tune")
-        for pool in pools
-        for solver in (("fine-tune",) if protocol == "fine-tune" else config.solver)
-        for policy in config.split_policy
-    ]
+    """Every combination that makes sense: baselines have one feature and no weights, fine-tuning has no solver.
+
+    A baseline that was not asked for by name stands for what can be had without an encoder, by the best solver.
+    """
+    is_baseline, is_extra = isinstance(opened.encoder, Baseline), opened.name not in (config.checkpoint or ())
+    found = []
+    for protocol in ("linear-probe",) if is_baseline and is_extra else config.protocols:
+        one, name = settled(config, protocol), recipe_name(config, protocol)
+        assert one.pool and one.augment
+        if is_baseline and protocol == "fine-tune":
+            continue
+        solvers = (
+            ("fine-tune",) if protocol == "fine-tune" else ("lda",) if is_baseline and is_extra else one.solver or ()
+        )
+        found += [
+            Variant(protocol=protocol, pool=pool, solver=solver, split_policy=policy, recipe=name, augment=augment)
+            for pool in ((opened.name,) if is_baseline else tuple(config.feature(pool) for pool in one.pool))
+            for solver in solvers
+            for augment in one.augment
+            for policy in config.split_policy
+        ]
+    return found
 
 
 @dataclass(frozen=True)
@@ -60,12 +74,24 @@ class Grid:
     device: torch.device
     progress: Progress
 
+    @functools.cached_property
+    def _config(self) -> FewshotBenchConfig:
+        """With the recipe's settings of the protocol."""
+        config = settled(self.config, self.variant.protocol)
+        return replace(config, precision=pick_precision(config.precision or "auto", self.device))
+
+    @property
+    def _precision(self) -> str:
+        assert self._config.precision
+        return self._config.precision
+
+    @property
+    def _head(self) -> str:
+        return (self._config.head or "") if self.variant.protocol == "fine-tune" else ""
+
     @property
     def _training(self) -> Training:
-        config = self.config
-        return Training(
-            config.epochs, config.batch_size, config.lr, config.weight_decay, layer_decay=config.layer_decay
-        )
+        return training_of(self._config, self.variant.protocol, self.variant.augment)
 
     def fill(self, draws: Sequence[Draw], failures: list[str]) -> list[Run]:
         """The records of all draws, doing those that are missing; what fails is added to `failures`."""
@@ -94,10 +120,10 @@ class Grid:
             "draw": drawn.sha256,
             "crop": self.benchmark.crop,
             "settings": self.store.settings,
-        }
+        } | ({"head": self._head} if self._head else {})
 
     def _keep(self, drawn: Draw, found: Scores, train_loss: Sequence[float] | None = None) -> None:
-        run = run_record(found, self.opened, self.benchmark, drawn, self.variant, self.config.precision)
+        run = run_record(found, self.opened, self.benchmark, drawn, self.variant, self._precision, self._head)
         loss = None if train_loss is None else tuple(round(value, 5) for value in train_loss)
         self.store.put(self._key(drawn), replace(run, train_loss=loss))
 
@@ -112,14 +138,16 @@ class Grid:
     def _probe(self, missing: Sequence[Draw], failures: list[str]) -> None:
         """Probes on frozen features, the runs of a shot count together."""
         cache = Path(self.config.data_root) / "features"
-        precision, solver = self.config.precision, self.variant.solver
-        features = open_features(
-            self.opened, self.benchmark, self._feature(), precision, cache, self.device, self.progress
-        )
+        solver = self.variant.solver
+        features, *copies = [
+            open_features(self.opened, self.benchmark, self._feature(), self._precision, cache, self.device,
+                          self.progress, copy)
+            for copy in copies_of(self._config, self.variant.augment)
+        ]  # fmt: skip
         what = f"{self.benchmark.name}: {solver} on {self.opened.name}"
         for shots in self.progress.track(sorted({drawn.shots or 0 for drawn in missing}), what):
             cell = [drawn for drawn in missing if drawn.shots == shots]
-            for probed in probe_runs(features, self.benchmark, cell, solver, self._training, self.device):
+            for probed in probe_runs(features, self.benchmark, cell, solver, self._training, self.device, copies):
                 if probed.scores is None:
                     failures.append(self._failure(probed.draw, "the loss is not a number"))
                 else:
@@ -127,7 +155,7 @@ class Grid:
 
     def _finetune(self, missing: Sequence[Draw], failures: list[str]) -> None:
         """Fine-tuning, run by run; each is kept as soon as it is done."""
-        labels, config = self.benchmark.candidates.labels, self.config
+        labels = self.benchmark.candidates.labels
         for drawn in self.progress.track(missing, f"{self.benchmark.name}: fine-tuning {self.opened.name}"):
             try:
                 classifier, curve = finetune_run(
@@ -137,13 +165,13 @@ class Grid:
                     drawn.seed,
                     self._feature(),
                     self._training,
-                    config.precision,
+                    self._precision,
                     self.device,
                     Progress(),
                 )
             except LossNotFiniteError as error:
                 failures.append(self._failure(drawn, str(error)))
                 continue
-            logits = classify(classifier, self.opened, self.benchmark, drawn.test, config.precision)
+            logits = classify(classifier, self.opened, self.benchmark, drawn.test, self._precision)
             found = scores(labels[drawn.test], logits.argmax(dim=1).numpy(), len(self.benchmark.classes))
             self._keep(drawn, found, curve.loss)

@@ -13,7 +13,11 @@ from sarjepa.results.records import ROW, VARIANT, Cell, Comparison
 from sarjepa.results.tables import Table, counted, mean_with_spread
 
 PAPER_TABLE = "table6"
-_OTHER_HEADINGS = {"pool": "feature", "split_policy": "split"}  # of columns that are not called like their key
+_OTHER_HEADINGS = {
+    "pool": "feature",
+    "split_policy": "split",
+    "augment": "augmentation",
+}  # of columns that are not called like their key
 
 
 def heading(key: str) -> str:
@@ -66,6 +70,10 @@ def dataset_note(cells: Sequence[Cell]) -> str:
     fixed = [key for key in VARIANT if key != "split_policy" and key not in _varying(cells)]
     kinds = [cell for cell in cells if cell.pool not in BASELINES] or cells
     said = {key: f"{heading(key)} {getattr(kinds[0], key)}" for key in fixed}
+    extra = [cell for cell in cells if cell.pool in BASELINES and any(
+        getattr(cell, key) != getattr(kinds[0], key) for key in ("protocol", "solver") if key in fixed)]  # fmt: skip
+    if extra:
+        said["baselines"] = f"baselines by {extra[0].protocol} and {extra[0].solver}"
     rules = "; ".join(f"{solver}: {rule}" for solver, rule in dict(
         (cell.solver, cell.selection) for cell in cells).items())  # fmt: skip
     return ". ".join([*parts, ", ".join([*said.values(), f"selection {rules}"])]) + "."
@@ -96,7 +104,7 @@ def _paper_rows(
 ) -> list[tuple[str, ...]]:
     """The published numbers of the protocols that the table has, where they are for this data set."""
     rows = []
-    stated = {"pool": "cls", "solver": "adamw", "split_policy": "published"}
+    stated = {"pool": "cls", "solver": "adamw", "split_policy": "published", "recipe": "published", "augment": "none"}
     for protocol in _distinct(cells, "protocol"):
         for method, numbers in published(PAPER_TABLE, protocol).items():
             facts = {**stated, "checkpoint": f"paper: {method}", "protocol": protocol}

@@ -1,0 +1,133 @@
+"""Evaluation recipes: settings that belong together, each of which can be given by itself.
+
+    published   no augmentation, class token, 40 epochs of AdamW, the last epoch: what the paper's numbers were made
+                with, and the only recipe that may stand beside them
+    augmented   what few labels leave room for: class token and 4 x 4 grid; frozen, shrinkage LDA on the shots and
+                their mirror images; fine-tuned, 1,200 steps on views of the shots drawn anew each epoch, a normalised
+                head with a rate of its own, dropout and label smoothing
+
+A setting that is not given has the recipe's value. A recipe of which a setting was changed says so in its name
+("published, epochs 20"), which stands in every record; feature, solver, augmentation and number format have places of
+their own there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from sarjepa.config import RECIPES as NAMES
+from sarjepa.config import VIEW_AUGMENTATIONS, Evaluation
+from sarjepa.errors import InputError
+from sarjepa.evaluation.opened import Copy
+from sarjepa.evaluation.runs import Training
+
+Config = TypeVar("Config", bound=Evaluation)
+NUM_COPIES = 4  # of a shot and its views, where they are drawn
+
+_PUBLISHED: dict[str, Any] = {
+    "pool": "cls",
+    "precision": "fp32",
+    "augment": "none",
+    "epochs": 40,
+    "batch_size": 50,
+    "lr": 1e-3,
+    "weight_decay": 5e-4,
+}
+RECIPES: dict[str, dict[str, dict[str, Any]]] = {
+    "published": {
+        "linear-probe": {**_PUBLISHED, "solver": "adamw"},
+        "fine-tune": {
+            **_PUBLISHED,
+            "layer_decay": 1.0,
+            "head": "linear",
+            "label_smoothing": 0.0,
+            "dropout": 0.0,
+        },
+    },
+    "augmented": {
+        "linear-probe": {
+            **_PUBLISHED,
+            "pool": "cls+grid4",
+            "solver": "lda",
+            "precision": "auto",
+            "augment": "mirror",
+        },
+        "fine-tune": {
+            "pool": "cls+grid4",
+            "precision": "auto",
+            "augment": "shift,mirror,contrast",
+            "steps": 1200,
+            "batch_size": 32,
+            "lr": 5e-4,
+            "head_lr": 2e-3,
+            "weight_decay": 5e-4,
+            "layer_decay": 1.0,
+            "head": "normalised",
+            "label_smoothing": 0.1,
+            "dropout": 0.3,
+        },
+    },
+}
+assert set(RECIPES) == set(NAMES)
+_OF_BOTH = ("epochs", "batch_size", "lr", "weight_decay")
+_OF_TUNING = ("steps", "head_lr", "layer_decay", "label_smoothing", "dropout", "head")
+
+
+def settled(config: Config, protocol: str) -> Config:
+    """The config with the recipe's value for every setting of a protocol that was not given.
+
+    Raises:
+        InputError: the settings contradict each other.
+    """
+    own, recipe = vars(config), dict(RECIPES[config.recipe][protocol])
+    if config.epochs is not None:
+        if own.get("steps") is not None:
+            raise InputError("both epochs and steps are given", where="steps", hint="leave one of them out")
+        recipe.pop("steps", None)  # one's own epochs are in place of the recipe's steps
+    missing = {key: value for key, value in recipe.items() if key in own and own[key] is None}
+    if config.command == "fewshot-bench":  # a row for each
+        missing |= {key: (missing[key],) for key in ("pool", "solver", "augment") if key in missing}
+    return replace(config, **missing)
+
+
+def augmentations(text: str) -> tuple[str, ...]:
+    """The augmentations that a text asks for, in the order of the table: "none", "mirror,shift"."""
+    names = text.split(",")
+    return tuple(name for name in VIEW_AUGMENTATIONS if name in names)
+
+
+def copies_of(config: Evaluation, augment: str) -> list[Copy | None]:
+    """The training rows of a frozen chip: itself (None) and its views."""
+    names = augmentations(augment)
+    num = (config.copies or (2 if augment == "mirror" else NUM_COPIES)) if names else 1
+    return [None, *(Copy(names, number) for number in range(1, num))]
+
+
+def recipe_name(config: Evaluation, protocol: str) -> str:
+    """The recipe as it stands in a record: its name and what was changed of it.
+
+    Args:
+        config: as given, before it is settled.
+        protocol: that is run.
+    """
+    recipe = RECIPES[config.recipe][protocol]
+    keys = {"linear-probe": (*_OF_BOTH, "copies"), "fine-tune": (*_OF_BOTH, *_OF_TUNING)}[protocol]
+    given = {key: value for key in keys if (value := getattr(config, key, None)) is not None}
+    changed = [f"{key.replace('_', ' ')} {value}" for key, value in given.items() if value != recipe.get(key)]
+    return ", ".join([config.recipe, *changed])
+
+
+def training_of(config: Evaluation, protocol: str, augment: str) -> Training:
+    """How a protocol trains.
+
+    Args:
+        config: settled.
+        protocol: that is run.
+        augment: of this row.
+    """
+    own = vars(config)
+    keys = (*_OF_BOTH, *_OF_TUNING) if protocol == "fine-tune" else _OF_BOTH
+    given = {key: own[key] for key in keys if own[key] is not None}
+    is_normalised = given.pop("head", "") == "normalised"
+    return Training(**given, normalise=is_normalised, augment=augmentations(augment))

@@ -1,0 +1,141 @@
+"""Evaluation recipes: named settings, each of which can be given, and every record says which it was made with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sarjepa.config import FewshotBenchConfig, FinetuneConfig, ProbeConfig
+from sarjepa.errors import InputError
+from sarjepa.evaluation.classifier import load_classifier
+from sarjepa.files import read_json
+from sarjepa.progress import Progress
+from sarjepa.recipes import fewshot_bench, finetune, probe
+from sarjepa.recipes.evaluating.class_report import class_table
+from sarjepa.recipes.evaluating.recipe import RECIPES, copies_of, recipe_name, settled, training_of
+from sarjepa.results.records import FewshotResults, Report
+
+
+def bench(toy_root: Path, out: Path, **changes: Any) -> FewshotResults:
+    settings: dict[str, Any] = {
+        "checkpoint": ("log-pixels",),
+        "shots": (4,),
+        "runs": 2,
+        "baselines": ("none",),
+        **changes,
+    }
+    config = FewshotBenchConfig(data_root=str(toy_root), datasets=("toy",), device="cpu", out=str(out), **settings)
+    fewshot_bench.run(config, Progress())
+    return read_json(out / "results.json", FewshotResults)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(("kind", "protocol"), [(ProbeConfig, "linear-probe"), (FinetuneConfig, "fine-tune")])
+def test_a_recipe_gives_every_setting_and_a_setting_that_is_given_stays(name: str, kind: type, protocol: str) -> None:
+    config = settled(kind(recipe=name), protocol)
+    for key, value in RECIPES[name][protocol].items():
+        assert getattr(config, key) == value, key
+    given = settled(kind(recipe=name, lr=0.5, pool="mean", augment="speckle"), protocol)
+    assert (given.lr, given.pool, given.augment) == (0.5, "mean", "speckle")
+    assert training_of(given, protocol, "none").batch_size == RECIPES[name][protocol]["batch_size"]
+
+
+def test_the_published_recipe_is_the_published_training() -> None:
+    training = training_of(settled(FinetuneConfig(), "fine-tune"), "fine-tune", "none")
+    assert (training.epochs, training.steps, training.batch_size, training.lr) == (40, None, 50, 1e-3)
+    assert (training.weight_decay, training.layer_decay, training.head_lr) == (5e-4, 1.0, None)
+    assert (training.normalise, training.dropout, training.label_smoothing, training.augment) == (False, 0, 0, ())
+
+
+def test_a_recipe_of_which_a_setting_was_changed_says_so() -> None:
+    assert recipe_name(FinetuneConfig(epochs=40, head="linear"), "fine-tune") == "published"
+    assert recipe_name(FinetuneConfig(epochs=20, dropout=0.5), "fine-tune") == "published, epochs 20, dropout 0.5"
+    assert recipe_name(FewshotBenchConfig(recipe="augmented", steps=50), "fine-tune") == "augmented, steps 50"
+    assert recipe_name(FewshotBenchConfig(recipe="augmented", steps=50), "linear-probe") == "augmented"
+    assert recipe_name(ProbeConfig(recipe="augmented", copies=8), "linear-probe") == "augmented, copies 8"
+
+
+def test_epochs_that_are_given_are_in_place_of_the_steps_of_a_recipe() -> None:
+    training = training_of(settled(FinetuneConfig(recipe="augmented", epochs=3), "fine-tune"), "fine-tune", "none")
+    assert (training.epochs, training.steps) == (3, None)
+    with pytest.raises(InputError, match="both epochs and steps"):
+        settled(FinetuneConfig(epochs=3, steps=4), "fine-tune")
+
+
+def test_copies_are_the_chip_and_its_views() -> None:
+    assert [copy and copy.number for copy in copies_of(ProbeConfig(), "mirror")] == [None, 1]
+    assert [copy and copy.number for copy in copies_of(ProbeConfig(copies=3), "shift,mirror")] == [None, 1, 2]
+    assert copies_of(ProbeConfig(copies=3), "none") == [None]
+    assert copies_of(ProbeConfig(), "mirror,shift") == copies_of(ProbeConfig(), "shift,mirror")
+    with pytest.raises(InputError, match="no such augment"):
+        ProbeConfig(augment="shift,mirrored")
+
+
+def test_the_paper_stands_beside_the_published_recipe_alone() -> None:
+    FewshotBenchConfig(compare="paper", augment=("none",))
+    for changes in ({"recipe": "augmented"}, {"augment": ("none", "mirror")}):
+        with pytest.raises(InputError, match="without augmentation"):
+            FewshotBenchConfig(compare="paper", **changes)  # type: ignore[arg-type]
+
+
+def test_every_record_table_and_csv_says_recipe_and_augmentation(toy_root: Path, tmp_path: Path) -> None:
+    results = bench(toy_root, tmp_path, augment=("none", "mirror"), solver=("lda",))
+    assert [(cell.recipe, cell.augment, cell.num_runs) for cell in results.cells] == [
+        ("published", "none", 2),
+        ("published", "mirror", 2),
+    ]
+    content = json.loads((tmp_path / "results.json").read_text())
+    assert {run["recipe"] for run in content["runs"]} == {"published"}
+    table = (tmp_path / "table.md").read_text()
+    assert "| augmentation |" in table and "recipe published" in table
+    assert "recipe,augment" in (tmp_path / "results.csv").read_text().splitlines()[0]
+
+
+def test_baselines_have_rows_by_the_best_solver_unless_told_otherwise(toy_root: Path, tmp_path: Path) -> None:
+    results = bench(toy_root, tmp_path, checkpoint=("pixels",), baselines=("log-pixels", "pixels"))
+    assert [(cell.checkpoint, cell.solver) for cell in results.cells] == [("pixels", "adamw"), ("log-pixels", "lda")]
+
+
+def test_the_augmented_recipe_runs_frozen_and_fine_tuned_in_one_folder(
+    toy_root: Path, toy_run: Path, tmp_path: Path
+) -> None:
+    changes = {"recipe": "augmented", "checkpoint": (str(toy_run),), "protocols": ("linear-probe", "fine-tune")}
+    results = bench(toy_root, tmp_path, **changes, steps=4, batch_size=8, baselines=("log-pixels",))
+    assert [
+        (cell.protocol, cell.pool, cell.solver, cell.recipe, cell.augment, cell.head) for cell in results.cells
+    ] == [
+        ("linear-probe", "cls+grid4", "lda", "augmented, batch size 8", "mirror", ""),
+        (
+            "fine-tune",
+            "cls+grid4",
+            "fine-tune",
+            "augmented, batch size 8, steps 4",
+            "shift,mirror,contrast",
+            "normalised",
+        ),
+        ("linear-probe", "log-pixels", "lda", "augmented, batch size 8", "mirror", ""),
+    ]
+    with pytest.raises(InputError, match=r"other settings.*recipe"):
+        bench(toy_root, tmp_path, checkpoint=(str(toy_run),))
+
+
+def test_a_folder_that_knows_no_recipe_goes_on_as_published(toy_root: Path, tmp_path: Path) -> None:
+    bench(toy_root, tmp_path)
+    older = {"label_set": None, "crop": "published", "precision": "fp32", "epochs": 40, "batch_size": 50, "lr": 0.001,
+             "weight_decay": 0.0005, "layer_decay": 1.0, "draws": None}  # fmt: skip
+    assert json.loads((tmp_path / "settings.json").read_text()) == older
+
+
+def test_reports_say_the_recipe_and_a_classifier_keeps_its_head(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    common: dict[str, Any] = {"data_root": str(toy_root), "dataset": "toy", "device": "cpu", "recipe": "augmented",
+                              "checkpoint": str(toy_run), "shots": 4}  # fmt: skip
+    probe.run(ProbeConfig(**common, out=str(tmp_path / "probe")), Progress())
+    finetune.run(FinetuneConfig(**common, steps=3, out=str(tmp_path / "tuned")), Progress())
+    probed, tuned = (read_json(tmp_path / name / "report.json", Report) for name in ("probe", "tuned"))
+    assert "recipe augmented, augmentation mirror" in class_table(probed).note
+    assert (tuned.recipe, tuned.head, tuned.settings["dropout"]) == ("augmented, steps 3", "normalised", 0.3)
+    classifier = load_classifier(tmp_path / "tuned").classifier
+    assert classifier.head.norm is not None and classifier.feature.name == "cls+grid4"
