@@ -11,6 +11,7 @@ PyYAML takes about a second for 50 kB, so a file's size is limited; the largest 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from sarjepa.boundary import decoder_errors
 from sarjepa.errors import InputError
 
 LARGEST_YAML_BYTES = 2**17
+# Surrogates, but for those by which Python writes the bytes of a file's name that are not text.
+_NO_TEXT = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -32,6 +35,12 @@ class _PlainLoader(yaml.SafeLoader):
         if getattr(event, "tag", None) is not None:
             raise yaml.YAMLError(f"a tag, {event.tag}: settings are texts, numbers, lists and mappings")
         return super().compose_node(parent, index)
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        text = super().construct_scalar(node)
+        if isinstance(text, str) and _NO_TEXT.search(text):
+            raise yaml.YAMLError("half a character")
+        return text
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]

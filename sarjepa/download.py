@@ -122,7 +122,10 @@ def _alone(final: Path, progress: Progress) -> Iterator[None]:
         progress.note(f"another process is fetching {final.name}; waiting")
         stream = hold(lock, wait=True)
     with stream:
-        yield
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def _from_address(address: str, file: RemoteFile, final: Path, progress: Progress, patience: Patience) -> Path:

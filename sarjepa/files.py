@@ -7,6 +7,7 @@ that dataclass, every field of its type; a file that says anything else is an er
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import functools
 import hashlib
@@ -27,16 +28,16 @@ _Kind = TypeVar("_Kind")
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a whole file or nothing: temporary name, flush to disk, rename.
+    r"""Write a whole file or nothing: temporary name, flush to disk, rename.
 
     Args:
         path: the file; its folder exists.
-        content: of it; text is written as UTF-8.
+        content: of it; text is written as UTF-8, and what of a name is not text as \udcff, which JSON reads back.
     """
     temporary = path.with_name(path.name + TEMPORARY)
     try:
         with temporary.open("wb") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
+            stream.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
@@ -105,19 +106,28 @@ def hold(lock: Path, wait: bool = False) -> IO[str]:
     """An open file with an advisory lock, which ends when it is closed, or with the process, however that ends.
 
     Args:
-        lock: the file; made if need be.
+        lock: the file; made if need be. Its holder may remove it.
         wait: until the process that holds it is done.
 
     Raises:
         BlockingIOError: another process holds it, and this one is not to wait.
     """
-    stream = lock.open("w")
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        stream.close()
-        raise
-    return stream
+    while True:
+        stream = lock.open("w")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(stream.fileno()), lock.stat()):
+                    return stream
+        except BlockingIOError:
+            stream.close()
+            raise
+        stream.close()  # whoever held it removed the file, and the next one to come would lock another
+
+
+def printable(name: str) -> str:
+    r"""A file's name as text: bytes of it that are not UTF-8 are written as \xff."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def need_room(folder: Path, num_bytes: int, what: object) -> None:

@@ -29,6 +29,7 @@ HARMFUL = {
     "a key that stands twice": ("seed: 1\nseed: 2", "'seed' stands twice"),
     "a key that is a list": ("? [1]\n: 2", "unhashable"),
     "two documents": ("--- a\n--- b", "single document"),
+    "half a character": ('seed: "\\ud800"', "half a character"),
     "too much": ("# " * LARGEST_YAML_BYTES, "expected at most"),
 }
 

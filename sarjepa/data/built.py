@@ -8,6 +8,7 @@ from pathlib import Path
 from sarjepa.data.manifest_parser import GROUPS, source_names
 from sarjepa.data.shards import Shards, open_shards
 from sarjepa.errors import InputError, nearest
+from sarjepa.files import printable
 
 
 def shards_folder(data_root: str, source: str) -> Path:
@@ -22,7 +23,9 @@ def built_datasets(data_root: str) -> list[str]:
 
 def source_name(name: str) -> str:
     """What a source is called: itself, or the last folder of folder:PATH."""
-    return Path(name.removeprefix("folder:")).expanduser().resolve().name if name.startswith("folder:") else name
+    if not name.startswith("folder:"):
+        return name
+    return printable(Path(name.removeprefix("folder:")).expanduser().resolve().name)
 
 
 def expand_built(names: Iterable[str]) -> tuple[str, ...]:

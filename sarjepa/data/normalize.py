@@ -113,8 +113,9 @@ def measured(settings: Normalisation, pixels: Iterable[np.ndarray]) -> Normalisa
 
     The reference is the 99.9th percentile and not the maximum, so that one bright reflector does not darken a set.
     """
-    collected = list(pixels)
-    pooled = np.concatenate(collected) if collected else np.ones(1, np.float32)
+    pooled = np.concatenate([np.zeros(0, np.float32), *pixels])
+    if not pooled.size:  # no file can be used; the build will say so
+        pooled = np.ones(1, np.float32)
     if settings.method == "percentile":
         low, high = np.percentile(pooled, [settings.low, settings.high])
         return replace(settings, low_value=float(low), high_value=float(high))

@@ -1,13 +1,16 @@
 """Places: build beside, swap in by renaming, one builder at a time.
 
 A folder cannot be replaced in one step, so replacing takes two renames: the old one aside, the new one in. A process
-killed between them leaves the old one aside; the next one to come puts it back.
+killed between them leaves the old one aside; the next one to come puts it back, and removes what was half built.
+
+Where the place is a link, all of this happens where it leads: a data root on a small disk may hold links to a large
+one.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,12 +19,13 @@ from sarjepa.files import hold
 
 
 def _beside(final: Path, what: str) -> Path:
-    return final.with_name(f".{final.name}.{what}")
+    real = final.resolve()
+    return real.with_name(f".{real.name}.{what}")
 
 
 @contextmanager
 def exclusive(final: Path) -> Iterator[None]:
-    """Hold the right to build `final`; a lock dies with its process, so none is ever left behind.
+    """Hold the right to build `final`; a lock dies with its process, so none is ever in the way of the next.
 
     Raises:
         InputError: another process is building it, or the folder cannot be written.
@@ -37,11 +41,39 @@ def exclusive(final: Path) -> Iterator[None]:
             "cannot write", where=lock.parent, got=error.strerror, hint="choose another --data-root"
         ) from error
     with stream:
-        old = _beside(final, "old")
-        if old.exists() and not final.exists():
-            old.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
-        yield
+        try:
+            old = _beside(final, "old")
+            if old.exists() and not final.exists():
+                old.rename(final.resolve())
+            shutil.rmtree(old, ignore_errors=True)
+            shutil.rmtree(_beside(final, "building"), ignore_errors=True)
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def check_replaceable(final: Path, is_ours: Callable[[str], bool]) -> None:
+    """Refuse to put a folder in place of what no build wrote.
+
+    Args:
+        final: the place.
+        is_ours: whether a build may have written a file of this name.
+
+    Raises:
+        InputError: a file stands there, a disk is mounted there, or a file of somebody else's is in the folder.
+    """
+    real = final.resolve()
+    if not real.exists():
+        return
+    got = None
+    if not real.is_dir():
+        got = "a file"
+    elif real.is_mount():
+        got = "a disk, which cannot be renamed"
+    elif others := sorted(path.name for path in real.iterdir() if not is_ours(path.name)):
+        got = f"{others[0]!r}, which no build wrote"
+    if got:
+        raise InputError("the place of the source is taken", where=real, got=got, hint="move it away")
 
 
 @contextmanager
@@ -58,8 +90,8 @@ def scratch_folder(final: Path) -> Iterator[Path]:
 
 def put_in_place(folder: Path, final: Path) -> None:
     """Let `folder` become `final`, in place of what is there."""
-    old = _beside(final, "old")
-    if final.exists():
-        final.rename(old)
-    folder.rename(final)
+    real, old = final.resolve(), _beside(final, "old")
+    if real.exists():
+        real.rename(old)
+    folder.rename(real)
     shutil.rmtree(old, ignore_errors=True)

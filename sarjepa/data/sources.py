@@ -7,6 +7,7 @@ of one's own images (every file that a reader knows; sub-folders are classes), a
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from sarjepa.data.locate import Located
 from sarjepa.data.manifest import FORMATS, Distribution, Manifest
 from sarjepa.data.manifest_parser import load_manifest
 from sarjepa.errors import InputError
+from sarjepa.files import printable
 
 _NOT_IMAGES = (".txt", ".md", ".csv", ".xml", ".json", ".yaml", ".yml", ".pdf", ".html", ".py", ".xls", ".xlsx", ".doc")
 
@@ -102,7 +104,7 @@ def folder_source(folder: Path) -> Source:
 
 def folder_digest(folder: Path) -> str:
     """What tells one's own images from others under the same name: the folder's place, its files, sizes and times."""
-    digest = hashlib.sha256(str(folder.resolve()).encode())
+    digest = hashlib.sha256(os.fsencode(folder.resolve()))
     for member in _own_folder(folder).members():
         changed_ns = (folder / member.name).stat().st_mtime_ns
         digest.update(f"\n{member.name}/{member.size}/{changed_ns}".encode(errors="surrogateescape"))
@@ -123,7 +125,7 @@ def _own_image(path: str) -> tuple[str, dict[str, str | None]] | None:
 
 
 def _own_manifest(folder: Path, classes: tuple[str, ...]) -> Manifest:
-    name = folder.resolve().name
+    name = printable(folder.resolve().name)
     return Manifest(
         name=name,
         title=name,
@@ -161,9 +163,7 @@ def _jobs(opened: Sequence[Container], match: Matcher) -> tuple[tuple[Job, ...],
     rejected = []
     for number, container in enumerate(opened):
         for member in container.members():
-            # A name of another encoding than UTF-8 cannot be stored as text; its odd bytes are written as \xff.
-            name = member.name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-            if (matched := match(name)) is None:
+            if (matched := match(printable(member.name))) is None:
                 continue
             path, groups = matched
             if path in jobs:

@@ -132,7 +132,7 @@ def _fit_run(
     z_SK, back_KD = _coordinates((feature_SD - mean_D) * scale_D)
     target_SC = functional.one_hot(label_S, num_classes).to(z_SK.dtype)
     strength = _choose_strength(z_SK, target_SC, label_S, copies)
-    theta_KC = solve(z_SK, target_SC, torch.ones_like(z_SK[:, :1]), strength)[:, 0]
+    theta_KC = solve(z_SK, target_SC, z_SK.new_ones(len(z_SK), 1), strength)[:, 0]
     return mean_D, scale_D, theta_KC[:-1].T @ back_KD, theta_KC[-1], strength
 
 

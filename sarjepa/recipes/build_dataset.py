@@ -8,6 +8,7 @@ next build removes; what was downloaded or unpacked is kept and not fetched agai
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from sarjepa.data.locate import check_folders, doubts, locate
 from sarjepa.data.manifest import ChipRule, Manifest
 from sarjepa.data.manifest_parser import expand_sources, load_manifest, source_names
 from sarjepa.data.normalize import Normalisation, measured
-from sarjepa.data.place import exclusive, put_in_place, scratch_folder
+from sarjepa.data.place import check_replaceable, exclusive, put_in_place, scratch_folder
 from sarjepa.data.shard_writer import disk_errors
 from sarjepa.data.shards import FORMAT, ShardWriter, open_shards
 from sarjepa.data.sources import Source, folder_digest, folder_source, public_source, synthetic_source
@@ -36,6 +37,7 @@ from sarjepa.reports.cards import card_text, counts_table
 from sarjepa.reports.contact_sheet import contact_sheet, pick_chips
 from sarjepa.results.result import Result
 
+_WRITTEN = re.compile(r"(index\.json|CARD\.md|contact-sheet\.png|.+-\d{5}\.h5)(\.partial)?")  # the files of a build
 SPLIT_NAMES = ("train", "training", "test", "testing", "val", "valid", "validation")
 
 
@@ -96,6 +98,7 @@ def _build(name: str, final: Path, config: BuildDatasetConfig, progress: Progres
         asked = _settings(config, name)
         if (final / "index.json").is_file() and not config.force:
             return _standing(final, asked, progress)
+        check_replaceable(final, lambda file: _WRITTEN.fullmatch(file) is not None)
         source = _open(name, config, progress)
         with scratch_folder(final) as folder:
             index = _write(source, asked, folder, config, progress)
@@ -119,7 +122,10 @@ def _open(name: str, config: BuildDatasetConfig, progress: Progress) -> Source:
     if name.startswith("folder:"):
         source = folder_source(Path(name.removeprefix("folder:")).expanduser())
         if splits := [one for one in source.manifest.classes if one.lower() in SPLIT_NAMES]:
-            taken = f"the sub-folders {', '.join(splits)} are taken as classes, not as splits"
+            are = "the sub-folder {} is taken as a class, not as a split"
+            if len(splits) > 1:
+                are = "the sub-folders {} are taken as classes, not as splits"
+            taken = are.format(", ".join(splits))
             progress.warn(f"{name}: {taken}; for the classes below one of them, build folder:PATH/{splits[0]}")
         return source
     manifest = load_manifest(name)

@@ -74,3 +74,11 @@ def test_an_empty_chip_is_no_accident(method: str) -> None:
     image = normalise(np.zeros((5, 5), np.float32), Normalisation(method))
     assert np.isfinite(image).all()
     assert (image == 0).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_set_without_one_readable_chip_can_be_measured(method: str) -> None:
+    nothing = np.zeros(0, np.float32)
+    for pixels in ([], [nothing], [nothing, nothing]):
+        settings = measured(Normalisation(method, per="set"), pixels)
+        assert np.isfinite(normalise(np.zeros((2, 2), np.float32), settings)).all()

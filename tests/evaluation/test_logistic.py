@@ -94,3 +94,11 @@ def test_a_dimension_that_never_varies_is_ignored() -> None:
     other = constant.clone()
     other[:, -1] = 1e3
     assert torch.equal(fitted.logits(0, constant).argmax(1), fitted.logits(0, other).argmax(1))
+
+
+@pytest.mark.parametrize("width", [4, 50])
+def test_features_that_never_vary_give_the_classes_their_shares(width: int) -> None:
+    label = torch.tensor([0] * 10 + [1] * 20 + [2] * 10)
+    fitted = fit_logistic(torch.full((40, width), 0.5), label, np.arange(40)[None], 3)
+    share = fitted.logits(0, torch.full((2, width), 0.5)).softmax(dim=1)
+    assert torch.allclose(share, torch.tensor([0.25, 0.5, 0.25]), atol=1e-3)

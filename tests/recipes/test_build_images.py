@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from sarjepa.config import BuildDatasetConfig
+from sarjepa.data.built import built_datasets, open_source, source_name
 from sarjepa.data.shards import open_shards
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
@@ -77,3 +79,26 @@ def test_precision_is_kept_and_the_mapping_recorded(tmp_path: Path) -> None:
     whole = open_shards(tmp_path / "data" / "shards" / "deep").index["normalisation"]
     assert whole["per"] == "set"
     assert whole["reference"] == pytest.approx(np.percentile(deep, 99.9), rel=0.02)
+
+
+def test_a_folder_whose_name_is_not_utf_8_becomes_a_source(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"M\xfcnchen") / os.fsdecode(b"Hafen \xe9")
+    (folder / "ship").mkdir(parents=True)
+    for i in range(3):
+        Image.fromarray(np.full((20, 20), 40 + i, np.uint8)).save(folder / "ship" / f"{i}.png")
+    root = tmp_path / os.fsdecode(b"d\xe4ta")
+    build(root, f"folder:{folder}")
+    shards = open_source(str(root), source_name(f"folder:{folder}"))
+    assert shards.index["source"] == r"Hafen \xe9"
+    assert len(shards) == 3 and shards[0].image[0, 0] == 40
+    assert built_datasets(str(root)) == [r"Hafen \xe9"]
+
+
+def test_a_folder_of_nothing_but_damaged_images_is_one_line_whatever_the_normalisation(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    for i in range(3):
+        (tmp_path / "own" / f"{i}.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    for method in ("decibel", "percentile", "linear"):
+        settings = {"normalisation": method, "normalise_per": "set", "max_rejected": 1.0}
+        with pytest.raises(InputError, match=r"no chips came out: own; got damaged"):
+            build(tmp_path / "data", f"folder:{tmp_path / 'own'}", **settings)

@@ -71,7 +71,7 @@ def test_a_killed_build_leaves_what_was_there(tmp_path: Path, share: float) -> N
     [
         (signal.SIGINT, 130, set()),
         (signal.SIGTERM, 143, set()),
-        (signal.SIGKILL, -signal.SIGKILL, {".synthetic.building"}),
+        (signal.SIGKILL, -signal.SIGKILL, {".synthetic.building", ".synthetic.lock"}),
     ],
 )
 def test_no_decoding_process_outlives_a_build_that_is_ended(
@@ -95,7 +95,7 @@ def test_no_decoding_process_outlives_a_build_that_is_ended(
     assert process.returncode == code
     assert code < 0 or said.splitlines()[-1] == f"error: stopped by {number.name}"
     assert "Traceback" not in said
-    assert {path.name for path in (tmp_path / "shards").iterdir()} == left | {".synthetic.lock"}
+    assert {path.name for path in (tmp_path / "shards").iterdir()} == left
 
 
 def test_a_kill_between_the_two_renames_is_mended(tmp_path: Path) -> None:
@@ -105,6 +105,50 @@ def test_a_kill_between_the_two_renames_is_mended(tmp_path: Path) -> None:
     folder.rename(folder.with_name(".synthetic.old"))
     assert "already built" in build(tmp_path, "synthetic", chips_per_class=2).message
     assert contents(folder) == before
+
+
+def test_the_next_build_removes_what_a_killed_one_left_though_nothing_is_to_be_built(tmp_path: Path) -> None:
+    build(tmp_path, "synthetic", chips_per_class=2)
+    shards = tmp_path / "shards"
+    (shards / ".synthetic.building").mkdir()
+    (shards / ".synthetic.building" / "synthetic-00000.h5.partial").write_bytes(b"half")
+    (shards / ".synthetic.lock").touch()
+    assert "already built" in build(tmp_path, "synthetic", chips_per_class=2).message
+    assert [path.name for path in shards.iterdir()] == ["synthetic"]
+
+
+def test_a_failed_build_leaves_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "nope").mkdir()
+    with pytest.raises(InputError, match="no images in there"):
+        build(tmp_path, f"folder:{tmp_path / 'nope'}")
+    assert not list((tmp_path / "shards").iterdir())
+
+
+def test_a_link_in_the_place_of_a_source_is_followed(tmp_path: Path) -> None:
+    link, disk = tmp_path / "data" / "shards" / "synthetic", tmp_path / "large disk"
+    disk.mkdir()
+    link.parent.mkdir(parents=True)
+    link.symlink_to(disk / "chips")  # where nothing is as yet
+    for per_class in (2, 3):
+        build(tmp_path / "data", "synthetic", chips_per_class=per_class, force=True)
+        assert link.is_symlink() and len(open_shards(link)) == 20 * per_class // 2
+        assert [path.name for path in link.parent.iterdir()] == ["synthetic"]
+        assert [path.name for path in disk.iterdir()] == ["chips"]
+    (disk / "chips").rename(disk / ".chips.old")  # killed between the two renames
+    assert "already built" in build(tmp_path / "data", "synthetic", chips_per_class=3).message
+    assert [path.name for path in disk.iterdir()] == ["chips"]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_no_build_replaces_what_none_wrote(tmp_path: Path, force: bool) -> None:
+    link, disk = tmp_path / "shards" / "synthetic", tmp_path / "disk"
+    link.parent.mkdir()
+    disk.mkdir()
+    (disk / "thesis.tex").write_text("years of work")
+    link.symlink_to(disk)
+    with pytest.raises(InputError, match=r"place of the source is taken: .*disk; got 'thesis.tex'"):
+        build(tmp_path, "synthetic", chips_per_class=2, force=force)
+    assert (disk / "thesis.tex").read_text() == "years of work"
 
 
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path: Path) -> None:
@@ -117,7 +161,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path: Path) -> No
     [line] = [line for line in said.splitlines() if line.startswith("error: ")]
     assert line.startswith("error: cannot write") and "free disk space" in line and "Traceback" not in said
     assert contents(folder) == before
-    assert sorted(path.name for path in folder.parent.iterdir()) == [".synthetic.lock", "synthetic"]
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["synthetic"]
 
 
 def test_two_builders_do_not_meet(tmp_path: Path) -> None:
