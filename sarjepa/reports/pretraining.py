@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,44 +10,113 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from sarjepa.reports.chips import TINY, ShownChip, bare, grey_of, show_chip, tight_grid
-from sarjepa.reports.figures import new_figure
+from sarjepa.reports.figures import SERIES_COLORS, new_figure, style
 
 _UNSEEN, _MASKED = 0, 2
+_NUM_BINS, _NUM_DOTS = 80, 40  # of a curve; so few points have a dot each
+_NAMES = {
+    "loss": "loss",
+    "lr": "learning rate",
+    "images/s": "images a second, waiting included",
+    "knn": "online kNN probe, accuracy (%)",
+    "rank": "effective rank of the class tokens",
+    "patch_deviation": "deviation of a chip's patches",
+}
+_NOT_CURVES = {"step", "epoch", "wait"}
+_IN_A_ROW = ("loss", "lr", "images/s", "knn")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One number of log.jsonl.
+
+    Attributes:
+        key: what the log calls it.
+        step_N: ascending.
+        value_N: finite.
+    """
+
+    key: str
+    step_N: np.ndarray
+    value_N: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """What it is, with its unit."""
+        return _NAMES.get(self.key, self.key)
+
+    def in_words(self) -> str:
+        """The first, the last and the extreme values."""
+
+        def at(number: int) -> str:
+            return f"{self.value_N[number]:.4g} at step {self.step_N[number]:.0f}"
+
+        lowest, highest = int(self.value_N.argmin()), int(self.value_N.argmax())
+        return f"First {at(0)}, last {at(-1)}; lowest {at(lowest)}, highest {at(highest)}."
+
+
+def curve_of(records: Sequence[Mapping[str, float]], key: str) -> Curve:
+    """A key's values, without those that are not finite numbers."""
+    pairs = [
+        (record["step"], record[key])
+        for record in records
+        if isinstance(record.get(key), int | float) and math.isfinite(record[key])
+    ]
+    return Curve(key, *np.array(pairs, dtype=float).reshape(-1, 2).T)
+
+
+def curves_of(records: Sequence[Mapping[str, float]]) -> list[Curve]:
+    """Every curve of a log, those that have a name first."""
+    keys = dict.fromkeys([*_NAMES, *(key for record in records for key in record if key not in _NOT_CURVES)])
+    return [curve for key in keys if len((curve := curve_of(records, key)).step_N)]
+
+
+def binned(curve: Curve) -> np.ndarray:
+    """(4, K) middle step, mean, smallest and largest value of at most 80 bins of as many steps each.
+
+    A log holds one line per step, far more than a picture has pixels. A running mean would drown a single spike, which
+    the largest value of its bin keeps.
+    """
+    bins = np.array_split(np.arange(len(curve.step_N)), min(len(curve.step_N), _NUM_BINS))
+    values = [curve.value_N[members] for members in bins]
+    steps = [curve.step_N[members].mean() for members in bins]
+    return np.array([steps, *([part(value) for value in values] for part in (np.mean, np.min, np.max))])
+
+
+def curve_figure(curve: Curve) -> Figure:
+    """One curve: the mean of neighbouring steps, and a band from their smallest to their largest value."""
+    figure = new_figure(4.2, 2.7)
+    _draw_curve(figure.subplots(), curve)
+    return figure
+
+
+def _draw_curve(axes: Axes, curve: Curve) -> None:
+    step, mean, low, high = binned(curve)
+    axes.fill_between(step, low, high, color=SERIES_COLORS[0], alpha=0.25, linewidth=0)
+    axes.plot(step, mean, "o-" if len(step) <= _NUM_DOTS else "-", color=SERIES_COLORS[0], linewidth=1.5, markersize=3)
+    axes.set_title(curve.name, fontsize=8)
+    axes.set_xlabel("step", fontsize=8)
+    axes.tick_params(labelsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if curve.key == "images/s":
+        axes.set_ylim(bottom=0)
+    style(axes)
 
 
 def curves_figure(records: Sequence[Mapping[str, float]]) -> Figure:
-    """Loss (each step and its running mean), learning rate and speed against steps.
+    """Loss, learning rate, speed and, if it was probed, accuracy against steps, side by side.
 
     Args:
         records: the lines of log.jsonl.
     """
-    step = np.array([record["step"] for record in records])
-    loss = np.array([record["loss"] for record in records])
-    figure = new_figure(9, 3.2)
-    probed = [record for record in records if "knn" in record]
-    left, middle, right, *more = figure.subplots(1, 4 if probed else 3)
-    left.plot(step, loss, color="#9ecae1", linewidth=0.8, label="each step")
-    window = max(1, len(loss) // 50)
-    if window > 1:
-        mean = np.convolve(loss, np.ones(window) / window, mode="valid")
-        left.plot(step[window - 1 :], mean, color="#08519c", linewidth=1.5, label=f"mean of {window}")
-        left.legend(frameon=False, fontsize=8)
-    left.set_ylabel("loss")
-    middle.plot(step, [record["lr"] for record in records], color="#08519c")
-    middle.set_ylabel("learning rate")
-    middle.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
-    right.plot(step, [record["images/s"] for record in records], color="#08519c", linewidth=0.8)
-    right.set_ylabel("images/s")
-    right.set_ylim(bottom=0)
-    for axes in more:
-        axes.plot([record["step"] for record in probed], [record["knn"] for record in probed], "o-", color="#08519c")
-        axes.set_ylabel("online kNN accuracy (%)")
-    for axes in (left, middle, right, *more):
-        axes.set_xlabel("step")
-        axes.spines[["top", "right"]].set_visible(False)
+    curves = [curve for curve in curves_of(records) if curve.key in _IN_A_ROW]
+    figure = new_figure(2.9 * len(curves), 2.7)
+    for axes, curve in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves, strict=True):
+        _draw_curve(axes, curve)
     return figure
 
 

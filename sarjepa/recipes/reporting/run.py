@@ -7,20 +7,17 @@ is derived from the log (time, speed) says so.
 from __future__ import annotations
 
 import json
-import math
 import shlex
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from sarjepa.data.loader import steps_per_epoch
 from sarjepa.errors import InputError
 from sarjepa.models.checkpoints import RUN_FILES, load_encoder, weights_sha256
 from sarjepa.recipes.shared.command_lines import by_name
+from sarjepa.reports.pretraining import curve_of
 from sarjepa.results.stored import SETTINGS, read_settings
 
 LOG = "log.jsonl"
@@ -171,7 +168,7 @@ def _steps(run: RunContent) -> str:
 
 def _log_facts(run: RunContent) -> dict[str, str]:
     """Loss, time and speed from the log."""
-    loss, speed = values(run.records, "loss")[1], values(run.records, "images/s")[1]
+    loss, speed = (curve_of(run.records, key).value_N for key in ("loss", "images/s"))
     found = {}
     if len(loss):
         recent = loss[-_RECENT:]
@@ -180,7 +177,7 @@ def _log_facts(run: RunContent) -> dict[str, str]:
         found["speed"] = f"{median(speed):.4g} images/s (median)"
     batch = batch_and_epoch(run)
     if batch and len(speed) and speed.min() > 0:
-        seconds, wait = float((batch[0] / speed).sum()), values(run.records, "wait")[1].sum()
+        seconds, wait = float((batch[0] / speed).sum()), curve_of(run.records, "wait").value_N.sum()
         found["time in steps"] = f"{_duration(seconds)}, {100 * wait / seconds:.1f}% of it waiting for data"
     return found
 
@@ -189,14 +186,3 @@ def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def values(records: Iterable[dict[str, float]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) steps and (N,) values of a key, where it is a finite number."""
-    pairs = [
-        (record["step"], record[key])
-        for record in records
-        if isinstance(record.get(key), int | float) and math.isfinite(record[key])
-    ]
-    step, value = np.array(pairs, dtype=float).reshape(-1, 2).T
-    return step, value

@@ -1,6 +1,6 @@
 """The sections of a report that show the training itself: settings, curves, targets, files.
 
-The curves are drawn anew from the log, so that they take the page's colours and stay sharp.
+The curves are drawn anew from the log, as SVG, so that they stay sharp at every width.
 """
 
 from __future__ import annotations
@@ -11,23 +11,14 @@ from xml.etree.ElementTree import Element
 from sarjepa.config import PretrainConfig
 from sarjepa.files import sha256_of
 from sarjepa.models.checkpoints import RUN_FILES
-from sarjepa.recipes.reporting.run import LOG, SETTINGS, RunContent, values
+from sarjepa.recipes.reporting.run import LOG, SETTINGS, RunContent
 from sarjepa.recipes.shared.command_lines import plain, shown
-from sarjepa.reports.charts import line_chart
-from sarjepa.reports.elements import element, picture_or_notice, table_element
+from sarjepa.reports.elements import element, picture, picture_or_notice, table_element
+from sarjepa.reports.formats import figure_bytes
 from sarjepa.reports.page import Gap, Section
+from sarjepa.reports.pretraining import curve_figure, curves_of
 from sarjepa.results.tables import Table
 from sarjepa.setting import settings_of
-
-CURVES = {
-    "loss": "loss",
-    "lr": "learning rate",
-    "images/s": "images a second, waiting included",
-    "knn": "online kNN probe, accuracy (%)",
-    "rank": "effective rank of the class tokens",
-    "patch_deviation": "deviation of a chip's patches",
-}
-_NOT_CURVES = {"step", "epoch", "wait"}
 
 
 def settings_section(run: RunContent) -> Section:
@@ -59,19 +50,18 @@ def settings_section(run: RunContent) -> Section:
 
 def curves_section(run: RunContent) -> Section:
     """A chart for every number of the log."""
-    keys = list(dict.fromkeys([*CURVES, *(key for record in run.records for key in record)]))
-    charts = []
-    for key in keys:
-        step, value = values(run.records, key)
-        if key not in _NOT_CURVES and len(step):
-            charts.append(line_chart(CURVES.get(key, key), step, value, from_zero=key == "images/s"))
-    if not charts:
+    curves = curves_of(run.records)
+    if not curves:
         drawn = run.folder / "curves.png"
         alt = "loss, learning rate and images a second against steps"
         content = [picture_or_notice(drawn, alt, "As drawn while it ran.")] if drawn.is_file() else []
         return Section("curves", "Curves", content, (Gap(f"{LOG} holds no step", run.resume),))
+    charts = [
+        picture(figure_bytes(curve_figure(curve), "svg"), f"{curve.name} against steps", curve.in_words())
+        for curve in curves
+    ]
     note = "Line: mean of neighbouring steps. Band: their smallest to largest value."
-    if not len(values(run.records, "knn")[0]):
+    if not any(curve.key == "knn" for curve in curves):
         note += " No online probe is in the log (pretrain --probe-every N)."
     cut = (Gap(f"lines of {LOG} that cannot be read: {run.num_cut_lines}"),) if run.num_cut_lines else ()
     content = [element("div", *charts, class_="charts"), element("p", note, class_="note")]
