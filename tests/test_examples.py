@@ -11,7 +11,7 @@ import torch
 
 import sarjepa
 from sarjepa.evaluation.classifier import FILE, save_classifier
-from sarjepa.models.heads import Classifier, ProbeHead
+from sarjepa.models.heads import Classifier, Head
 
 FUNCTIONS = [name for name in sarjepa.__all__ if callable(getattr(sarjepa, name))]
 
@@ -24,7 +24,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, toy_root: Path, toy_run: Path
     shutil.copytree(toy_run, folder / "runs" / "toy")
     encoder = sarjepa.load_encoder(toy_run)
     torch.manual_seed(0)
-    classifier = Classifier(encoder, ProbeHead(encoder.width, 3))
+    classifier = Classifier(encoder, Head(encoder.width, 3))
     describe = {"classes": ["across", "along", "blob"], "temperature": 1.0, "crop": None}
     (folder / "runs" / "toy" / "finetune-toy").mkdir()
     save_classifier(folder / "runs" / "toy" / "finetune-toy" / FILE, classifier, describe)
