@@ -5,23 +5,32 @@ a billion items; a tag such as !!timestamp calls a constructor on whatever text 
 twice, of which the last one counts. None of it has a place in a settings file, a manifest or a table of runs, so all
 three are refused. What is left are mappings, lists, texts, numbers, dates, true, false and null.
 
+JSON that was written from a dataclass is read back as that dataclass, every field of its type; a file that says
+anything else is an error that names the file and the key.
+
 PyYAML takes about a second for 50 kB, so a file's size is limited; the largest that comes with the package has 6 kB.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import yaml
 
 from sarjepa.boundary import decoder_errors
 from sarjepa.errors import InputError
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+_Kind = TypeVar("_Kind")
 LARGEST_YAML_BYTES = 2**17
 # Surrogates, but for those by which Python writes the bytes of a file's name that are not text.
+_HALF = re.compile(rb"(?<!\\)(?<!\\ud[89ab][0-9a-f]{2})\\udc([89a-f][0-9a-f])")  # not the second half of a pair
 _NO_TEXT = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
@@ -90,3 +99,39 @@ def read_json(path: Path, hint: str | None = None) -> Any:
 
     with decoder_errors(refuse):
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=constant)
+
+
+def read_record(path: Path, kind: type[_Kind], hint: str | None = None) -> _Kind:
+    r"""A JSON file as what it was written from.
+
+    Args:
+        path: the file.
+        kind: its type, such as a dataclass. Unknown keys are left out, a missing one takes its default.
+        hint: what to do about a damaged file.
+
+    Raises:
+        InputError: the file is not JSON, or a key is missing or holds something else.
+    """
+    from pydantic import ValidationError  # not needed by most commands
+
+    adapter, content = _adapter(cast(Any, kind)), path.read_bytes()
+    try:
+        # What of a file's name is no text is written as \udcff, and read as the text \xff that a person is shown.
+        return adapter.validate_json(_HALF.sub(rb"\\\\x\1", content), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    if first["type"] == "json_invalid":
+        raise InputError("not readable as JSON", where=path, got=first["msg"].partition(": ")[2], hint=hint)
+    key = ".".join(map(str, first["loc"])) or "the file"
+    if first["type"] == "missing":
+        raise InputError("a key is missing", where=f"{key} in {path}", hint=hint)
+    got = repr(first["input"])[:60]
+    expected = first["msg"].removeprefix("Input should be ").lower()
+    raise InputError("damaged or of another version", where=f"{key} in {path}", expected=expected, got=got, hint=hint)
+
+
+@functools.cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)

@@ -1,30 +1,24 @@
 """Files that are whole or absent, and their checksums.
 
 Every result is written under a temporary name, flushed to the disk and renamed. Whoever finds a file by its own name
-finds all of it, also after a crash in the middle of writing. What was written as JSON from a dataclass is read back as
-that dataclass, every field of its type; a file that says anything else is an error that names the file and the key.
+finds all of it, also after a crash in the middle of writing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
 import hashlib
 import json
 import os
 import shutil
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
+from typing import IO, Any
 
 from sarjepa.errors import InputError
 
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
 TEMPORARY = ".partial"  # at the end of the name of a file that is being written
-_Kind = TypeVar("_Kind")
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -66,40 +60,6 @@ def _by_field(record: Any) -> dict[str, Any]:
 def write_json(path: Path, content: object) -> None:
     """Write JSON, whole or not at all."""
     write_atomically(path, json_text(content))
-
-
-def read_json(path: Path, kind: type[_Kind], hint: str | None = None) -> _Kind:
-    """A JSON file as what it was written from.
-
-    Args:
-        path: the file.
-        kind: its type, such as a dataclass. Unknown keys are left out, a missing one takes its default.
-        hint: what to do about a damaged file.
-
-    Raises:
-        InputError: the file is not JSON, or a key is missing or holds something else.
-    """
-    from pydantic import ValidationError  # not needed by most commands
-
-    try:
-        return _adapter(cast(Any, kind)).validate_json(path.read_bytes(), strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-    if first["type"] == "json_invalid":
-        raise InputError("not readable as JSON", where=path, got=first["msg"].partition(": ")[2], hint=hint)
-    key = ".".join(map(str, first["loc"])) or "the file"
-    if first["type"] == "missing":
-        raise InputError("a key is missing", where=f"{key} in {path}", hint=hint)
-    got = repr(first["input"])[:60]
-    expected = first["msg"].removeprefix("Input should be ").lower()
-    raise InputError("damaged or of another version", where=f"{key} in {path}", expected=expected, got=got, hint=hint)
-
-
-@functools.cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind)
 
 
 def hold(lock: Path, wait: bool = False) -> IO[str]:

@@ -1,8 +1,8 @@
 """What is kept of a measurement: a run, a cell of runs, a comparison of two checkpoints, the report of one run.
 
 The classes are the files: `runs/*.json` holds a `Run`, `results.json` a `FewshotResults`, `report.json` a `Report`, and
-their keys are the fields. `sarjepa.files.write_json` writes them, `sarjepa.files.read_json` reads and checks them. To
-keep something more of every number, add a line to one class:
+their keys are the fields. `sarjepa.files.write_json` writes them, `sarjepa.documents.read_record` reads them.
+To keep something more of every number, add a line to one class:
 
 - `Variant`: rows of a table that differ in it stand apart, and only equal ones are compared.
 - `Measurement`: it is the same for all runs of a cell, and the CSV has a column of it.

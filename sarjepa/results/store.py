@@ -16,8 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from sarjepa.documents import read_record
 from sarjepa.errors import InputError
-from sarjepa.files import hold, json_text, read_json, write_atomically, write_json
+from sarjepa.files import hold, json_text, write_atomically, write_json
 from sarjepa.results.records import Run
 from sarjepa.results.result import writable_folder
 
@@ -64,7 +65,7 @@ class RunStore:
         if not path.exists():
             self.write("settings.json", json_text(self.settings))
             return
-        there = read_json(path, dict[str, Any], _HINT)
+        there = read_record(path, dict[str, Any], _HINT)
         keys = [key for key in sorted({*there, *self.settings}) if there.get(key) != self.settings.get(key)]
         if keys:
             raise InputError(
@@ -91,7 +92,7 @@ class RunStore:
         """
         path = self._path(key)
         self._asked.add(path)
-        return read_json(path, Run, _HINT) if path.exists() else None
+        return read_record(path, Run, _HINT) if path.exists() else None
 
     def num_others(self) -> int:
         """How many runs are kept here that nobody asked for since the folder was entered."""

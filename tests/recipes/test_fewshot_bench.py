@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from sarjepa.config import BASELINES, FewshotBenchConfig
+from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation import runs
-from sarjepa.files import read_json
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench
 from sarjepa.recipes.fewshot import grid
@@ -259,7 +259,7 @@ def test_a_single_run_has_the_interval_over_test_images(toy_root: Path, toy_run:
 
 def test_the_interval_of_an_accuracy_stays_within_0_and_100(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
     fewshot_bench.run(bench(toy_root, toy_run, tmp_path, shots=(1,), runs=2), Progress())
-    run = read_json(tmp_path / "results.json", FewshotResults).runs[0]
+    run = read_record(tmp_path / "results.json", FewshotResults).runs[0]
     [cell] = make_cells([replace(run, accuracy=5.0), replace(run, accuracy=95.0)], 2)
     assert (cell.mean, cell.ci95, cell.ci95_kind) == (50, (0, 100), "t over runs")
 

@@ -14,12 +14,12 @@ import torch
 
 from sarjepa.config import FinetuneConfig, ProbeConfig
 from sarjepa.data.shards import open_shards
+from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation.benchmark import open_benchmark
 from sarjepa.evaluation.classifier import FILE, load_classifier
 from sarjepa.evaluation.fewshot import draw
 from sarjepa.evaluation.opened import open_checkpoint
-from sarjepa.files import read_json
 from sarjepa.models.checkpoints import load_encoder
 from sarjepa.models.described import described_bytes
 from sarjepa.models.encoder import Encoder, EncoderShape
@@ -41,7 +41,7 @@ def tuned(toy_root: Path, toy_run: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def note_of(folder: Path) -> str:
-    return class_table(read_json(folder / "report.json", Report)).note
+    return class_table(read_record(folder / "report.json", Report)).note
 
 
 def test_report_has_the_curve_and_the_temperature(tuned: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_saved_classifier_refuses_the_settings_of_a_training(toy_root: Path, t
             probe.run(replace(config, **{key: value}), Progress())
     assert not any(tmp_path.iterdir())
     probe.run(replace(config, crop="none"), Progress())  # the classifier's own
-    found = Found(tmp_path, read_json(tmp_path / "report.json", Report))
+    found = Found(tmp_path, read_record(tmp_path / "report.json", Report))
     assert report_line(found).startswith("saved classifier on toy: ")
 
 

@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from sarjepa.config import FewshotBenchConfig, ProbeConfig
+from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation import opened
 from sarjepa.evaluation.benchmark import open_benchmark
 from sarjepa.evaluation.opened import open_checkpoint, open_features
-from sarjepa.files import read_json
 from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench, probe
@@ -43,7 +43,7 @@ def test_report_says_what_was_found_class_by_class(toy_root: Path, toy_run: Path
 
 def test_a_joined_feature_of_two_blocks_stands_in_the_report(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
     probe_report(toy_root, tmp_path, checkpoint=str(toy_run), pool="cls+grid4", blocks=(1, 2), solver="lda")
-    report = read_json(tmp_path / "report.json", Report)
+    report = read_record(tmp_path / "report.json", Report)
     assert report.pool == "cls+grid4@1,2" and "feature cls+grid4@1,2, solver lda" in class_table(report).note
     with pytest.raises(InputError, match="no such pool"):
         ProbeConfig(pool="cls+grid3")
@@ -88,7 +88,7 @@ def test_files_of_somebody_else_are_left_and_those_of_an_earlier_report_removed(
 def test_other_solvers_learn_the_bars_from_pixels(toy_root: Path, tmp_path: Path, solver: str) -> None:
     report = probe_report(toy_root, tmp_path, checkpoint="pixels", solver=solver)
     assert report["solver"] == solver and report["accuracy"] > 80
-    assert f"feature cls, solver {solver}, " in class_table(read_json(tmp_path / "report.json", Report)).note
+    assert f"feature cls, solver {solver}, " in class_table(read_record(tmp_path / "report.json", Report)).note
 
 
 @pytest.mark.parametrize("pool", ["mean", "grid2", "grid4"])
@@ -201,5 +201,5 @@ def test_the_numbers_are_kept_where_the_picture_cannot_be_drawn(
     monkeypatch.setattr(class_report, "confusion", lambda *_: exec("raise MemoryError"))
     with pytest.raises(MemoryError):
         probe.run(replace(config, seed=7), Progress())
-    assert read_json(tmp_path / "report.json", Report).seed == 7
+    assert read_record(tmp_path / "report.json", Report).seed == 7
     assert not (tmp_path / "confusion.png").exists(), "that of the earlier report"

@@ -25,8 +25,9 @@ from sarjepa.config import (
     VisualizeAttentionConfig,
     as_dict,
 )
+from sarjepa.documents import read_record
 from sarjepa.errors import InputError
-from sarjepa.files import read_json, write_json
+from sarjepa.files import write_json
 from sarjepa.overlay import overlay, read_preset
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench, finetune, pretrain, probe, report, visualize_attention
@@ -82,7 +83,7 @@ class PageReader(HTMLParser):
 
 def a_report(**changes: object) -> Report:
     """A stored report with other content in some fields."""
-    return replace(read_json(GOLDEN / "probe" / "report.json", Report), **changes)  # type: ignore[arg-type]
+    return replace(read_record(GOLDEN / "probe" / "report.json", Report), **changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -339,9 +340,12 @@ def test_a_folder_where_the_page_would_go_is_refused(bare_run: Path, tmp_path: P
 
 
 def test_a_number_that_stands_in_two_tables_is_said_once() -> None:
-    stored = read_json(GOLDEN / "single" / "results.json", FewshotResults)
+    stored = read_record(GOLDEN / "single" / "results.json", FewshotResults)
     cells = tuple(replace(stored.cells[0], shots=shots, mean=50.0, std=1.0) for shots in (10, 20))
     table = Found(Path("results.json"), replace(stored, cells=cells))
     run = SimpleNamespace(weights_sha256=stored.runs[0].weights_sha256)
     lines = fewshot_lines(run, [table, table])  # type: ignore[arg-type]
-    assert lines == ["mstar, linear-probe, cls, adamw, published split: 50.0 ± 1.0% (10 shots), 50.0 ± 1.0% (20 shots)"]
+    assert lines == [
+        "mstar, linear-probe, feature cls, solver adamw, split published, recipe published, augmentation none: "
+        "50.0 ± 1.0% (10 shots), 50.0 ± 1.0% (20 shots)"
+    ]

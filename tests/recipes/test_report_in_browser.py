@@ -22,7 +22,8 @@ import pytest
 from PIL import Image
 
 from sarjepa.config import PretrainConfig, ReportConfig, as_dict
-from sarjepa.files import json_text, read_json, write_json
+from sarjepa.documents import read_record
+from sarjepa.files import json_text, write_json
 from sarjepa.progress import Progress
 from sarjepa.recipes import report
 from sarjepa.reports.elements import element, table_element
@@ -77,7 +78,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     ]
     (run / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     classes = {f"class-{n}-{'w' * 30}": ClassScores(50.0, None, 2) for n in range(5)}
-    stored = read_json(Path(__file__).parents[1] / "golden" / "results" / "probe" / "report.json", Report)
+    stored = read_record(Path(__file__).parents[1] / "golden" / "results" / "probe" / "report.json", Report)
     for folder in ("probe", "attention"):
         (run / folder).mkdir()
         Image.new("L", (1300, 300), 128).save(run / folder / "maps.png")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sarjepa.documents import read_record
 from sarjepa.errors import InputError
-from sarjepa.files import json_text, read_json
+from sarjepa.files import json_text, printable, write_json
 from sarjepa.recipes.evaluating.class_report import class_table
 from sarjepa.recipes.fewshot.cells import comparisons, make_cells
 from sarjepa.recipes.fewshot_bench import write_tables
@@ -30,7 +33,7 @@ STORED: list[tuple[str, type]] = [
 
 @pytest.mark.parametrize(("name", "kind"), STORED)
 def test_a_file_of_before_is_written_again_with_the_same_content_and_its_recipe(name: str, kind: type) -> None:
-    again = json.loads(json_text(read_json(GOLDEN / name, kind)))
+    again = json.loads(json_text(read_record(GOLDEN / name, kind)))
     for record in [again, *again.get("runs", ()), *again.get("cells", ()), *again.get("comparisons", ())]:
         later = {key: record.pop(key) for key in ("recipe", "augment") if key in record}
         assert later in ({}, {"recipe": "published", "augment": "none"})
@@ -39,7 +42,7 @@ def test_a_file_of_before_is_written_again_with_the_same_content_and_its_recipe(
 
 @pytest.mark.parametrize(("name", "num_wanted"), [("grid", 2), ("single", 1)])
 def test_the_tables_of_older_results_come_again_byte_by_byte(name: str, num_wanted: int, tmp_path: Path) -> None:
-    results = read_json(GOLDEN / name / "results.json", FewshotResults)
+    results = read_record(GOLDEN / name / "results.json", FewshotResults)
     with RunStore(tmp_path, {}) as store:
         write_tables(store, results)
     for file in ("results.csv", "table.md", "table.tex"):
@@ -50,7 +53,7 @@ def test_the_tables_of_older_results_come_again_byte_by_byte(name: str, num_want
 
 @pytest.mark.parametrize("name", ["probe", "finetune", "labels"])
 def test_the_report_of_before_gives_the_same_table(name: str) -> None:
-    report = read_json(GOLDEN / name / "report.json", Report)
+    report = read_record(GOLDEN / name / "report.json", Report)
     assert class_table(report).markdown() == (GOLDEN / name / "class-table.md").read_text()
 
 
@@ -63,7 +66,7 @@ def test_what_older_files_lack_has_a_default(tmp_path: Path) -> None:
         content["cells"][0]["incomplete"],
     )
     (tmp_path / "results.json").write_text(json.dumps({**content, "of_a_later_version": 1}))
-    results = read_json(tmp_path / "results.json", FewshotResults)
+    results = read_record(tmp_path / "results.json", FewshotResults)
     assert (results.comparisons, results.runs[0].weights_sha256, results.cells[0].incomplete) == ((), "", False)
 
 
@@ -108,7 +111,7 @@ def test_a_damaged_value_is_named_with_its_file_and_key(
     file = tmp_path / "results.json"
     file.write_text(json.dumps(_changed(content, path, value)))
     with pytest.raises(InputError) as caught:
-        read_json(file, FewshotResults)
+        read_record(file, FewshotResults)
     assert f"{'.'.join(map(str, path))}" in str(caught.value) and str(file) in str(caught.value)
 
 
@@ -116,5 +119,15 @@ def test_a_damaged_value_is_named_with_its_file_and_key(
 def test_what_is_not_such_a_file_at_all_is_one_line(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "report.json").write_bytes(text)
     with pytest.raises(InputError, match=r"report\.json") as caught:
-        read_json(tmp_path / "report.json", Report)
+        read_record(tmp_path / "report.json", Report)
     assert len(str(caught.value)) < 400
+
+
+def test_a_path_that_is_no_text_is_read_as_a_person_is_shown_it(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9\\udce9")
+    report = read_record(GOLDEN / "probe" / "report.json", Report)
+    write_json(tmp_path / "report.json", replace(report, checkpoint=name, dataset="\N{SKULL}"))
+    again = read_record(tmp_path / "report.json", Report)
+    assert (again.checkpoint, again.dataset) == (printable(name), "\N{SKULL}")
+    (tmp_path / "report.json").write_text(json.dumps(vars(again), default=vars))  # as pairs of halves
+    assert read_record(tmp_path / "report.json", Report) == again

@@ -12,10 +12,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sarjepa.config import BASELINES
+from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation.metrics import Scores
 from sarjepa.evaluation.statistics import wilson_interval
-from sarjepa.files import json_text, read_json, write_atomically
+from sarjepa.files import json_text, write_atomically
 from sarjepa.models.addresses import is_address
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.record import percentages
@@ -76,7 +77,7 @@ def write_files(
 def _changed(path: Path, settings: Mapping[str, Any]) -> list[str]:
     """How some settings differ from those of the report at a path; nothing where there is no report to read."""
     try:
-        earlier = read_json(path, Report).settings
+        earlier = read_record(path, Report).settings
     except (FileNotFoundError, InputError):
         return []
     settings = json.loads(json.dumps(settings))  # tuples become lists, as in the file

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Generic, TypeVar
 from xml.etree.ElementTree import Element
 
+from sarjepa.documents import read_record
 from sarjepa.errors import InputError
-from sarjepa.files import read_json
 from sarjepa.recipes.evaluating.class_report import class_table
-from sarjepa.recipes.fewshot.tables import accuracy_table, comparison_table, detail_table
+from sarjepa.recipes.fewshot.tables import accuracy_table, comparison_table, detail_table, heading
 from sarjepa.recipes.reporting.pictures import pictures, shown_picture
 from sarjepa.recipes.reporting.run import RunContent, root_option
 from sarjepa.reports.elements import bullets, element, notice, table_element
@@ -54,7 +54,7 @@ def find_results(name: str, kind: type[_Kind], folders: Sequence[Path]) -> tuple
         if path.resolve() in found:
             continue
         try:
-            found[path.resolve()] = Found(path, read_json(path, kind))
+            found[path.resolve()] = Found(path, read_record(path, kind))
         except InputError as error:
             gaps.append(Gap(str(error)))
     return list(found.values()), gaps
@@ -157,8 +157,8 @@ def fewshot_lines(run: RunContent, tables: Tables) -> list[str]:
     for table in tables:
         own = _own_rows(run, table)
         for cell in (cell for cell in table.content.cells if cell.checkpoint in own):
-            variant = ", ".join(getattr(cell, key) for key in VARIANT if key != "split_policy")
-            name = f"{cell.dataset}, {variant}, {cell.split_policy} split"
+            variant = [f"{heading(key)} {getattr(cell, key)}" for key in VARIANT if key != "protocol"]
+            name = ", ".join([cell.dataset, cell.protocol, *variant])
             number = f"{mean_with_spread(cell.mean, cell.std)}% ({counted(cell.shots, 'shot')})"
             entries.setdefault(name, {})[number] = None
     return [f"{name}: {', '.join(numbers)}" for name, numbers in entries.items()]

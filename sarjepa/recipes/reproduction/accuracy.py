@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sarjepa.config import BASELINES
+from sarjepa.documents import read_record
 from sarjepa.evaluation.statistics import Summary, summarise
-from sarjepa.files import read_json
 from sarjepa.recipes.reproduction.experiment import Experiment
 from sarjepa.recipes.reproduction.plan import Planned
 from sarjepa.reports.paper import SOURCE, published
@@ -63,7 +63,7 @@ def gather(plan: Sequence[Planned]) -> list[Value]:
             values += [
                 Value(planned.row.name, planned.seed, cell.dataset, cell.protocol, cell.pool, cell.shots, cell.mean,
                       cell.std, cell.num_runs)
-                for cell in read_json(step.folder / RESULTS, FewshotResults).cells
+                for cell in read_record(step.folder / RESULTS, FewshotResults).cells
             ]  # fmt: skip
     return values
 

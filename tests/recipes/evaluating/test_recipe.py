@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from sarjepa.config import FewshotBenchConfig, FinetuneConfig, ProbeConfig
+from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation.classifier import load_classifier
-from sarjepa.files import read_json
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench, finetune, probe
 from sarjepa.recipes.evaluating.class_report import class_table
@@ -29,7 +29,7 @@ def bench(toy_root: Path, out: Path, **changes: Any) -> FewshotResults:
     }
     config = FewshotBenchConfig(data_root=str(toy_root), datasets=("toy",), device="cpu", out=str(out), **settings)
     fewshot_bench.run(config, Progress())
-    return read_json(out / "results.json", FewshotResults)
+    return read_record(out / "results.json", FewshotResults)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -134,7 +134,7 @@ def test_reports_say_the_recipe_and_a_classifier_keeps_its_head(toy_root: Path, 
                               "checkpoint": str(toy_run), "shots": 4}  # fmt: skip
     probe.run(ProbeConfig(**common, out=str(tmp_path / "probe")), Progress())
     finetune.run(FinetuneConfig(**common, steps=3, out=str(tmp_path / "tuned")), Progress())
-    probed, tuned = (read_json(tmp_path / name / "report.json", Report) for name in ("probe", "tuned"))
+    probed, tuned = (read_record(tmp_path / name / "report.json", Report) for name in ("probe", "tuned"))
     assert "recipe augmented, augmentation mirror" in class_table(probed).note
     assert (tuned.recipe, tuned.head, tuned.settings["dropout"]) == ("augmented, steps 3", "normalised", 0.3)
     classifier = load_classifier(tmp_path / "tuned").classifier
