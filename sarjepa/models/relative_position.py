@@ -69,7 +69,9 @@ class ContextualBias(nn.Module):
     def forward(self, query_BHNd: torch.Tensor, buckets_NN: torch.Tensor) -> torch.Tensor:
         """Bias of each logit, (B, H, N, N)."""
         batch, heads, num_tokens, head_dim = query_BHNd.shape
-        table_dNN = self.lookup_table_weight[0].to(query_BHNd.dtype)[:, buckets_NN]
+        # Indexing would have several CPU threads add up its gradient in whatever order they come; selecting has not.
+        table_dK = self.lookup_table_weight[0].to(query_BHNd.dtype)
+        table_dNN = table_dK.index_select(1, buckets_NN.flatten()).unflatten(1, buckets_NN.shape)
         query_NBd = query_BHNd.permute(2, 0, 1, 3).reshape(num_tokens, batch * heads, head_dim)
         bias_NBN = torch.bmm(query_NBd, table_dNN.transpose(0, 1))
         return bias_NBN.transpose(0, 1).reshape(batch, heads, num_tokens, num_tokens)

@@ -61,3 +61,17 @@ def test_fast_bias_has_the_gradients_of_the_definition() -> None:
     fast = torch.autograd.grad((bias(query, buckets) * weight).sum(), inputs)
     plain = torch.autograd.grad((bias.by_lookup(query, buckets) * weight).sum(), inputs)
     torch.testing.assert_close(fast, plain)
+
+
+def test_the_gradient_is_the_same_to_the_bit_whatever_the_threads_do() -> None:
+    generator, threads = torch.Generator().manual_seed(0), torch.get_num_threads()
+    bias, buckets = ContextualBias(64), bucket_ids(14, 14)
+    query = torch.randn(2, 2, len(buckets), 64, generator=generator)
+    torch.set_num_threads(2)
+    try:
+        first, *others = (
+            torch.autograd.grad(bias(query, buckets).sin().sum(), bias.lookup_table_weight)[0] for _ in range(10)
+        )
+    finally:
+        torch.set_num_threads(threads)
+    assert first.abs().max() > 0 and all(torch.equal(first, other) for other in others)
