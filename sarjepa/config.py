@@ -166,7 +166,7 @@ class PretrainConfig(Common):
         Range(0),
     ] = None
     batch_size: Annotated[int, "images per step, over all processes", _COUNT] = 300
-    lr: Annotated[float, "peak learning rate for a batch of 256; scaled by batch / 256", Range(0, 1000)] = 1e-3
+    lr: Annotated[float, "peak learning rate for a batch of 256; scaled by batch / 256", Range(0)] = 1e-3
     weight_decay: Annotated[float, "AdamW weight decay, none on biases and norms", Range(0, 1000)] = 0.05
     precision: Annotated[str, "bf16 (autocast), fp32, or auto: bf16 where the device has it", _PRECISIONS] = "auto"
     accumulate: Annotated[int, "parts a batch is taken in, for a smaller memory", _COUNT] = 1

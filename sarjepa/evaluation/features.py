@@ -11,6 +11,7 @@ Shapes: N images, D width.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from sarjepa.evaluation.baselines import Baseline
-from sarjepa.files import TEMPORARY, write_json
+from sarjepa.files import TEMPORARY, json_text
 from sarjepa.models.heads import POOLS, pool_tokens
 from sarjepa.progress import Progress
 
@@ -92,6 +93,16 @@ def extract(
     return features
 
 
+def _put(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name of this process: several may make the same features at the same time."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def cached(
     folder: Path, parts: Mapping[str, object], names: Sequence[str], compute: Callable[[], Features]
 ) -> list[np.ndarray]:
@@ -111,12 +122,8 @@ def cached(
         features = compute()
         place.mkdir(parents=True, exist_ok=True)
         for name, feature in features.items():
-            partial = place / f"{name}.{os.getpid()}{TEMPORARY}"
-            try:
-                with partial.open("wb") as stream:
-                    np.save(stream, feature)
-                partial.replace(place / f"{name}.npy")
-            finally:
-                partial.unlink(missing_ok=True)
-        write_json(place / "parts.json", dict(parts))
+            content = io.BytesIO()
+            np.save(content, feature)
+            _put(place / f"{name}.npy", content.getvalue())
+        _put(place / "parts.json", json_text(dict(parts)).encode())
     return [np.load(place / f"{name}.npy", mmap_mode="r") for name in names]
