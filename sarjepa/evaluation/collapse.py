@@ -1,7 +1,8 @@
-"""Whether a representation has collapsed: two numbers that need no labels.
+"""Whether a representation has collapsed: three numbers that need no labels.
 
-A method that predicts its own features can lower its loss by making all features alike. Two signs tell before any probe
-does: the effective rank of the chips' features falls towards one, and the patches of a chip become equal.
+A method that predicts its own features can lower its loss by making all features alike. Three signs tell before any
+probe does: the effective rank of the chips' features falls towards one, the chips' features become equal but for a
+remainder that rank does not weigh, and the patches of a chip become equal.
 """
 
 from __future__ import annotations
@@ -19,6 +20,13 @@ def effective_rank(feature_ND: Tensor) -> float:
     singular = torch.linalg.svdvals(centred)
     share = singular / singular.sum().clamp_min(1e-12) + 1e-12
     return float(torch.exp(-(share * share.log()).sum()))
+
+
+def deviation(feature_ND: Tensor) -> float:
+    """Root mean square distance of features from their mean, over that of features from zero: 0 to about 1."""
+    feature_ND = feature_ND.double()
+    within = (feature_ND - feature_ND.mean(dim=0)).square().mean()
+    return float((within / feature_ND.square().mean().clamp_min(1e-12)).sqrt())
 
 
 def patch_deviation(tokens_BND: Tensor) -> float:

@@ -28,6 +28,7 @@ from sarjepa.progress import Progress
 from sarjepa.recipes.pretraining.batches import Batches
 from sarjepa.recipes.pretraining.run_folder import RunFolder
 from sarjepa.recipes.pretraining.setup import average_of, bare_method, ready_method, shards_of, take_moments, watch_of
+from sarjepa.recipes.pretraining.views_picture import views_picture
 from sarjepa.reports.formats import figure_bytes
 from sarjepa.reports.pretraining import curves_figure, target_rows, targets_figure
 from sarjepa.results.result import Result
@@ -187,6 +188,9 @@ class _Run:
         self.first = self.step
         self.last = max(self.first, min(self.num_steps, self.config.max_steps or self.num_steps))
         self.began, self.waited = time.monotonic(), 0.0
+        if self.ranks.is_first and self.method.views:
+            picture = views_picture(self.batches, self.config.seed)
+            write_atomically(self.folder.path / "views.png", figure_bytes(picture))
         description = f"{self.config.method} on {len(self.pool)} chips"
         with stop_on_signals() as self.stop, self.progress.task(description, self.last - self.first) as self.bar:
             try:

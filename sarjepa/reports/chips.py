@@ -69,9 +69,9 @@ def tight_grid(
     return figure, axes_RC, cell
 
 
-def grey_of(image_HW: np.ndarray) -> np.ndarray:
-    """Root amplitude, 0 to 1, up to the image's own 99.5% quantile."""
-    top = max(1e-3, float(np.quantile(image_HW, 0.995)))
+def grey_of(image_HW: np.ndarray, top: float | None = None) -> np.ndarray:
+    """Root amplitude, 0 to 1, up to `top`; default: the image's own 99.5% quantile."""
+    top = max(1e-3, float(np.quantile(image_HW, 0.995)) if top is None else top)
     return np.sqrt(np.clip(image_HW / top, 0, 1))
 
 

@@ -10,10 +10,11 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from sarjepa.reports.chips import TINY, ShownChip, bare, grey_of, show_chip, tight_grid
+from sarjepa.reports.chips import SMALL, TINY, ShownChip, bare, grey_of, show_chip, tight_grid
 from sarjepa.reports.figures import SERIES_COLORS, new_figure, style
 
 _UNSEEN, _MASKED = 0, 2
@@ -24,6 +25,7 @@ _NAMES = {
     "images/s": "images a second, waiting included",
     "knn": "online kNN probe, accuracy (%)",
     "rank": "effective rank of the class tokens",
+    "deviation": "deviation of the class tokens from chip to chip",
     "patch_deviation": "deviation of a chip's patches",
 }
 _NOT_CURVES = {"step", "epoch", "wait"}
@@ -205,3 +207,53 @@ def _show_masked(axes: Axes, row: TargetRow) -> None:
     shown[state_HW == _MASKED] = (0.16, 0.33, 0.55)
     axes.imshow(shown, extent=row.chip.extent, interpolation="nearest")
     bare(axes)
+
+
+@dataclass(frozen=True)
+class ViewRow:
+    """One chip of the picture of views.
+
+    Attributes:
+        chip: as it is stored, or its centre.
+        window_px: rows and columns of the window in the chip's middle that a view shows where nothing moves it.
+        views: what was made of it, (S, S) each.
+        words: of each view, what was drawn, a line each.
+    """
+
+    chip: ShownChip
+    window_px: tuple[int, int]
+    views: tuple[np.ndarray, ...]
+    words: tuple[tuple[str, ...], ...]
+
+
+def views_figure(rows: Sequence[ViewRow], headings: Sequence[str]) -> Figure:
+    """One row per chip: the chip with its window outlined, then views with what was drawn for them.
+
+    The greys of a row share the chip's scale, so that a gain is seen as one.
+
+    Args:
+        rows: the chips, each with as many views.
+        headings: of the columns of views.
+    """
+    num_lines = max(len(words) for row in rows for words in row.words)
+    below = 0.09 * num_lines + 0.02  # inches of a caption
+    figure, axes_RC, _ = tight_grid([row.chip.size_px for row in rows], 1 + len(headings), 0.45, above=0.03 + below)
+    for axes_C, row in zip(axes_RC, rows, strict=True):
+        show_chip(axes_C[0], row.chip)
+        axes_C[0].set_ylabel(row.chip.title, fontsize=TINY)
+        (height, width), (window_height, window_width) = row.chip.size_px, row.window_px
+        corner = ((width - window_width) / 2, (height - window_height) / 2)
+        axes_C[0].add_patch(Rectangle(corner, window_width, window_height, fill=False, color="#56B4E9", linewidth=0.8))
+        top = float(np.quantile(row.chip.image_HW, 0.995))
+        extent = (0, window_width, window_height, 0)
+        for axes, view_SS, words in zip(axes_C[1:], row.views, row.words, strict=True):
+            axes.imshow(grey_of(view_SS, top), cmap="gray", vmin=0, vmax=1, extent=extent, interpolation="nearest")
+            bare(axes)
+            axes.set_xlabel("\n".join(words), fontsize=TINY, labelpad=1.5, linespacing=1.05)
+    for axes, heading in zip(axes_RC[0], ["chip", *headings], strict=True):
+        axes.set_title(heading, fontsize=TINY, pad=2)
+    figure.suptitle(
+        "Below each view: the shift of its window (down, right), mirror, rotation, scale, gain, added speckle",
+        fontsize=SMALL,
+    )
+    return figure

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from sarjepa.config import VIEW_AUGMENTATIONS
 from sarjepa.data.augment import centre_crop_and_resize
 from sarjepa.data.views import AUGMENTATIONS, ViewKey, ViewParameters, draw_views, make_views, render_views
 
@@ -174,6 +175,16 @@ def test_bytes_floats_and_16_bits_give_one_view() -> None:
         views = [make_views([form], [scale], square(1, window), ALL, key(1), 64) for form, scale in forms]
         for view in views[1:]:
             torch.testing.assert_close(view, views[0], atol=1e-5, rtol=0)
+
+
+def test_the_words_of_a_view_name_what_was_drawn_and_nothing_else() -> None:
+    drawn = nothing(1, down_px=3, right_px=-4, mirror=True, angle_deg=-7.2, scale=1.1, gain=0.5, contrast=1.2, looks=4)
+    assert drawn.words(0) == ("+3 -4 px, mirror", "-7°, scale 1.10", "gain 0.50, 4 looks", "contrast 1.20")
+    assert nothing(1).words(0) == () and nothing(1, looks=2).words(0) == ("2 looks",)
+
+
+def test_the_settings_offer_every_augmentation() -> None:
+    assert tuple(AUGMENTATIONS) == VIEW_AUGMENTATIONS
 
 
 def test_every_augmentation_says_where_it_is_wrong() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sarjepa.evaluation.collapse import effective_rank, patch_deviation
+from sarjepa.evaluation.collapse import deviation, effective_rank, patch_deviation
 
 
 def test_the_rank_of_independent_features_is_near_their_number() -> None:
@@ -28,3 +28,10 @@ def test_equal_patches_have_no_deviation_and_independent_ones_have_all() -> None
     assert patch_deviation(equal) == pytest.approx(0, abs=1e-6)
     independent = torch.randn(8, 401, 64, generator=torch.Generator().manual_seed(2))
     assert patch_deviation(independent) == pytest.approx(1, abs=0.01)
+
+
+def test_features_that_are_nearly_equal_deviate_little_whatever_their_rank() -> None:
+    remainder = torch.randn(400, 8, generator=torch.Generator().manual_seed(3))
+    assert deviation(100 + remainder) == pytest.approx(0.01, rel=0.05)
+    assert effective_rank(100 + remainder) > 7
+    assert deviation(remainder) == pytest.approx(1, abs=0.01)

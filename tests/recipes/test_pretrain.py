@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,10 @@ from sarjepa.config import METHODS, BuildDatasetConfig, PretrainConfig, as_dict
 from sarjepa.errors import InputError
 from sarjepa.files import hold
 from sarjepa.models.blocks import Block
+from sarjepa.models.encoder import Encoder
 from sarjepa.overlay import overlay, read_preset
+from sarjepa.pretext.masking import ImageKeys
+from sarjepa.pretext.views import ViewAgreement, feature_of
 from sarjepa.progress import Progress
 from sarjepa.recipes import build_dataset, pretrain
 from sarjepa.recipes.pretraining import setup
@@ -456,6 +460,34 @@ def test_the_online_probe_and_the_pictures_change_nothing(synthetic_root: Path, 
     probed = [line for line in seen if "knn" in line]
     assert [line["epoch"] for line in probed] == [0, 1, 2]
     assert all(0 <= line["knn"] <= 100 and line["rank"] >= 1 for line in probed)
+
+
+def test_a_run_of_views_that_collapses_is_told_so(
+    synthetic_root: Path, tmp_path: Path, warnings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing pushes chips apart any more: each view is only drawn to the mean of all."""
+
+    def only_attraction(self: ViewAgreement, encoder: Encoder, view: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
+        feature = feature_of(encoder(view.flatten(0, 1)))
+        idle = sum(value.sum() for value in self.projection.parameters())
+        return (feature - feature.mean(dim=0)).square().mean() + 0 * idle
+
+    config = settings(synthetic_root, tmp_path / "sound", method="views", probe_every=3)
+    pretrain.run(config, warnings)
+    assert warnings.told == []
+    monkeypatch.setattr(ViewAgreement, "forward", only_attraction)
+    pretrain.run(dataclasses.replace(config, run_dir=str(tmp_path / "collapsed"), lr=3e-2), warnings)
+    assert len(warnings.told) == 1 and "the representation may be collapsing" in warnings.told[0]
+    last = json.loads((tmp_path / "collapsed" / "log.jsonl").read_text().splitlines()[-1])
+    assert last["deviation"] < 0.03
+
+
+def test_a_run_of_views_shows_them_and_has_no_picture_of_targets(synthetic_root: Path, tmp_path: Path) -> None:
+    pretrain.run(settings(synthetic_root, tmp_path, method="views", max_steps=1), Progress())
+    with Image.open(tmp_path / "views.png") as picture:
+        assert min(picture.size) > 300
+    assert not (tmp_path / "targets.png").exists()
+    assert sarjepa.load_encoder(tmp_path).describe["target"] is None
 
 
 def test_recomputing_activations_gives_the_same_weights(synthetic_root: Path, tmp_path: Path) -> None:

@@ -349,3 +349,12 @@ def test_a_number_that_stands_in_two_tables_is_said_once() -> None:
         "mstar, linear-probe, feature cls, solver adamw, split published, recipe published, augmentation none: "
         "50.0 ± 1.0% (10 shots), 50.0 ± 1.0% (20 shots)"
     ]
+
+
+def test_a_run_of_views_shows_them_and_misses_no_targets(synthetic_root: Path, tmp_path: Path) -> None:
+    preset = read_preset("demo", "pretrain")
+    own = {"data_root": str(synthetic_root), "run_dir": str(tmp_path / "run"), "method": "views", "max_steps": 1,
+           "device": "cpu"}  # fmt: skip
+    pretrain.run(overlay(PretrainConfig, [("preset", preset), ("test", own)]), Progress())
+    page = PageReader(write_report(tmp_path / "run"))
+    assert "targets.png is not there" not in page.text and "views of them with what was drawn for each" in page.text

@@ -18,7 +18,7 @@ from sarjepa.data.built import open_source
 from sarjepa.data.crops import parse_crop
 from sarjepa.data.loader import ChipPool, batch_indices, steps_per_epoch
 from sarjepa.data.shards import Shards
-from sarjepa.data.views import ViewKey, make_views
+from sarjepa.data.views import ViewKey, ViewParameters, draw_views, render_views
 from sarjepa.errors import InputError
 from sarjepa.pretext.masking import ImageKeys
 from sarjepa.training.runtime import Ranks
@@ -51,6 +51,7 @@ class Batches:
             random resized crop.
 
     Attributes:
+        views: as given.
         data_sha256: by source, of the checksums of its shards.
         pool: the chips.
         size: images per step, over all processes.
@@ -63,7 +64,7 @@ class Batches:
     def __init__(
         self, config: PretrainConfig, device: torch.device, ranks: Ranks, views: Sequence[frozenset[str]] = ()
     ) -> None:
-        self._config, self._device, self._ranks, self._views = config, device, ranks, views
+        self._config, self._device, self._ranks, self.views = config, device, ranks, views
         sources = [(name, open_source(config.data_root, name)) for name in config.sources]
         self.data_sha256 = {name: _checksum(shards) for name, shards in sources}
         self.pool = _open_pool(config, sources)
@@ -87,8 +88,8 @@ class Batches:
         """Chips of the pool as the method gets them, (B, 1, S, S) or (B, V, 1, S, S), and what its draws belong to."""
         config = self._config
         keys = ImageKeys(config.seed, epoch, indices, self.pool.groups[indices])
-        if self._views:
-            return torch.stack([self._view(number, keys) for number in range(len(self._views))], dim=1), keys
+        if self.views:
+            return torch.stack([self.view(number, keys) for number in range(len(self.views))], dim=1), keys
         images, scales = self.pool.images(indices)
         low, high = config.crop_scale
         draw = draw_augmentation(
@@ -96,16 +97,21 @@ class Batches:
         )
         return augment(images, scales, draw, config.image_size, self._device), keys
 
-    def _view(self, number: int, keys: ImageKeys) -> torch.Tensor:
-        """One view of each chip, (B, 1, S, S): a window that the centre crop, or the chip, holds wherever it is drawn.
+    def windows(self, indices: np.ndarray) -> np.ndarray:
+        """Heights and widths (px) of the windows that views show, (B, 2); shifted, they stay in the centre crop."""
+        return np.round(self.pool.shapes[indices] / WINDOWS_PER_CHIP).astype(np.int64)
 
-        Where a turned window reaches past the centre crop it shows what the chip has there.
-        """
-        images, scales = self.pool.images(keys.indices, whole=True)
-        windows_B2 = np.round(self.pool.shapes[keys.indices] / WINDOWS_PER_CHIP).astype(np.int64)
-        names = [name for name in self._config.view_augment if name not in self._views[number]]
+    def drawn(self, number: int, keys: ImageKeys) -> ViewParameters:
+        """What is drawn for a view of each chip."""
+        names = [name for name in self._config.view_augment if name not in self.views[number]]
         key = ViewKey(keys.seed, "views", keys.epoch, keys.indices, number)
-        return make_views(images, scales, windows_B2, names, key, self._config.image_size, self._device)
+        return draw_views(self.windows(keys.indices), names, key)
+
+    def view(self, number: int, keys: ImageKeys) -> torch.Tensor:
+        """A view of each chip, (B, 1, S, S); where it reaches past the centre crop it shows what the chip has there."""
+        images, scales = self.pool.images(keys.indices, whole=True)
+        windows_B2, size = self.windows(keys.indices), self._config.image_size
+        return render_views(images, scales, windows_B2, self.drawn(number, keys), size, self._device)
 
     def spread(self, num: int) -> Batch:
         """A few chips from all over the pool, to look at."""

@@ -1,6 +1,7 @@
 """The folder of a pre-training run: refused where it would be overwritten, picked up where it can be gone on with.
 
 settings.yaml  log.jsonl  checkpoint-last.pt  checkpoint-previous.pt  encoder.safetensors  curves.png  targets.png
+views.png
 """
 
 from __future__ import annotations

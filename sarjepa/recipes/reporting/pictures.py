@@ -23,6 +23,10 @@ WORDS = {
     "maps": ("attention of the class token, one column per head", "Where the class token looks in the last block."),
     "patch-maps": ("attention of one patch", "Where one patch looks in the last block."),
     "rollout": ("attention rollout after some blocks", "Attention multiplied through the blocks."),
+    "views": (
+        "chips and their views",
+        "Chips, and views of them with what was drawn for each, at one gain a row.",
+    ),
     "targets": ("targets and predictions of masked patches", "What the masked patches hold, and what is predicted."),
     "feature-map": ("chips in the plane of most variance", "Features in their plane of most variance."),
     "neighbours": ("nearest chips of a few", "The nearest chips in feature space."),

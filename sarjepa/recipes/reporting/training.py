@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element
 from sarjepa.config import PretrainConfig
 from sarjepa.files import sha256_of
 from sarjepa.models.checkpoints import RUN_FILES
+from sarjepa.recipes.reporting.pictures import shown_picture
 from sarjepa.recipes.reporting.run import LOG, SETTINGS, RunContent
 from sarjepa.recipes.shared.command_lines import plain, shown
 from sarjepa.reports.elements import element, picture, picture_or_notice, table_element
@@ -70,17 +71,20 @@ def curves_section(run: RunContent) -> Section:
 
 def targets_section(run: RunContent, chips: bool) -> Section:
     """What the run predicts, beside what it was to predict."""
-    path = run.folder / "targets.png"
+    path, views = run.folder / "targets.png", run.folder / "views.png"
     if not chips:
         return Section("targets", "Targets", [element("p", "Left out, as asked: the picture shows chips of the data.")])
+    content = [shown_picture(views)] if views.is_file() else []
     if not path.is_file():
-        return Section("targets", "Targets", gaps=(Gap("targets.png is not there", run.resume),))
+        if content and run.describe and not run.describe.get("target"):  # the method compares views and predicts none
+            return Section("targets", "Views", content)
+        return Section("targets", "Targets", content, (Gap("targets.png is not there", run.resume),))
     caption = (
         "Input, what is masked, then each channel of the target with the prediction of its masked patches beside it; "
         "without, where tokens are predicted and not pictures."
     )
     alt = f"chips, masked patches, {run.known('target') or 'the'} targets and predictions"
-    return Section("targets", "Targets", [picture_or_notice(path, alt, caption)])
+    return Section("targets", "Targets", [*content, picture_or_notice(path, alt, caption)])
 
 
 def files_section(run: RunContent, out: Path) -> Section:
