@@ -155,7 +155,7 @@ def test_every_picture_is_inside_and_described(full_page: str) -> None:
         start = {"data:image/png;base64": b"\x89PNG", "data:image/svg+xml;base64": b"<?xml"}[kind]
         assert base64.b64decode(data).startswith(start) and image["alt"]
     assert kinds.count("data:image/png;base64") >= 8, "targets, plot, two confusions, three of attention, contact sheet"
-    assert kinds.count("data:image/svg+xml;base64") == 6, "loss, rate, speed and what the online probe sees"
+    assert kinds.count("data:image/svg+xml;base64") == 7, "loss, rate, speed and the four numbers of the online probe"
 
 
 def test_facts_settings_tables_and_checksums_are_those_of_the_files(full_run: Path, full_page: str) -> None:
