@@ -97,7 +97,7 @@ def main() -> None:
         rows = ("--checkpoint", run, "--checkpoint", f"random:{run}", "--checkpoint", "pixels")
         sarjepa("fewshot-bench", *settings, *rows, "--datasets", "mstar,saracd", "--shots", "10,20", "--runs", 2,
                 "--out", table)  # fmt: skip
-        check_table(table, num_cells=3 * 2 * 2)
+        check_table(table, num_cells=6 * 2 * 2)
         sarjepa("visualize-attention", *settings, "--checkpoint", run, "--out", root / "attention")
         check_attention(root / "attention")
     print("the job on real chips passed")
