@@ -2,18 +2,35 @@
 
 A command runs in a forked process (torch is imported once), which an audit hook kills with SIGKILL before its n-th call
 that opens a file for writing, makes, renames, links or removes something below a folder. What was written and not yet
-flushed is lost with it, as it would be. What the next calls of the same command make of the rest is the test.
+flushed is lost with it, as it would be. What the next call of the same command makes of the rest must be what a command
+that was never killed makes.
+
+A script of its own, and not part of the test's process: torch's threads do not survive a fork, and the process that
+forks here has not started any.
+
+    kill_points.py COMMAND SHARDS RUN FOLDER POINTS
 """
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
+
+from sarjepa.config import FewshotBenchConfig, FinetuneConfig, PretrainConfig, ProbeConfig, ReportConfig
+from sarjepa.errors import InputError
+from sarjepa.overlay import overlay, read_preset
+from sarjepa.progress import Progress
+from sarjepa.recipes import fewshot_bench, finetune, pretrain, probe, report
 
 _CHANGES = {"os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir", "os.truncate"}
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -63,3 +80,96 @@ class _Calls:
             self.count += 1
             if self.count == self._fatal:
                 os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _pretrain(root: Path, folder: Path) -> None:
+    """Start the run, or go on with it, as the refusal of the first call says."""
+    torch.set_num_threads(1)
+    given = {"data_root": str(root), "run_dir": str(folder / "run"), "sources": ["toy"], "epochs": 2,
+             "warmup_epochs": 1, "batch_size": 16,
+             "image_size": 32, "window_size": 3, "radii": [2], "keep_every": 1, "picture_every": 1, "ema": 0.9,
+             "predictor_width": 8, "predictor_depth": 1, "device": "cpu"}  # fmt: skip
+    layers = [("preset", read_preset("demo", "pretrain")), ("test", given)]
+    try:
+        pretrain.run(overlay(PretrainConfig, layers), Progress())
+    except InputError as error:
+        if "--resume" not in str(error):
+            raise
+        pretrain.run(overlay(PretrainConfig, [*layers, ("again", {"resume": True})]), Progress())
+
+
+def _evaluation(root: Path, folder: Path) -> dict[str, object]:
+    torch.set_num_threads(1)
+    return {"data_root": str(root), "device": "cpu", "epochs": 2, "out": str(folder / "out")}
+
+
+def _fewshot(root: Path, folder: Path) -> None:
+    given = {**_evaluation(root, folder), "checkpoint": (str(folder / "run"), "pixels"), "datasets": ("toy",)}
+    fewshot_bench.run(FewshotBenchConfig(**given, shots=(2,), runs=2), Progress())  # type: ignore[arg-type]
+
+
+def _probe(root: Path, folder: Path) -> None:
+    given = {**_evaluation(root, folder), "checkpoint": str(folder / "run"), "dataset": "toy"}
+    probe.run(ProbeConfig(**given), Progress())  # type: ignore[arg-type]
+
+
+def _finetune(root: Path, folder: Path) -> None:
+    given = {**_evaluation(root, folder), "checkpoint": str(folder / "run"), "dataset": "toy", "curve": True}
+    finetune.run(FinetuneConfig(**given, shots=2), Progress())  # type: ignore[arg-type]
+
+
+def _report(root: Path, folder: Path) -> None:
+    report.run(ReportConfig(data_root=str(root), run=str(folder / "run"), device="cpu"), Progress())
+
+
+COMMANDS = {"pretrain": _pretrain, "fewshot-bench": _fewshot, "probe": _probe, "finetune": _finetune, "report": _report}
+
+
+def _contents(folder: Path) -> dict[str, object]:
+    """Every file's content, without what a clock says and without the lock."""
+    found: dict[str, object] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix == ".pt":
+            state = torch.load(path, weights_only=True)
+            found[name] = {key: value.tolist() for key, value in state["method"].items()} if "method" in state else None
+        elif path.name == "log.jsonl":
+            found[name] = [(line["step"], line["loss"]) for line in map(json.loads, path.read_text().splitlines())]
+        elif path.name != ".lock" and path.name != "curves.png":  # which shows the speed
+            found[name] = path.read_bytes()
+    return found
+
+
+def main(name: str, shards: Path, run: Path, folder: Path, most: int) -> None:
+    """Kill a command at up to `most` points spread over it, and hold what the next call makes to the whole one.
+
+    Args:
+        name: of the command.
+        shards: a data root to copy.
+        run: a run folder to copy, which the command looks at.
+        folder: an empty one to work in.
+        most: points to try.
+    """
+    root, work = folder / "data", folder / "work"
+    shutil.copytree(shards, root)
+
+    def begin() -> Callable[[], None]:
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(root / "features", ignore_errors=True)
+        work.mkdir()
+        if name != "pretrain":
+            shutil.copytree(run, work / "run")
+        return lambda: COMMANDS[name](root, work)
+
+    code, num_calls = run_killed(begin(), folder)
+    assert code == 0 and num_calls >= 3
+    expected = _contents(work)
+    for point in np.unique(np.linspace(1, num_calls, min(most, num_calls)).round().astype(int)).tolist():
+        command = begin()
+        assert run_killed(command, folder, point)[0] == -signal.SIGKILL, point
+        assert run_killed(command, folder)[0] == 0, f"killed before call {point} of {num_calls}"
+        assert _contents(work) == expected, f"killed before call {point} of {num_calls}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(Path, sys.argv[2:5]), int(sys.argv[5]))

@@ -20,6 +20,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import islice
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TypeVar
 
@@ -247,7 +248,7 @@ def _run(
     # Spawned, not forked: a fork in the middle of another thread's work (a progress bar's) inherits its locks.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(settings,)) as pool:
-        with _deaf_to_interrupts():  # the processes start with the first job, and inherit what is ignored
+        with _interrupts_held():  # the processes start with the first job
             under_way: deque[Future[list[Outcome]]] = deque(
                 pool.submit(work, chunk) for chunk in islice(chunks, 3 * workers)
             )
@@ -263,16 +264,17 @@ def _run(
 
 
 @contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Ignore Ctrl-C while open: a terminal sends it to every process, and one that decodes has nothing to say to it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back while open, also in the processes started meanwhile, which inherit it and never let go.
+
+    A terminal sends it to every process of a command, and one that decodes has nothing to say to it.
+    """
+    resource_tracker.ensure_running()  # started later, it would let go of it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _chunks(jobs: Sequence[Job]) -> Iterator[list[Job]]:

@@ -262,7 +262,7 @@ class _Run:
         epoch, position = divmod(self.step, self.epoch_steps)
         if position:
             return {}
-        if epoch % self.config.picture_every == 0:
+        if epoch % self.config.picture_every == 0 and self.step < self.last:  # the last are drawn at the end
             self._draw()
         if self.watch is None or epoch % (self.config.probe_every or 1):
             return {}
