@@ -30,7 +30,7 @@ from sarjepa.ops.ratio import gradient_by_ratio
 from sarjepa.pretext import targets
 from sarjepa.pretext.masking import ImageKeys
 from sarjepa.pretext.method import Method
-from sarjepa.pretext.methods import MethodSettings, build_method
+from sarjepa.pretext.methods import build_method
 from sarjepa.training.optim import adamw
 from sarjepa.training.runtime import autocast
 
@@ -53,7 +53,7 @@ def step(method: Method, optimizer: torch.optim.Optimizer, image: torch.Tensor, 
 def prepared(model: str, batch: int, device: str) -> tuple[Method, torch.optim.Optimizer, torch.Tensor]:
     """A method, its optimiser and a batch of gamma speckle."""
     torch.manual_seed(SEED)
-    method = build_method("sar-jepa", MethodSettings(model=model)).to(device)
+    method = build_method("sar-jepa", model=model).to(device)
     speckle = np.random.default_rng(SEED).gamma(4.0, 0.05, (batch, 1, 224, 224)).clip(0, 1)
     return method, adamw(method, 0.05), torch.as_tensor(speckle, dtype=torch.float32, device=device)
 

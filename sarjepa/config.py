@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import Annotated, ClassVar
 
 from sarjepa.errors import InputError
-from sarjepa.setting import FREE, GRID, PATH, REPEAT, Items, Like, OneOf, Range, settings_of
+from sarjepa.setting import COMMAND_LINE, FREE, GRID, PATH, REPEAT, Items, Like, OneOf, Range, settings_of
 
 BASELINES = ("pixels", "log-pixels", "ratio", "hog")  # stand where a checkpoint stands
 DOWNSTREAM = ("mstar", "fusarship", "saracd")
@@ -62,8 +62,8 @@ class Common:
     """What every command takes."""
 
     command: ClassVar[str] = ""
-    # Which layer gave a setting, by its key; what nobody gave has its default. `sarjepa.overlay` fills it in.
-    origins: ClassVar[Mapping[str, str]] = {}
+    # Which layer gave a setting, by its key; what nobody gave has its default. It is neither stored nor compared.
+    origins: InitVar[Mapping[str, str] | None] = None
 
     data_root: Annotated[str, "folder that holds the built shards (or SARJEPA_DATA)", PATH, FREE] = "data"
     device: Annotated[
@@ -71,10 +71,15 @@ class Common:
     ] = "auto"
     seed: Annotated[int, "seed of every random draw; 0 is a seed like any other", Range(0, 2**63 - 1), GRID] = 0
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, origins: Mapping[str, str] | None) -> None:
         """Hold every value against the marks of its setting; every error names its key."""
+        object.__setattr__(self, "origins", origins or {})
         for setting in settings_of(type(self)):
             setting.check(getattr(self, setting.key))
+
+    def is_typed(self, key: str) -> bool:
+        """Whether a person gave the setting on the command line, whatever its value."""
+        return vars(self)["origins"].get(key) == COMMAND_LINE
 
 
 @dataclass(frozen=True)
@@ -198,9 +203,9 @@ class PretrainConfig(Common):
     picture_every: Annotated[int, "epochs between pictures of targets and predictions", _COUNT, FREE] = 10
     workers: Annotated[int, "threads that prepare batches", Range(1, 1024), FREE] = 1
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, origins: Mapping[str, str] | None) -> None:
         """Hold together what depends on two values."""
-        super().__post_init__()
+        super().__post_init__(origins)
         if (self.warmup_epochs or 0) > self.epochs:
             wanted = f"0 to {self.epochs}, the epochs"
             raise InputError("value out of range", where="warmup-epochs", expected=wanted, got=self.warmup_epochs)

@@ -50,9 +50,7 @@ def overlay(config_class: type[Config], layers: list[tuple[str, Mapping[str, Any
             settings[key].check(given[key], origin)
         values |= given
         origins |= dict.fromkeys(given, origin)
-    config = config_class(**values)
-    object.__setattr__(config, "origins", origins)  # no field: it tells two equal configs apart by nothing
-    return config
+    return config_class(**values, origins=origins)
 
 
 def _coerce(setting: Setting, value: Any, origin: str) -> Any:

@@ -16,7 +16,7 @@ from sarjepa.data.shards import ShardWriter
 from sarjepa.files import write_json
 from sarjepa.models.checkpoints import encoder_bytes
 from sarjepa.models.encoder import Encoder, EncoderShape
-from sarjepa.pretext.methods import MethodSettings, build_method
+from sarjepa.pretext.methods import build_method
 from sarjepa.progress import Progress
 from sarjepa.training.checkpoint import save_checkpoint
 
@@ -157,7 +157,7 @@ def write_toy_checkpoint(folder: Path, method: str = "sar-jepa") -> Path:
     }
     values = {key.replace("-", "_"): value for key, value in settings.items() if key != "method"}
     torch.manual_seed(0)
-    built = build_method(method, MethodSettings(**{**values, "radii": (2, 4)}))
+    built = build_method(method, **{**values, "radii": (2, 4)})
     describe = {"model": "vit-demo", "method": method, "sources": ["toy"]}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.yaml").write_text(yaml.safe_dump(settings))

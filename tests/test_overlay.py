@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from pathlib import Path
 
@@ -170,7 +171,9 @@ def test_every_number_has_a_range_that_its_default_lies_in_and_an_absurd_one_doe
 def test_a_config_knows_which_layer_gave_what() -> None:
     config = overlay(PretrainConfig, [("preset demo", {"lr": 1.0, "epochs": 30}), (COMMAND_LINE, {"lr": "2e-3"})])
     assert config.origins == {"lr": COMMAND_LINE, "epochs": "preset demo"}
+    assert dataclasses.replace(config, epochs=3).origins == config.origins
     assert config == PretrainConfig(lr=2e-3, epochs=30) and not PretrainConfig().origins
+    assert "origins" not in as_dict(config) and "origins" not in {one.key for one in settings_of(PretrainConfig)}
 
 
 def test_a_folder_in_place_of_a_settings_file_is_called_one(tmp_path: Path) -> None:

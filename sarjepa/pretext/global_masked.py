@@ -51,9 +51,9 @@ class GlobalMasked(Method):
         encoder: Encoder,
         predictor: QueryPredictor,
         target: Target,
+        corrupt: Callable[[torch.Tensor, ImageKeys], torch.Tensor] = as_it_is,
         *,
         mask_ratio: float = 0.75,
-        corrupt: Callable[[torch.Tensor, ImageKeys], torch.Tensor] = as_it_is,
     ) -> None:
         super().__init__()
         self.encoder, self.predictor, self.target = encoder, predictor, target

@@ -3,216 +3,174 @@
 Every method is a composition of parts that exist once; what a name stands for is read off `METHODS` below. The mask is
 the method's own, while any target can be put in place of the method's: i-jepa and latent-gradient then show it to their
 teacher.
+
+What a method can be told is the keywords of its parts, with the method's own values as their defaults; so which
+settings it reads need not be written down a second time (`reads`).
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from sarjepa.errors import InputError, nearest
 from sarjepa.models.encoder import Encoder, encoder_shape
 from sarjepa.models.predictor import Predictor, QueryPredictor
-from sarjepa.ops.lowpass import LOW_PASS_RADIUS
-from sarjepa.pretext.global_masked import GlobalMasked, as_it_is
-from sarjepa.pretext.latent_blocks import Distance, LatentBlocks, smooth_l1_to_normalised, squared
+from sarjepa.pretext.global_masked import GlobalMasked
+from sarjepa.pretext.latent_blocks import LatentBlocks, smooth_l1_to_normalised, squared
 from sarjepa.pretext.local_masked import LocalMasked
 from sarjepa.pretext.method import Method
 from sarjepa.pretext.pgca import PatchGradient
 from sarjepa.pretext.siamese import MaskedSiamese
 from sarjepa.pretext.speckle import add_speckle
-from sarjepa.pretext.targets import READS as TARGET_READS
-from sarjepa.pretext.targets import Target, build_target
+from sarjepa.pretext.targets import TARGETS, Target, build_target, keywords_of, read_by
 from sarjepa.pretext.views import LocalMaskedViews, Views
+
+OF_ENCODER = frozenset({"model", "image_size", "patch_size"})  # what every method reads
+
+
+def _windows_predictor(
+    encoder: Encoder,
+    target: Target,
+    *,
+    predictor_width: int = 512,
+    predictor_depth: int = 8,
+    predictor_heads: int = 16,
+) -> Predictor:
+    num_outputs = target.values_per_patch(encoder.patch_size)
+    return Predictor(
+        encoder.width, num_outputs, width=predictor_width, depth=predictor_depth, num_heads=predictor_heads
+    )
+
+
+def _linear_predictor(encoder: Encoder, target: Target) -> Predictor:
+    return Predictor(encoder.width, target.values_per_patch(encoder.patch_size), depth=0)
+
+
+def _pixel_predictor(
+    encoder: Encoder,
+    target: Target,
+    *,
+    predictor_width: int = 512,
+    predictor_depth: int = 8,
+    predictor_heads: int = 16,
+) -> QueryPredictor:
+    num_outputs = target.values_per_patch(encoder.patch_size)
+    return QueryPredictor(
+        encoder.width, num_outputs, width=predictor_width, depth=predictor_depth, num_heads=predictor_heads
+    )
+
+
+def _token_predictor(
+    encoder: Encoder,
+    target: Target,
+    *,
+    predictor_width: int = 384,
+    predictor_depth: int = 12,
+    predictor_heads: int = 12,
+) -> QueryPredictor:
+    return QueryPredictor(
+        encoder.width, encoder.width, width=predictor_width, depth=predictor_depth, num_heads=predictor_heads
+    )
 
 
 @dataclass(frozen=True)
-class MethodSettings:
-    """What can be chosen within a method; None stands for the method's own."""
+class Composition:
+    """What a method's name stands for; the keywords of its builders are the settings it reads.
 
-    model: str = "vit-base"
-    image_size: int = 224
-    patch_size: int | None = None
+    Attributes:
+        method: from the encoder and, where there is a target, the predictor and the target.
+        target: predicted where no other is chosen; None: nothing is predicted, and none can be chosen.
+        predictor: from the encoder and the target.
+        positions: of the encoder.
+    """
+
+    method: Callable[..., Method]
     target: str | None = None
-    radii: tuple[int, ...] = (5, 9, 13, 17)
-    low_pass_radius: float = LOW_PASS_RADIUS
-    mask_ratio: float | None = None
-    num_windows: int = 4
-    window_size: int = 7
-    predictor_width: int | None = None
-    predictor_depth: int | None = None
-    predictor_heads: int | None = None
-    temperature: float | None = None
-    view_weight: float = 0.1
+    predictor: Callable[..., nn.Module] = _windows_predictor
+    positions: str = "relative"
 
 
-# Width, depth and heads of the predictor: of SAR-JEPA and MAE, and of I-JEPA.
-_RECONSTRUCTING, _LATENT = (512, 8, 16), (384, 12, 12)
-_VIEW_TEMPERATURE = 0.2
-
-
-def _encoder(settings: MethodSettings, positions: str) -> Encoder:
-    return Encoder(encoder_shape(settings.model, settings.image_size, settings.patch_size, positions))
-
-
-def _target(settings: MethodSettings, default: str, patch_size: int) -> Target:
-    target = build_target(settings.target or default, settings.radii, settings.low_pass_radius)
-    if patch_size % target.cell:
-        raise InputError(
-            "the target's cells do not fit into a patch",
-            where=f"target {target.name}",
-            expected=f"a patch size that is a multiple of {target.cell}",
-            got=patch_size,
-        )
-    return target
-
-
-def _query_predictor(
-    settings: MethodSettings, encoder: Encoder, num_outputs: int, own: tuple[int, int, int]
-) -> QueryPredictor:
-    return QueryPredictor(
-        encoder.width,
-        num_outputs,
-        width=settings.predictor_width or own[0],
-        depth=settings.predictor_depth or own[1],
-        num_heads=settings.predictor_heads or own[2],
-    )
-
-
-def _local(
-    settings: MethodSettings,
-    default_target: str,
-    own_depth: int | None = None,
-    compose: Callable[..., Method] = LocalMasked,
-) -> Method:
-    encoder = _encoder(settings, "relative")
-    target = _target(settings, default_target, encoder.patch_size)
-    width, depth, num_heads = _RECONSTRUCTING
-    predictor = Predictor(
-        encoder.width,
-        target.values_per_patch(encoder.patch_size),
-        width=settings.predictor_width or width,
-        depth=own_depth if own_depth is not None else settings.predictor_depth or depth,
-        num_heads=settings.predictor_heads or num_heads,
-    )
-    return compose(
-        encoder,
-        predictor,
-        target,
-        num_windows=settings.num_windows,
-        window_size=settings.window_size,
-        mask_ratio=settings.mask_ratio or 0.8,
-    )
-
-
-def _global(settings: MethodSettings, default_target: str, corrupt: Callable = as_it_is) -> Method:
-    encoder = _encoder(settings, "sincos")
-    target = _target(settings, default_target, encoder.patch_size)
-    num_outputs = target.values_per_patch(encoder.patch_size)
-    predictor = _query_predictor(settings, encoder, num_outputs, _RECONSTRUCTING)
-    return GlobalMasked(encoder, predictor, target, mask_ratio=settings.mask_ratio or 0.75, corrupt=corrupt)
-
-
-def _latent(settings: MethodSettings, default_target: str, distance: Distance) -> Method:
-    encoder = _encoder(settings, "sincos")
-    target = _target(settings, default_target, encoder.patch_size)
-    predictor = _query_predictor(settings, encoder, encoder.width, _LATENT)
-    return LatentBlocks(encoder, predictor, target, distance)
-
-
-def _unmasked(settings: MethodSettings, default_target: str) -> Method:
-    encoder = _encoder(settings, "relative")
-    target = _target(settings, default_target, encoder.patch_size)
-    predictor = Predictor(encoder.width, target.values_per_patch(encoder.patch_size), depth=0)
-    return PatchGradient(encoder, predictor, target)
-
-
-def _views(settings: MethodSettings) -> Method:
-    return Views(_encoder(settings, "relative"), temperature=settings.temperature or _VIEW_TEMPERATURE)
-
-
-def _local_views(settings: MethodSettings) -> Method:
-    temperature = settings.temperature or _VIEW_TEMPERATURE
-    compose = partial(LocalMaskedViews, temperature=temperature, view_weight=settings.view_weight)
-    return _local(settings, "ratio", compose=compose)
-
-
-def _siamese(settings: MethodSettings) -> Method:
-    encoder = _encoder(settings, "relative")
-    return MaskedSiamese(encoder, temperature=settings.temperature or 0.1, mask_ratio=settings.mask_ratio or 0.3)
-
-
-METHODS: dict[str, Callable[[MethodSettings], Method]] = {
-    "sar-jepa": partial(_local, default_target="ratio"),
-    "lomar-sar": partial(_local, default_target="pixel"),
-    "lomar": partial(_local, default_target="pixel", own_depth=0),
-    "mae": partial(_global, default_target="pixel"),
-    "fg-mae": partial(_global, default_target="hog"),
-    "sarmae": partial(_global, default_target="pixel", corrupt=add_speckle),
-    "i-jepa": partial(_latent, default_target="pixel", distance=smooth_l1_to_normalised),
-    "latent-gradient": partial(_latent, default_target="ratio", distance=squared),
-    "pgca": partial(_unmasked, default_target="ratio"),
-    "views": _views,
-    "sar-jepa-views": _local_views,
-    "safe": _siamese,
+METHODS: dict[str, Composition] = {
+    "sar-jepa": Composition(LocalMasked, "ratio"),
+    "lomar-sar": Composition(LocalMasked, "pixel"),
+    "lomar": Composition(LocalMasked, "pixel", _linear_predictor),
+    "mae": Composition(GlobalMasked, "pixel", _pixel_predictor, "sincos"),
+    "fg-mae": Composition(GlobalMasked, "hog", _pixel_predictor, "sincos"),
+    "sarmae": Composition(partial(GlobalMasked, corrupt=add_speckle), "pixel", _pixel_predictor, "sincos"),
+    "i-jepa": Composition(partial(LatentBlocks, distance=smooth_l1_to_normalised), "pixel", _token_predictor, "sincos"),
+    "latent-gradient": Composition(partial(LatentBlocks, distance=squared), "ratio", _token_predictor, "sincos"),
+    "pgca": Composition(PatchGradient, "ratio", _linear_predictor),
+    "views": Composition(Views),
+    "sar-jepa-views": Composition(LocalMaskedViews, "ratio"),
+    "safe": Composition(MaskedSiamese),
 }
 
 
-_WINDOWS = frozenset({"num_windows", "window_size", "mask_ratio"})
-_PREDICTOR = frozenset({"predictor_width", "predictor_depth", "predictor_heads"})
+def reads(name: str, target: str | None = None) -> frozenset[str]:
+    """The settings that a method reads, with its own or another target.
 
-# The settings that each method reads beside those of its encoder and its target, by their names in `MethodSettings`.
-READS: dict[str, frozenset[str]] = {
-    "sar-jepa": _WINDOWS | _PREDICTOR,
-    "lomar-sar": _WINDOWS | _PREDICTOR,
-    "lomar": _WINDOWS,
-    "mae": _PREDICTOR | {"mask_ratio"},
-    "fg-mae": _PREDICTOR | {"mask_ratio"},
-    "sarmae": _PREDICTOR | {"mask_ratio"},
-    "i-jepa": _PREDICTOR,
-    "latent-gradient": _PREDICTOR,
-    "pgca": frozenset(),
-    "views": frozenset({"temperature"}),
-    "sar-jepa-views": _WINDOWS | _PREDICTOR | {"temperature", "view_weight"},
-    "safe": frozenset({"temperature", "mask_ratio"}),
-}
+    >>> sorted(reads("pgca") - OF_ENCODER)
+    ['radii', 'target']
+    """
+    made_of = METHODS[name]
+    own = OF_ENCODER | keywords_of(made_of.method)
+    if made_of.target is None:
+        return own
+    return own | {"target"} | keywords_of(made_of.predictor) | keywords_of(TARGETS[target or made_of.target])
 
 
-def unread_settings(name: str, target: str | None) -> list[str]:
-    """The settings that other methods or targets read, and this method with this target, if any, does not; sorted."""
-    known = frozenset({"target"}).union(*READS.values(), *TARGET_READS.values())
-    read = TARGET_READS.get(target, frozenset()) | {"target"} if target else frozenset()
-    return sorted(known - READS[name] - read)
+# Every setting that some method or target reads.
+SETTINGS = frozenset().union(*(reads(name) for name in METHODS), *(keywords_of(build) for build in TARGETS.values()))
 
 
-def build_method(name: str, settings: MethodSettings) -> Method:
+def build_method(name: str, *, model: str = "vit-base", image_size: int = 224, patch_size: int | None = None,
+                 target: str | None = None, **settings: Any) -> Method:  # fmt: skip
     """The method of a name, freshly initialised (from torch's current random state).
+
+    Args:
+        name: one of `METHODS`.
+        model, image_size, patch_size: of the encoder.
+        target: in place of the method's own.
+        settings: more of `SETTINGS`. None stands for the method's own value; what other methods or targets read is
+            passed over.
 
     Raises:
         InputError: no such method, or settings that do not fit it.
     """
     if name not in METHODS:
         raise InputError("no such method", where=repr(name), hint=nearest(name, METHODS))
-    return METHODS[name](settings)
+    if unknown := settings.keys() - SETTINGS:
+        raise TypeError(f"no method has such settings: {', '.join(sorted(unknown))}")
+    made_of, chosen = METHODS[name], {key: value for key, value in settings.items() if value is not None}
+    encoder = Encoder(encoder_shape(model, image_size, patch_size, made_of.positions))
+    if made_of.target is None:
+        return made_of.method(encoder, **read_by(made_of.method, chosen))
+    predicted = build_target(target or made_of.target, **chosen)
+    if encoder.patch_size % predicted.cell:
+        raise InputError(
+            "the target's cells do not fit into a patch",
+            where=f"target {predicted.name}",
+            expected=f"a patch size that is a multiple of {predicted.cell}",
+            got=encoder.patch_size,
+        )
+    predictor = made_of.predictor(encoder, predicted, **read_by(made_of.predictor, chosen))
+    return made_of.method(encoder, predictor, predicted, **read_by(made_of.method, chosen))
 
 
-def method_settings(settings: Mapping[str, Any]) -> MethodSettings:
-    """What of a run's settings belongs to its method.
+def method_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a run's settings `build_method` takes; what is missing has its default.
 
     Args:
-        settings: keys as on the command line; what is missing has its default.
+        settings: as stored, keys as on the command line.
     """
-    names = {field.name: field.name.replace("_", "-") for field in dataclasses.fields(MethodSettings)}
-    found: dict[str, Any] = {}
-    for name, key in names.items():
-        if key in settings:
-            found[name] = tuple(settings[key]) if isinstance(settings[key], list) else settings[key]
-    return MethodSettings(**found)
+    by_key = {key.replace("-", "_"): value for key, value in settings.items()}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in by_key.items() if key in SETTINGS}
 
 
 def take_weights(method: Method, weights: Mapping[str, torch.Tensor], where: object) -> None:

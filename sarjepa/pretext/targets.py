@@ -9,9 +9,11 @@ Order of a patch's values: channel (scale) first, then row by row inside the pat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -20,6 +22,7 @@ from sarjepa.ops.histograms import hog, sar_hog
 from sarjepa.ops.lowpass import LOW_PASS_RADIUS, low_pass
 from sarjepa.ops.ratio import gradient_by_ratio
 
+RADII = (5, 9, 13, 17)  # of the released weights; the paper's text says (5, 7, 13, 17)
 _BINS, _CELL = 9, 8  # of histograms: directions over half a turn, and the side of a cell (px); MaskFeat, 2022
 
 
@@ -68,32 +71,25 @@ class Target:
         return patchify(self.image(image_B1HW), rows, columns)
 
 
-# From the settings that targets have to a target; each reads its own.
-Build = Callable[[tuple[int, ...], float], Target]
+def _ratio(kernel: str = "linear", *, radii: tuple[int, ...] = RADII) -> Target:
+    names = tuple(f"ratio, r = {radius}" for radius in radii)
+    name = "ratio" if kernel == "linear" else "ratio-gaussian"
+    return Target(name, lambda image: gradient_by_ratio(image, radii, kernel=kernel), names)
 
 
-def _ratio(kernel: str) -> Build:
-    def build(radii: tuple[int, ...], low_pass_radius: float) -> Target:
-        name = "ratio" if kernel == "linear" else "ratio-gaussian"
-        names = tuple(f"ratio, r = {radius}" for radius in radii)
-        return Target(name, lambda image: gradient_by_ratio(image, radii, kernel=kernel), names)
-
-    return build
-
-
-def _pixel(radii: tuple[int, ...], low_pass_radius: float) -> Target:
+def _pixel() -> Target:
     return Target("pixel", lambda image: image, ("pixel",))
 
 
-def _low_pass(radii: tuple[int, ...], low_pass_radius: float) -> Target:
+def _low_pass(*, low_pass_radius: float = LOW_PASS_RADIUS) -> Target:
     return Target("low-pass", partial(low_pass, radius=low_pass_radius), ("low-pass",))
 
 
-def _hog(radii: tuple[int, ...], low_pass_radius: float) -> Target:
+def _hog() -> Target:
     return Target("hog", partial(hog, bins=_BINS, cell=_CELL), _bin_names("HOG"), _CELL)
 
 
-def _sar_hog(radii: tuple[int, ...], low_pass_radius: float) -> Target:
+def _sar_hog(*, radii: tuple[int, ...] = RADII) -> Target:
     names = tuple(name for radius in radii for name in _bin_names(f"SAR-HOG, r = {radius}"))
     return Target("sar-hog", partial(sar_hog, radii=radii, bins=_BINS, cell=_CELL), names, _CELL)
 
@@ -102,9 +98,9 @@ def _bin_names(what: str) -> tuple[str, ...]:
     return tuple(f"{what}, bin {number + 1}" for number in range(_BINS))
 
 
-TARGETS: dict[str, Build] = {
-    "ratio": _ratio("linear"),
-    "ratio-gaussian": _ratio("gaussian"),
+TARGETS: dict[str, Callable[..., Target]] = {
+    "ratio": _ratio,
+    "ratio-gaussian": partial(_ratio, kernel="gaussian"),
     "pixel": _pixel,
     "low-pass": _low_pass,
     "hog": _hog,
@@ -112,26 +108,29 @@ TARGETS: dict[str, Build] = {
 }
 
 
-# The settings that a target reads, by their names in `MethodSettings`; the others read none.
-READS: dict[str, frozenset[str]] = {
-    "ratio": frozenset({"radii"}),
-    "ratio-gaussian": frozenset({"radii"}),
-    "sar-hog": frozenset({"radii"}),
-    "low-pass": frozenset({"low_pass_radius"}),
-}
+def keywords_of(build: Callable[..., object]) -> frozenset[str]:
+    """The settings that a builder of a target or a method reads: its keywords, but for those that are bound already."""
+    bound = build.keywords if isinstance(build, partial) else {}
+    parameters = inspect.signature(build).parameters.values()
+    return frozenset(one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.name not in bound)
 
 
-def build_target(name: str, radii: tuple[int, ...], low_pass_radius: float = LOW_PASS_RADIUS) -> Target:
+def read_by(build: Callable[..., object], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of some settings that a builder reads."""
+    return {key: settings[key] for key in keywords_of(build) & settings.keys()}
+
+
+def build_target(name: str, **settings: Any) -> Target:
     """The target of a name.
 
     Args:
         name: as on the command line.
-        radii: half-widths (px) of the ratio's windows, the scales of those targets that have scales.
-        low_pass_radius: of the low-pass target, in cycles over 224 px.
+        settings: those of a method and its target; each target reads its own: `radii`, half-widths (px) of the ratio's
+            windows, and `low_pass_radius`, in cycles over 224 px.
 
     Raises:
         InputError: no such target.
     """
     if name not in TARGETS:
         raise InputError("no such target", where=repr(name), hint=nearest(name, TARGETS))
-    return TARGETS[name](radii, low_pass_radius)
+    return TARGETS[name](**read_by(TARGETS[name], settings))

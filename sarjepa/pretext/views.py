@@ -170,7 +170,7 @@ class LocalMaskedViews(LocalMasked):
     """Local windows of the first view are predicted, and the two views agree.
 
     Args:
-        encoder, predictor, target, windows: as `LocalMasked`.
+        encoder, predictor, target, num_windows, window_size, mask_ratio: as `LocalMasked`.
         temperature: of the loss of the views.
         view_weight: of the loss of the views; the masked loss has one. Both losses see the same encoder.
     """
@@ -185,9 +185,13 @@ class LocalMaskedViews(LocalMasked):
         *,
         temperature: float = 0.2,
         view_weight: float = 0.1,
-        **windows: Any,
+        num_windows: int = 4,
+        window_size: int = 7,
+        mask_ratio: float = 0.8,
     ) -> None:
-        super().__init__(encoder, predictor, target, **windows)
+        super().__init__(
+            encoder, predictor, target, num_windows=num_windows, window_size=window_size, mask_ratio=mask_ratio
+        )
         self.agreement, self.view_weight = ViewAgreement(encoder.width, temperature), view_weight
 
     def forward(self, image: torch.Tensor, keys: ImageKeys) -> torch.Tensor:

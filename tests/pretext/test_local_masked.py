@@ -23,7 +23,7 @@ def small_method(seed: int = 0) -> LocalMasked:
     """Windows of 3 x 3 on a 6 x 6 grid of 4 px patches."""
     torch.manual_seed(seed)
     encoder = Encoder(EncoderShape(width=32, depth=2, num_heads=2, patch_size=4, image_size=24))
-    target = build_target("pixel", ())
+    target = build_target("pixel")
     predictor = Predictor(32, target.values_per_patch(4), width=32, depth=1, num_heads=2)
     return LocalMasked(encoder, predictor, target, num_windows=2, window_size=3, mask_ratio=0.7)
 
@@ -33,7 +33,7 @@ def test_prediction_target_and_loss_equal_the_reference(shared: Path) -> None:
     golden = np.load(shared / "reference" / "tiny_model.npz")
     file = shared / "reference" / "tiny_release_checkpoint.pth"
     released = sort_released(read_pickle(file), file)
-    target = build_target("ratio", (5, 9, 13, 17))
+    target = build_target("ratio", radii=(5, 9, 13, 17))
     predictor = Predictor(64, target.values_per_patch(16), width=32, depth=2, num_heads=2)
     method = LocalMasked(Encoder(released.shape), predictor, target)
     method.encoder.load_state_dict(released.encoder)

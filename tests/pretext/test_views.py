@@ -92,7 +92,7 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from sarjepa.pretext.masking import ImageKeys
-from sarjepa.pretext.methods import MethodSettings, build_method
+from sarjepa.pretext.methods import build_method
 from sarjepa.training.runtime import process_group
 
 def gradients(module, method, rows):
@@ -104,9 +104,9 @@ def gradients(module, method, rows):
     return loss.detach(), found
 
 torch.manual_seed(0)
-settings = MethodSettings(model="vit-demo", image_size=32, window_size=3, num_windows=2, radii=(2, 4),
-                          predictor_width=48, predictor_depth=1, predictor_heads=2)
-method = build_method(sys.argv[2], settings)
+settings = dict(model="vit-demo", image_size=32, window_size=3, num_windows=2, radii=(2, 4),
+                predictor_width=48, predictor_depth=1, predictor_heads=2)
+method = build_method(sys.argv[2], **settings)
 views = torch.rand(8, len(method.views), 1, 32, 32)
 whole = gradients(method, method, slice(None))
 with process_group(torch.device("cpu")) as ranks:

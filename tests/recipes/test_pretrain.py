@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from sarjepa.pretext.views import ViewAgreement, feature_of
 from sarjepa.progress import Progress
 from sarjepa.recipes import build_dataset, pretrain
 from sarjepa.recipes.pretraining import setup
+from sarjepa.setting import COMMAND_LINE
 from sarjepa.training.runtime import pick_precision
 
 FILES = ("settings.yaml", "log.jsonl", "checkpoint-last.pt", "encoder.safetensors", "curves.png", "targets.png")
@@ -317,6 +319,19 @@ def test_a_setting_that_the_method_does_not_read_is_refused(
     with pytest.raises(InputError, match=rf"neither {method} nor its target \S+ reads.*: {key.replace('_', '-')}; got"):
         pretrain.run(settings(synthetic_root, tmp_path / "run", method=method, **{key: value}), Progress())
     assert not (tmp_path / "run").exists()
+
+
+def test_a_typed_setting_that_is_not_read_is_refused_even_where_a_preset_or_the_default_has_its_value(
+    synthetic_root: Path, tmp_path: Path
+) -> None:
+    base = {"data-root": str(synthetic_root), "run-dir": str(tmp_path / "run"), "method": "mae", "max-steps": 1}
+    preset = ("preset demo", read_preset("demo", "pretrain"))
+    for key, value in (("window-size", preset[1]["window-size"]), ("num-windows", PretrainConfig().num_windows)):
+        config = overlay(PretrainConfig, [preset, (COMMAND_LINE, {**base, key: value})])
+        with pytest.raises(InputError, match=rf"neither mae nor its target pixel reads.*: {key}; got {value}; leave"):
+            pretrain.run(config, Progress())
+        pretrain.run(overlay(PretrainConfig, [preset, ("file", {key: value}), (COMMAND_LINE, base)]), Progress())
+        shutil.rmtree(tmp_path / "run")
 
 
 @pytest.mark.parametrize(("key", "value"), [("target", "pixel"), ("contrast", 0.1), ("crop_scale", (0.5, 0.5))])

@@ -15,7 +15,7 @@ from sarjepa.models.checkpoints import describe_line, load_encoder
 from sarjepa.models.encoder import Encoder
 from sarjepa.overlay import overlay, preset_names, read_preset
 from sarjepa.pretext.method import Method
-from sarjepa.pretext.methods import build_method, method_settings, unread_settings
+from sarjepa.pretext.methods import SETTINGS, build_method, method_settings, reads
 from sarjepa.progress import Progress
 from sarjepa.recipes.pretraining.watch import Watch
 from sarjepa.training.runtime import Ranks, check_compiler
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def bare_method(config: PretrainConfig) -> Method:
     """The method of the settings, freshly initialised."""
-    return build_method(config.method, method_settings(as_dict(config)))
+    return build_method(config.method, **method_settings(as_dict(config)))
 
 
 def ready_method(config: PretrainConfig, device: torch.device, progress: Progress) -> Method:
@@ -66,18 +66,18 @@ def ready_method(config: PretrainConfig, device: torch.device, progress: Progres
 
 
 def _refuse_unread(config: PretrainConfig, method: Method) -> None:
-    """Refuse a setting that would change nothing; what a preset sets is for all methods, and let pass.
+    """Refuse a setting that would change nothing, unless a preset gave it: that is for all methods.
 
     Raises:
-        InputError: neither the method nor its target reads it, and it is not the default.
+        InputError: neither the method nor its target reads it, and it was typed, or is neither default nor a preset's.
     """
     presets = [overlay(PretrainConfig, [(name, read_preset(name, "pretrain"))]) for name in preset_names()]
     target = method.target.name if method.target else None
     reader = f"neither {config.method} nor its target {target} reads" if target else f"{config.method} does not read"
     of_batches = ["contrast", "crop_scale"] if method.views else ["view_augment"]
-    for key in unread_settings(config.method, target) + of_batches:
+    for key in sorted(SETTINGS - reads(config.method, target)) + of_batches:
         value = getattr(config, key)
-        if value not in [getattr(usual, key) for usual in (PretrainConfig(), *presets)]:
+        if config.is_typed(key) or value not in [getattr(usual, key) for usual in (PretrainConfig(), *presets)]:
             raise InputError(f"{reader} this setting", where=key.replace("_", "-"), got=value, hint="leave it out")
 
 

@@ -33,6 +33,6 @@ def open_method(checkpoint: str, device: torch.device, progress: Progress) -> Me
     state = load_last_checkpoint(folder, device, progress) if path.is_dir() else read_pickle(path)
     if "method" not in state:
         raise InputError("no predictor", where=checkpoint, expected="a checkpoint of sarjepa pretrain")
-    method = build_method(str(settings.get("method", "")), method_settings(settings))
+    method = build_method(str(settings.get("method", "")), **method_settings(settings))
     take_weights(method, state["method"], checkpoint)
     return method.eval().to(device)
