@@ -393,13 +393,13 @@ class FewshotBenchConfig(Tuning):
     compare: Annotated[str | None, "`paper`: set the published numbers beside these", OneOf("paper"), GRID] = None
     out: Annotated[str | None, "folder of the table; default: results/fewshot", PATH, FREE] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, origins: Mapping[str, str] | None) -> None:
         """Check what the marks cannot say.
 
         Raises:
             InputError: the paper's numbers are to stand beside others than the published recipe's.
         """
-        super().__post_init__()
+        super().__post_init__(origins)
         if self.compare == "paper" and (self.recipe != "published" or set(self.augment or ()) - {"none"}):
             raise InputError(
                 "the paper's numbers were made without augmentation",

@@ -3,6 +3,10 @@
 Values are coerced by the field's type (PyYAML reads `1e-3` as text, a command line reads everything as text), `~` in
 front of a path becomes the home folder, unknown keys stop with the nearest known one, and every error says which layer
 it came from.
+
+The way back is here too. No command keeps a history of what was typed; each keeps its resolved settings, from which a
+command line is rebuilt (`command_line`), and against which a later call is held (`changes`): was this made with the
+same settings? A setting that is younger than what is stored had its default's meaning then.
 """
 
 from __future__ import annotations
@@ -11,16 +15,19 @@ import datetime
 import importlib.resources
 import math
 import os
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sarjepa.config import COMMANDS, Common
 from sarjepa.documents import parse_yaml
 from sarjepa.errors import InputError, nearest
-from sarjepa.setting import PATH, REPEAT, Setting, settings_of
+from sarjepa.setting import FREE, GRID, PATH, REPEAT, Setting, settings_of
 
 Config = TypeVar("Config", bound=Common)
+WIDTH = 100  # of a command line, before it is continued on the next
 _KINDS = {str: "text", int: "a whole number", float: "a finite number", bool: "true or false"}
 
 
@@ -134,3 +141,113 @@ def _mapping(content: object, where: str) -> dict[str, Any]:
     if content is not None and not isinstance(content, dict):
         raise InputError("not a mapping of settings", where=where, got=type(content).__name__)
     return content or {}
+
+
+def plain(value: object) -> object:
+    """A value as YAML and JSON give it back."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def by_name(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored settings by their names on the command line (JSON files keep the field's underscores)."""
+    return {key.replace("_", "-"): plain(value) for key, value in settings.items()}
+
+
+def command_line(
+    config_class: type[Common], settings: Mapping[str, Any], always: Iterable[str] = (), never: Iterable[str] = ()
+) -> str:
+    r"""The command that gives some settings, on as many lines as it needs, joined by ` \`.
+
+    Args:
+        config_class: of the command.
+        settings: as stored; what the class does not know is left out.
+        always: settings to spell out even where they are the default.
+        never: settings to leave out.
+    """
+    stored, words = by_name(settings), [f"sarjepa {config_class.command}"]
+    for known in settings_of(config_class):
+        default = plain(known.default)
+        value = stored.get(known.name, default)
+        if known.name not in never and (value != default or known.name in always):
+            # An option that is repeated stands once per value.
+            values = value if REPEAT in known.marks and isinstance(value, list) else [value]
+            words += [shlex.join(option(known.name, one)) for one in values]
+    return _wrapped(words)
+
+
+def option(name: str, value: object) -> list[str]:
+    """An option as the words of a command line, not yet quoted."""
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    return [f"--{name}", shown(value)]
+
+
+def shown(value: object) -> str:
+    """A value as it is typed."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(shown, value))
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _wrapped(words: list[str]) -> str:
+    lines = [words[0]]
+    for word in words[1:]:
+        if len(lines[-1]) + len(word) > WIDTH:
+            lines.append(" ")
+        lines[-1] += f" {word}"
+    return " \\\n".join(lines)
+
+
+def deciding(config: Common, of_grid: bool = False) -> dict[str, Any]:
+    """The settings that decide what comes out, by their fields' names, as JSON holds them.
+
+    Args:
+        config: of a command.
+        of_grid: leave out those that span the results of one folder, too.
+    """
+    free = {FREE, GRID} if of_grid else {FREE}
+    found = {one.key: getattr(config, one.key) for one in settings_of(type(config)) if free.isdisjoint(one.marks)}
+    return {key: plain(value) for key, value in found.items()}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting that decides what comes out, where it differs between what is stored and a call."""
+
+    name: str
+    before: object
+    now: object
+
+    def __str__(self) -> str:
+        return f"{self.name} {shown(self.now)} instead of {shown(self.before)}"
+
+
+def changes(config: Common, stored: Mapping[str, Any], of_grid: bool = False) -> list[Change]:
+    """In which settings a call would make something else than what is stored; see `deciding`.
+
+    Args:
+        config: of the call.
+        stored: the settings of what is there, as any command stores them.
+        of_grid: compare only what all results of one folder share.
+    """
+    before, now = by_name(stored), by_name(deciding(config, of_grid))
+    usual = {one.name: plain(one.default) for one in settings_of(type(config))}
+    found = [Change(name, before.get(name, usual[name]), value) for name, value in now.items()]
+    # Typed, nothing and "none" are one word.
+    return [one for one in found if one.before != one.now and shown(one.before) != shown(one.now)]
+
+
+def refuse_changes(config: Common, stored: Mapping[str, Any], where: object, hint: str, of_grid: bool = False) -> None:
+    """Refuse to go on with what was made with other settings; arguments as of `changes`.
+
+    Raises:
+        InputError: it was, with every setting that differs, both of its values, and the hint.
+    """
+    if found := changes(config, stored, of_grid):
+        raise InputError(
+            f"what is there was made by {config.command} with other settings",
+            where=where,
+            expected=", ".join(f"{one.name} {shown(one.before)}" for one in found),
+            got=", ".join(f"{one.name} {shown(one.now)}" for one in found),
+            hint=hint,
+        )

@@ -31,6 +31,7 @@ from sarjepa.data.sources import Source, folder_digest, folder_source, public_so
 from sarjepa.download import fetch
 from sarjepa.errors import InputError
 from sarjepa.files import write_atomically, write_json
+from sarjepa.overlay import by_name, changes, deciding
 from sarjepa.progress import Progress
 from sarjepa.recipes.building.checks import check_leaks, dry_run, verify_built
 from sarjepa.reports.cards import card_text, counts_table
@@ -97,7 +98,7 @@ def _build(name: str, final: Path, config: BuildDatasetConfig, progress: Progres
     with exclusive(final):
         asked = _settings(config, name)
         if (final / "index.json").is_file() and not config.force:
-            return _standing(final, asked, progress)
+            return _standing(final, asked, config, progress)
         check_replaceable(final, lambda file: _WRITTEN.fullmatch(file) is not None)
         source = _open(name, config, progress)
         with scratch_folder(final) as folder:
@@ -106,12 +107,15 @@ def _build(name: str, final: Path, config: BuildDatasetConfig, progress: Progres
     return Built(final.name, f"written to {final}", index)
 
 
-def _standing(final: Path, asked: dict[str, Any], progress: Progress) -> Built:
+def _standing(final: Path, asked: dict[str, Any], config: BuildDatasetConfig, progress: Progress) -> Built:
     """A source that was built before: left as it is, with a warning where the settings ask for something else."""
     index = open_shards(final).index
-    if index["settings"] != asked:
-        what = "from other files" if index["settings"].get("files") != asked.get("files") else "with other settings"
-        progress.warn(f"{final.name} was built {what}; --force builds it again")
+    stored = index["settings"]
+    found = [str(one) for one in changes(config, stored) if one.name in by_name(asked)]
+    if stored.get("files") != asked.get("files"):
+        progress.warn(f"{final.name} was built from other files; --force builds it again")
+    elif found:
+        progress.warn(f"{final.name} was built with other settings, now {', '.join(found)}; --force builds it again")
     return Built(final.name, f"already built in {final}", index)
 
 
@@ -144,10 +148,10 @@ def _open(name: str, config: BuildDatasetConfig, progress: Progress) -> Source:
 
 def _settings(config: BuildDatasetConfig, name: str) -> dict[str, Any]:
     """The settings that the shards' content depends on."""
-    keys = ["chip_size", "overlap", "normalisation", "normalise_per", "distribution", "near_duplicates"]
+    asked = deciding(config, of_grid=True)
     if name == "synthetic":
-        keys += ["seed", "chips_per_class"]
-    asked = {key: getattr(config, key) for key in keys}
+        return asked | {"seed": config.seed}
+    del asked["chips_per_class"]
     if name.startswith("folder:"):
         asked["files"] = folder_digest(Path(name.removeprefix("folder:")).expanduser())
     return asked

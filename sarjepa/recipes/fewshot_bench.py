@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,8 @@ from sarjepa.results.tables import Table, counted
 from sarjepa.training.runtime import pick_device, pick_precision
 
 DEFAULT_OUT = "results/fewshot"
-# What every run of a results folder shares; the rest of the settings spans the grid and may grow.
-SHARED = ("label_set", "crop", "precision", "epochs", "batch_size", "lr", "weight_decay", "layer_decay", "draws")
-SHARED_IF_GIVEN = ("steps", "head_lr", "head", "label_smoothing", "dropout", "copies")
+# Settings of the published recipe that folders from before there were recipes have in full.
+_SPELT_OUT = ("precision", "epochs", "batch_size", "lr", "weight_decay", "layer_decay")
 Draws = dict[tuple[str, str], list[Draw]]  # by data set and split policy
 
 
@@ -63,7 +62,7 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
     folder = Path(config.out or DEFAULT_OUT)
     runs: list[Run] = []
     failures: list[str] = []
-    with RunStore(folder, shared_settings(config, device)) as store:
+    with RunStore(folder, _spelt_out(config, device)) as store:
         store.write("draws.json", json_text(_draws_file(benchmarks, draws)))
         for opened, its_variants in rows:
             for benchmark in benchmarks:
@@ -80,15 +79,15 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
     return Result(f"{counted(len(runs), 'run')}, {len(failures)} failed; {folder / 'table.md'}", folder, tables)
 
 
-def shared_settings(config: FewshotBenchConfig, device: torch.device) -> dict[str, Any]:
-    """What every run of the folder shares, in the words of folders that know no recipe."""
-    shared = {key: value for key, value in vars(config).items() if key in SHARED}
-    shared |= {key: value for key, value in vars(config).items() if key in SHARED_IF_GIVEN and value is not None}
+def _spelt_out(config: FewshotBenchConfig, device: torch.device) -> FewshotBenchConfig:
+    """The settings in the words of folders that know no recipe, where they can be said so."""
     if config.recipe != "published":
-        return {**shared, "recipe": config.recipe}
+        return config
     published = RECIPES["published"]["fine-tune"]
-    shared = {key: published.get(key) if value is None else value for key, value in shared.items()}
-    return {**shared, "precision": pick_precision(shared["precision"], device)}
+    own: dict[str, Any] = {
+        key: published.get(key) if getattr(config, key) is None else getattr(config, key) for key in _SPELT_OUT
+    }
+    return replace(config, **{**own, "precision": pick_precision(str(own["precision"]), device)})
 
 
 def _datasets(config: FewshotBenchConfig) -> tuple[str, ...]:

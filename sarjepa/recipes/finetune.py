@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -94,7 +94,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
     report = report_of(
         run_record(found, opened, benchmark, drawn, variant, precision, config.head),
         found,
-        asdict(config),
+        config,
         num_train=len(train),
         num_held_for_temperature=len(held),
         temperature=round(temperature, 4),
@@ -119,7 +119,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
     }
     save_classifier(folder / FILE, classifier, describe)
     if not config.curve:
-        return write_report(folder, report, progress)
+        return write_report(folder, report, config, progress)
     # Training loss and test accuracy after each epoch, the first being epoch 1.
     epochs = enumerate(zip(curve.loss, curve.watched, strict=True), start=1)
     rows = [(epoch, f"{loss:.5f}", f"{accuracy:.4f}") for epoch, (loss, accuracy) in epochs]
@@ -128,6 +128,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
     return write_report(
         folder,
         report,
+        config,
         progress,
         {"curve.csv": csv_text(("epoch", "train_loss", "test_accuracy"), rows)},
         {"curve.png": lambda: finetuning_curves({benchmark.name: {opened.name: curve_1E2}}, title)},

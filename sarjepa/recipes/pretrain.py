@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from sarjepa.config import PretrainConfig, as_dict
+from sarjepa.config import PretrainConfig
 from sarjepa.data.built import expand_built
 from sarjepa.data.loader import ahead
 from sarjepa.errors import InputError
@@ -84,7 +84,7 @@ class _Run:
             self.progress.note(line)
         self.num_steps = config.epochs * self.epoch_steps
         self.num_warmup_steps = round(self._warmup_epochs() * self.epoch_steps)
-        self.folder = RunFolder(_folder(config), as_dict(config))
+        self.folder = RunFolder(_folder(config), config)
         self.sharding = shards_of(config, self.method, device, ranks)
         self.optimizer = adamw(self.method, config.weight_decay)
         self.average = average_of(self.method.encoder, config.ema)

@@ -6,7 +6,7 @@ have labels of their own the report says how well.
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from sarjepa.config import ProbeConfig
@@ -68,4 +68,4 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
         augment=config.augment,
     )
     run = run_record(probed.scores, opened, benchmark, drawn, variant, config.precision)
-    return write_report(folder, report_of(run, probed.scores, asdict(config)), progress)
+    return write_report(folder, report_of(run, probed.scores, config), config, progress)

@@ -7,15 +7,15 @@ wrote is put side by side under results/. Stopped anywhere, it goes on where it 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from sarjepa.config import DOWNSTREAM, PretrainConfig, ReproduceConfig
 from sarjepa.data.built import built_datasets, open_source
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
 from sarjepa.recipes.reproduction.counts import counts_table
-from sarjepa.recipes.reproduction.experiment import Experiment, Row, Scale, read_experiment
+from sarjepa.recipes.reproduction.experiment import Experiment, Scale, read_experiment
 from sarjepa.recipes.reproduction.files import WRITERS, write_tables
 from sarjepa.recipes.reproduction.plan import PlanContext, Planned, plan, unique
 from sarjepa.recipes.reproduction.walk import Walker, record_of
@@ -46,9 +46,7 @@ def run(config: ReproduceConfig, progress: Progress) -> Result:
     measures = unique([step for row in planned for step in row.measure])
     for step in (*firsts, *trainings, *measures):
         record_of(step)  # a folder of other settings is refused before hours go into the others
-    shared = {"experiment": experiment.name, "scale": scale.name, "sources": context.sources,
-              "datasets": context.datasets, "rows": {row.name: _settings(row) for row in experiment.rows},
-              "settings": dict(scale.settings)}  # fmt: skip
+    shared = replace(config, sources=context.sources, datasets=context.datasets)
     with RunStore(folder, shared) as store:
         walker = Walker(config.jobs, config.launch)
         if firsts:
@@ -63,13 +61,9 @@ def run(config: ReproduceConfig, progress: Progress) -> Result:
     )
 
 
-def _settings(row: Row) -> dict[str, Any]:
-    return {**row.pretrain, **({"after": dict(row.after)} if row.after is not None else {})}
-
-
 def _counts(experiment: Experiment, config: ReproduceConfig, folder: Path) -> Result:
     table = counts_table(experiment.title, config.data_root, config.sources)
-    with RunStore(folder, {"experiment": experiment.name}) as store:
+    with RunStore(folder, ReproduceConfig(experiment=experiment.name)) as store:  # counts have no scale
         write_tables(store, experiment, [table], "")
         store.write("table.csv", table.csv())
     return Result(f"{len(table.rows)} data sets; {folder / 'table.md'}", folder, (table,))

@@ -16,9 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from sarjepa.config import Common
 from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.files import hold, json_text, write_atomically, write_json
+from sarjepa.overlay import deciding, refuse_changes
 from sarjepa.results.records import Run
 from sarjepa.results.result import writable_folder
 
@@ -30,15 +32,18 @@ class RunStore:
 
     Args:
         folder: where everything goes; made if need be.
-        settings: what every run in it shares, JSON-ready.
+        config: the settings of the call. What all runs of the folder share of them is stored in settings.json.
+
+    Attributes:
+        settings: what all runs share, as the first call stored it: part of what decides their numbers.
 
     Raises:
         InputError: on entering: the folder cannot be written, another process is at work here, or the folder holds
             results of other settings.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        self.folder, self.settings = folder, json.loads(json.dumps(settings))
+    def __init__(self, folder: Path, config: Common) -> None:
+        self.folder, self.settings, self._config = folder, deciding(config, of_grid=True), config
         self._lock = contextlib.ExitStack()
         self._asked: set[Path] = set()
 
@@ -65,16 +70,10 @@ class RunStore:
         if not path.exists():
             self.write("settings.json", json_text(self.settings))
             return
-        there = read_record(path, dict[str, Any], _HINT)
-        keys = [key for key in sorted({*there, *self.settings}) if there.get(key) != self.settings.get(key)]
-        if keys:
-            raise InputError(
-                "the folder holds results of other settings",
-                where=self.folder,
-                expected=", ".join(f"{key} {there.get(key)!r}" for key in keys),
-                got=", ".join(f"{key} {self.settings.get(key)!r}" for key in keys),
-                hint="give another --out, or the settings that are there",
-            )
+        stored = read_record(path, dict[str, Any], _HINT)
+        hint = "give another --out, or the settings that are there"
+        refuse_changes(self._config, stored, self.folder, hint, of_grid=True)
+        self.settings = stored  # so that the names of its runs stay those of before when a setting is added
 
     def _path(self, key: Mapping[str, Any]) -> Path:
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]

@@ -176,7 +176,7 @@ def test_a_damaged_file_is_named_with_what_to_do(
 
 
 def test_two_processes_cannot_share_a_folder(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
-    with RunStore(tmp_path, {}), pytest.raises(InputError, match="another process"):
+    with RunStore(tmp_path, FewshotBenchConfig()), pytest.raises(InputError, match="another process"):
         fewshot_bench.run(bench(toy_root, toy_run, tmp_path), Progress())
 
 

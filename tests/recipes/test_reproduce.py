@@ -171,10 +171,10 @@ def test_a_table_is_walked_once_resumed_and_refused_with_the_difference(
 
     more = replace(TINY, settings={**TINY.settings, "pretrain": {**TINY.settings["pretrain"], "lr": 0.5}})
     monkeypatch.setattr(reproduce, "read_experiment", lambda name, scale: (SMALL, more))
-    with pytest.raises(InputError, match=r"pretrain made with other settings.*lr 0\.3.*lr 0\.5"):
+    with pytest.raises(InputError, match=r"made by pretrain with other settings.*lr 0\.3.*lr 0\.5"):
         reproduce.run(small, Progress())
-    with pytest.raises(InputError, match="results of other settings"):
-        reproduce.run(replace(small, run_root=str(tmp_path / "other")), Progress())
+    with pytest.raises(InputError, match=r"made by reproduce with other settings.*scale tiny; got scale paper"):
+        reproduce.run(replace(small, scale="paper", run_root=str(tmp_path / "other")), Progress())
 
 
 def test_a_command_that_fails_is_named_with_its_last_line(small: ReproduceConfig, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sarjepa.config import FewshotBenchConfig
 from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.files import json_text, printable, write_json
@@ -43,7 +44,7 @@ def test_a_file_of_before_is_written_again_with_the_same_content_and_its_recipe(
 @pytest.mark.parametrize(("name", "num_wanted"), [("grid", 2), ("single", 1)])
 def test_the_tables_of_older_results_come_again_byte_by_byte(name: str, num_wanted: int, tmp_path: Path) -> None:
     results = read_record(GOLDEN / name / "results.json", FewshotResults)
-    with RunStore(tmp_path, {}) as store:
+    with RunStore(tmp_path, FewshotBenchConfig()) as store:
         write_tables(store, results)
     for file in ("results.csv", "table.md", "table.tex"):
         assert (tmp_path / file).read_text() == (GOLDEN / name / file).read_text(), file

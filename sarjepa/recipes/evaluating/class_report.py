@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from sarjepa.config import BASELINES
+from sarjepa.config import BASELINES, Common
 from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation.metrics import Scores
 from sarjepa.evaluation.statistics import wilson_interval
 from sarjepa.files import json_text, write_atomically
 from sarjepa.models.addresses import is_address
+from sarjepa.overlay import Change, changes
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.record import percentages
 from sarjepa.reports.figures import confusion
@@ -28,7 +29,6 @@ from sarjepa.results.tables import Table, counted
 
 # Every file of a report; a later report removes those that it does not write.
 FILES = (REPORT, "confusion.png", "curve.csv", "curve.png", "predictions.csv")
-_OF_THE_MACHINE = ("device", "out")  # settings that do not make another report
 
 
 def report_folder(out: str | None, checkpoint: str, what: str, shots: int | None) -> Path:
@@ -47,7 +47,7 @@ def report_folder(out: str | None, checkpoint: str, what: str, shots: int | None
 def write_files(
     folder: Path,
     numbers: Mapping[str, str],
-    settings: Mapping[str, Any],
+    config: Common,
     progress: Progress,
     pictures: Mapping[str, Callable[[], Figure]] | None = None,
 ) -> None:
@@ -58,11 +58,11 @@ def write_files(
     Args:
         folder: where to; it exists.
         numbers: text by the file's name.
-        settings: the command's resolved settings.
+        config: the command's settings.
         progress: is warned where a report of other settings is replaced.
         pictures: what draws each, by the file's name. All names are in `FILES`.
     """
-    changed = _changed(folder / REPORT, settings)
+    changed = _changed(folder / REPORT, config)
     if (folder / REPORT).is_file():  # in a folder that never held a report, files of these names are somebody else's
         for name in set(FILES) - set(numbers):
             (folder / name).unlink(missing_ok=True)
@@ -71,27 +71,24 @@ def write_files(
     for name, draw in (pictures or {}).items():
         write_atomically(folder / name, figure_bytes(draw()))
     if changed:
-        progress.warn(f"{folder}: replaced the report of other settings: {', '.join(changed)}")
+        progress.warn(f"{folder}: replaced the report of other settings: {', '.join(map(str, changed))}")
 
 
-def _changed(path: Path, settings: Mapping[str, Any]) -> list[str]:
-    """How some settings differ from those of the report at a path; nothing where there is no report to read."""
+def _changed(path: Path, config: Common) -> list[Change]:
+    """How a call differs from that of the report at a path; not at all where there is no report to read."""
     try:
-        earlier = read_record(path, Report).settings
+        return changes(config, read_record(path, Report).settings)
     except (FileNotFoundError, InputError):
         return []
-    settings = json.loads(json.dumps(settings))  # tuples become lists, as in the file
-    keys = [key for key in settings if key not in _OF_THE_MACHINE and earlier.get(key) != settings[key]]
-    return [f"{key.replace('_', '-')} {settings[key]} instead of {earlier.get(key)}" for key in keys]
 
 
-def report_of(run: Run, found: Scores, settings: Mapping[str, Any], **more: Any) -> Report:
+def report_of(run: Run, found: Scores, config: Common, **more: Any) -> Report:
     """The report of a run.
 
     Args:
         run: its record.
         found: its scores.
-        settings: the command's resolved settings.
+        config: the command's settings.
         more: further fields of `Report`.
     """
     low, high = wilson_interval(int(np.trace(found.confusion)), int(found.confusion.sum()))
@@ -104,7 +101,7 @@ def report_of(run: Run, found: Scores, settings: Mapping[str, Any], **more: Any)
             "ci95_kind": "Wilson over test images",
             "per_class": {name: ClassScores(*scores) for name, scores in zip(run.recall, by_class, strict=True)},
             "classes": tuple(run.recall),
-            "settings": dict(settings),
+            "settings": asdict(config),
             **more,
         }
     )
@@ -113,6 +110,7 @@ def report_of(run: Run, found: Scores, settings: Mapping[str, Any], **more: Any)
 def write_report(
     folder: Path,
     report: Report,
+    config: Common,
     progress: Progress,
     numbers: Mapping[str, str] | None = None,
     pictures: Mapping[str, Callable[[], Figure]] | None = None,
@@ -122,13 +120,14 @@ def write_report(
     Args:
         folder: where to; it exists.
         report: its content.
+        config: the command's settings.
         progress: is warned where a report of other settings is replaced.
         numbers, pictures: further files of the report, as `write_files` takes them.
     """
     counts = np.array(report.confusion)
     title = f"{report.dataset}, {report.protocol}: {report.accuracy:.1f}% of {counts.sum()}"
     drawn = {"confusion.png": lambda: confusion(counts, report.classes, title), **(pictures or {})}
-    write_files(folder, {REPORT: json_text(report), **(numbers or {})}, report.settings, progress, drawn)
+    write_files(folder, {REPORT: json_text(report), **(numbers or {})}, config, progress, drawn)
     low, high = report.accuracy_ci95
     return Result(
         f"accuracy {report.accuracy:.1f}% (95% interval {low:.1f} to {high:.1f}); {folder / REPORT}",

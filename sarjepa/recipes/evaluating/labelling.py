@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import numpy as np
 import torch
 
@@ -62,7 +60,7 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
     true = _true_labels(saved, shards, chosen)
     known = (true >= 0) & np.isin(chosen, tested)
     if not known.any():
-        write_files(folder, predictions, asdict(config), progress)
+        write_files(folder, predictions, config, progress)
         return Result(f"{counted(len(chosen), 'chip')} labelled; {folder / 'predictions.csv'}", folder)
     found = scores(true[known], probability[known].argmax(axis=1), len(saved.classes))
     run = Run(
@@ -88,13 +86,13 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
         short=drawn.short if drawn else {},
         near_copy_percent=copies,
     )
-    return write_report(folder, report_of(run, found, asdict(config)), progress, predictions)
+    return write_report(folder, report_of(run, found, config), config, progress, predictions)
 
 
 def _refuse_idle(config: ProbeConfig, saved: SavedClassifier, shards: Shards) -> None:
     """Refuse settings of a training, and a crop (presets have one) other than the classifier's own."""
     idle = [one.name for one in settings_of(ProbeConfig) if one.key in _OF_TRAINING
-            and getattr(config, one.key) != one.default]  # fmt: skip
+            and (config.is_typed(one.key) or getattr(config, one.key) != one.default)]  # fmt: skip
     if config.crop != "published" and crop_side(config.crop, config.dataset, shards) != saved.describe["crop"]:
         idle.append("crop")
     if idle:

@@ -19,32 +19,12 @@ from sarjepa.errors import InputError
 from sarjepa.files import TEMPORARY, hold, write_atomically
 from sarjepa.models.checkpoints import encoder_bytes
 from sarjepa.models.encoder import Encoder
+from sarjepa.overlay import refuse_changes
 from sarjepa.progress import Progress
 from sarjepa.results.stored import SETTINGS, read_settings
 from sarjepa.training.checkpoint import load_last_checkpoint
 from sarjepa.training.log import StepLog
 
-# Settings that may differ between a run and its continuation: they change where, how fast and how long, not what.
-_FREE_ON_RESUME = frozenset(
-    [
-        "resume",
-        "run-dir",
-        "data-root",
-        "device",
-        "workers",
-        "max-steps",
-        "max-hours",
-        "save-every",
-        "keep-every",
-        "recompute",
-        "compile",
-        "shard",
-        "probe-every",
-        "probe-dataset",
-        "probe-crop",
-        "picture-every",
-    ]
-)
 _EXPORTS = ("encoder.safetensors", "encoder-ema.safetensors")
 _LOG, _LOCK = "log.jsonl", ".lock"
 # What may be there before the first checkpoint, besides files that are still being written.
@@ -57,11 +37,11 @@ class RunFolder:
 
     Args:
         path: where it is or will be.
-        settings: the run's, as they are stored.
+        config: the run's settings.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
-        self.path, self._settings = path, settings
+    def __init__(self, path: Path, config: PretrainConfig) -> None:
+        self.path, self._config = path, config
 
     @contextmanager
     def taken(self) -> Iterator[None]:
@@ -99,28 +79,20 @@ class RunFolder:
         """The last good checkpoint of a run that was started with the same settings.
 
         Raises:
-            InputError: there is no run, its settings cannot be read or are others (the first difference is shown), or
+            InputError: there is no run, its settings cannot be read or are others, or
                 there is no checkpoint.
         """
         file = self.path / SETTINGS
         if not file.is_file():
             raise InputError("no run to resume", where=self.path, hint="start it without --resume")
-        # A setting that is younger than the run had its default's meaning then.
-        before = as_dict(PretrainConfig()) | read_settings(self.path)
-        for key, value in self._settings.items():
-            if key not in _FREE_ON_RESUME and before[key] != value:
-                raise InputError(
-                    "the run was started with other settings",
-                    where=f"{key} in {file}",
-                    expected=before[key],
-                    got=value,
-                    hint="resume with the same settings, or start another run",
-                )
+        hint = "resume with the same settings, or start another run"
+        refuse_changes(self._config, read_settings(self.path), self.path, hint)
         return load_last_checkpoint(self.path, device, progress)
 
     def start(self, step: int) -> StepLog:
         """Make the folder ready to go on from a step: settings stored, log cut back."""
-        kept = {key: value for key, value in self._settings.items() if key != "resume"}  # of one call, not of the run
+        kept = as_dict(self._config)
+        del kept["resume"]  # of one call, not of the run
         for name in _EXPORTS:
             # The export of an earlier stop would be taken for the run's present state.
             (self.path / name).unlink(missing_ok=True)

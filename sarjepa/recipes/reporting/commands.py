@@ -15,11 +15,11 @@ from sarjepa.config import (
 )
 from sarjepa.data.built import shards_folder
 from sarjepa.data.manifest_parser import source_names
+from sarjepa.overlay import command_line
 from sarjepa.recipes.reporting.pictures import attention_folders
 from sarjepa.recipes.reporting.results import Reports, Tables
 from sarjepa.recipes.reporting.run import RunContent, root_option
 from sarjepa.recipes.reporting.sources import read_index
-from sarjepa.recipes.shared.command_lines import command_line
 from sarjepa.reports.elements import code_block, element
 from sarjepa.reports.page import Section
 from sarjepa.results.records import Report

@@ -16,7 +16,7 @@ from typing import Any
 from sarjepa.data.loader import steps_per_epoch
 from sarjepa.errors import InputError
 from sarjepa.models.checkpoints import RUN_FILES, load_encoder, weights_sha256
-from sarjepa.recipes.shared.command_lines import by_name
+from sarjepa.overlay import by_name
 from sarjepa.reports.pretraining import curve_of
 from sarjepa.results.stored import SETTINGS, read_settings
 

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from sarjepa.config import BASELINES, COMMANDS, Common
-from sarjepa.overlay import overlay, read_preset
+from sarjepa.overlay import option, overlay, read_preset
 from sarjepa.recipes.reproduction.experiment import Experiment, Row, Scale
-from sarjepa.recipes.shared.command_lines import option
 
 # The command that takes each measure, and what its folder inside the run is called.
 MEASURED_BY = {"few-shot": "fewshot-bench", "curve": "finetune", "attention": "visualize-attention"}

@@ -25,6 +25,7 @@ from sarjepa.config import PretrainConfig
 from sarjepa.errors import InputError, Stopped
 from sarjepa.files import write_json
 from sarjepa.models.checkpoints import load_encoder
+from sarjepa.overlay import refuse_changes
 from sarjepa.progress import Progress
 from sarjepa.recipes.reproduction.plan import Step
 from sarjepa.recipes.reproduction.provenance import machine
@@ -32,14 +33,7 @@ from sarjepa.training.checkpoint import LAST
 from sarjepa.training.loop import stop_on_signals
 
 MADE_BY = "made-by.json"
-# What changes where or how fast a command runs, not what comes out.
-_FREE = ("data_root", "device", "workers", "resume", "out", "run_dir")
 _POLL_S = 0.3
-
-
-def settings_of_step(step: Step) -> dict[str, Any]:
-    """What decides the step's numbers, as JSON holds it."""
-    return json.loads(json.dumps({key: value for key, value in asdict(step.config).items() if key not in _FREE}))
 
 
 def record_of(step: Step) -> dict[str, Any] | None:
@@ -52,16 +46,9 @@ def record_of(step: Step) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     record = json.loads(path.read_text(encoding="utf-8"))
-    there, wanted = record["settings"], settings_of_step(step)
-    keys = [key for key in wanted if there.get(key, wanted[key]) != wanted[key]]
-    if keys:
-        raise InputError(
-            f"the folder holds what {record['command'].split()[1]} made with other settings",
-            where=step.folder,
-            expected=", ".join(f"{key} {there[key]!r}" for key in keys),
-            got=", ".join(f"{key} {wanted[key]!r}" for key in keys),
-            hint="move the folder away, or give another --run-root",
-        )
+    refuse_changes(step.config, record["settings"], step.folder, "move the folder away, or give another --run-root")
+    if record["settings"].get("max_steps") != getattr(step.config, "max_steps", None):
+        return None  # it ended elsewhere, and goes on
     return record
 
 
@@ -163,7 +150,7 @@ class Walker:
         if not has_ended(step):
             raise InputError(f"{step.command} was stopped before its end", where=step.text(),
                              hint="give the same command again: it goes on from the checkpoint")  # fmt: skip
-        record = {"command": step.text(), "settings": settings_of_step(step), "seconds": round(time.time() - began)}
+        record = {"command": step.text(), "settings": asdict(step.config), "seconds": round(time.time() - began)}
         write_json(step.folder / MADE_BY, record | machine())
         log.unlink()
         return step.folder.name

@@ -1,1 +1,0 @@
-"""What several commands share: settings as the command line that gives them."""
