@@ -34,7 +34,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        out.print(f"sarjepa {__version__}", highlight=False)
+        out.print(f"sarjepa {__version__}")
         raise typer.Exit
 
 
@@ -52,13 +52,13 @@ def _run(config_class: type[Common], given: dict[str, Any]) -> None:
     try:
         config = resolve(config_class, given)
         if given["show_config"]:
-            out.print(yaml.safe_dump(as_dict(config), sort_keys=False).rstrip(), markup=False, highlight=False)
+            out.print(yaml.safe_dump(as_dict(config), sort_keys=False).rstrip(), soft_wrap=True)
             return
         recipe = importlib.import_module(f"sarjepa.recipes.{config_class.command.replace('-', '_')}")
         result = recipe.run(config, RichProgress())
         for table in result.tables:
             show_table(table)
-        out.print(result.message, markup=False, highlight=False, soft_wrap=True)
+        out.print(result.message, soft_wrap=True)
         if result.signal:
             raise typer.Exit(128 + result.signal)
     except (InputError, OSError, KeyboardInterrupt) as error:

@@ -22,8 +22,9 @@ from rich.text import Text
 
 from sarjepa.progress import Progress, Task
 
-out = Console()
-err = Console(stderr=True)
+# What is shown names files, and a name may look like markup ([bold]) or like an emoji (:warning:).
+out = Console(markup=False, emoji=False, highlight=False)
+err = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
 
 class _BarTask(Task):
@@ -45,17 +46,18 @@ class RichProgress(Progress):
             [DownloadColumn(), TransferSpeedColumn()] if unit == "B" else [MofNCompleteColumn()]
         )
         # The widths leave room for the status on a terminal of 80 columns.
-        columns = [TextColumn("{task.description}"), BarColumn(bar_width=12), *amount, TimeRemainingColumn()]
-        with Bars(*columns, TextColumn("{task.fields[status]}"), console=err, transient=err.is_terminal) as bars:
+        said, status = (TextColumn(f"{{task.{field}}}", markup=False) for field in ("description", "fields[status]"))
+        columns = [said, BarColumn(bar_width=12), *amount, TimeRemainingColumn(), status]
+        with Bars(*columns, console=err, transient=err.is_terminal) as bars:
             yield _BarTask(bars, bars.add_task(description, total=total, status=""))
 
     def note(self, message: str) -> None:
         """One line."""
-        err.print(message, markup=False, highlight=False, soft_wrap=True)
+        err.print(message, soft_wrap=True)
 
     def warn(self, message: str) -> None:
         """One line that stands out."""
-        err.print(f"warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        err.print(f"warning: {message}", style="yellow", soft_wrap=True)
 
 
 def show_table(table: Any) -> None:
@@ -67,9 +69,9 @@ def show_table(table: Any) -> None:
         rich_table.add_row(*map(Text, row))
     out.print(rich_table)
     if table.note:
-        out.print(table.note, markup=False, highlight=False, style="dim")
+        out.print(table.note, style="dim")
 
 
 def show_error(message: str) -> None:
     """One line on stderr, never wrapped."""
-    err.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    err.print(f"error: {message}", style="red", soft_wrap=True)

@@ -130,7 +130,7 @@ class PretrainConfig(Common):
         tuple[str, ...] | None, "splits to train on, or all; default: every chip that no benchmark tests"
     ] = None
     fraction: Annotated[float, "share of the chips to train on, drawn by the seed", Range(0, 1, above=True)] = 1.0
-    method: Annotated[str, "what is learnt by predicting what", OneOf(*METHODS)] = "sar-jepa"
+    method: Annotated[str, "method of pre-training", OneOf(*METHODS)] = "sar-jepa"
     target: Annotated[str | None, "what is predicted; default: the method's", OneOf(*TARGETS)] = None
     radii: Annotated[tuple[int, ...], "half-widths (px) of the ratio's windows", Range(1, 4096)] = (5, 9, 13, 17)
     low_pass_radius: Annotated[

@@ -184,6 +184,7 @@ def _settings_of(config_class: type) -> tuple[Setting, ...]:
             kind = typing.get_args(kind)[0]
         for mark in marks:
             if isinstance(mark, OneOf) and not all(choice in help_text for choice in mark.choices):
-                help_text += f": {', '.join(mark.choices)}"
+                what, semicolon, default = help_text.partition("; default")
+                help_text = f"{what}: {', '.join(mark.choices)}{semicolon}{default}"
         found.append(Setting(field.name, kind, is_list, is_optional, help_text, field.default, tuple(marks)))
     return tuple(found)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from sarjepa.cli.console import show_table
+from sarjepa.cli.console import RichProgress, show_error, show_table
 
 from sarjepa.config import COMMANDS
 from sarjepa.results.tables import Table
@@ -113,6 +113,26 @@ def test_letters_that_the_terminal_lacks_are_replaced() -> None:
     words, ascii_only = [sys.executable, "-c", program], {**os.environ, "PYTHONIOENCODING": "ascii"}
     result = subprocess.run(words, capture_output=True, text=True, check=False, env=ascii_only)
     assert (result.returncode, result.stdout) == (0, "62.1 ? 1.3\n")
+
+
+@pytest.mark.parametrize("name", ["folder:/x/:warning:/[y]", "[red]a[/red]", "[/]", ":smile:"])
+def test_what_looks_like_markup_or_an_emoji_in_a_name_is_shown_as_it_is(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = RichProgress()
+    progress.note(name)
+    progress.warn(name)
+    with progress.task(name, 1) as task:
+        task.advance(1, name)
+    show_error(name)
+    show_table(Table(name, (name,), ((name,),), name))
+    printed = capsys.readouterr()
+    assert printed.err.count(name) == 5 and printed.out.count(name) == 4
+
+
+def test_a_long_setting_is_shown_whole(tmp_path: Path) -> None:
+    long = "x" * 300
+    assert yaml.safe_load(run("pretrain", "--run-dir", long, "--show-config").stdout)["run-dir"] == long
 
 
 def test_brackets_in_a_table_are_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -126,7 +126,7 @@ def test_a_folder_of_other_settings_is_refused_with_the_difference(
     toy_root: Path, toy_run: Path, tmp_path: Path
 ) -> None:
     fewshot_bench.run(bench(toy_root, toy_run, tmp_path), Progress())
-    with pytest.raises(InputError, match=r"crop 'published'.*got crop '16'"):
+    with pytest.raises(InputError, match=r"with other settings.*expected crop published; got crop 16"):
         fewshot_bench.run(bench(toy_root, toy_run, tmp_path, crop="16"), Progress())
 
 

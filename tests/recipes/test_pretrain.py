@@ -287,7 +287,7 @@ def test_a_width_that_the_heads_cannot_share_is_refused(synthetic_root: Path, tm
 def test_resuming_with_other_settings_shows_the_difference(synthetic_root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())
-    with pytest.raises(InputError, match=r"weight-decay.*expected 0\.05.*got 0\.1"):
+    with pytest.raises(InputError, match=r"expected weight-decay 0\.05; got weight-decay 0\.1; resume with"):
         pretrain.run(settings(synthetic_root, run, resume=True, weight_decay=0.1), Progress())
 
 
@@ -297,7 +297,7 @@ def test_a_setting_younger_than_the_run_had_its_default(synthetic_root: Path, tm
     stored = yaml.safe_load((run / "settings.yaml").read_text())
     del stored["fraction"]
     (run / "settings.yaml").write_text(yaml.safe_dump(stored))
-    with pytest.raises(InputError, match=r"fraction.*expected 1\.0.*got 0\.5"):
+    with pytest.raises(InputError, match=r"expected fraction 1\.0; got fraction 0\.5"):
         pretrain.run(settings(synthetic_root, run, resume=True, fraction=0.5), Progress())
     pretrain.run(settings(synthetic_root, run, resume=True, max_steps=2), Progress())
 

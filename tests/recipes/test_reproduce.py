@@ -173,7 +173,7 @@ def test_a_table_is_walked_once_resumed_and_refused_with_the_difference(
     monkeypatch.setattr(reproduce, "read_experiment", lambda name, scale: (SMALL, more))
     with pytest.raises(InputError, match=r"made by pretrain with other settings.*lr 0\.3.*lr 0\.5"):
         reproduce.run(small, Progress())
-    with pytest.raises(InputError, match=r"made by reproduce with other settings.*scale tiny; got scale paper"):
+    with pytest.raises(InputError, match=r"made by reproduce with other settings.*scale laptop; got scale paper"):
         reproduce.run(replace(small, scale="paper", run_root=str(tmp_path / "other")), Progress())
 
 
