@@ -245,7 +245,7 @@ class Evaluation(Common):
         int | None, "epochs of the probe or fine-tuning; default: the recipe's (published: 40)", Range(1, 100_000)
     ] = None
     batch_size: Annotated[int | None, "images per training step; default: the recipe's (published: 50)", _COUNT] = None
-    lr: Annotated[float | None, "peak learning rate; default: the recipe's (published: 1e-3)", Range(0, 1000)] = None
+    lr: Annotated[float | None, "peak learning rate; default: the recipe's (published: 1e-3)", Range(0)] = None
     weight_decay: Annotated[float | None, "AdamW weight decay; default: the recipe's (5e-4)", Range(0, 1000)] = None
 
     def feature(self, pool: str) -> str:

@@ -228,7 +228,7 @@ def test_a_preview_of_a_teacher_shows_what_it_sees_and_predicts_no_picture(name:
     method, image = build(name), chips(3)
     assert isinstance(method, LatentBlocks)
     preview, blocks = method.preview(image, keys(range(3))), method.draw(image, keys(range(3)))
-    seen = image if name == "i-jepa" else gradient_by_ratio(image, SETTINGS.radii).mean(dim=1, keepdim=True)
+    seen = image if name == "i-jepa" else gradient_by_ratio(image, SMALL["radii"]).mean(dim=1, keepdim=True)
     torch.testing.assert_close(preview.target, seen)
     assert preview.prediction.shape == seen.shape and not preview.prediction.isfinite().any()
     for state, row, filler, targets in zip(

@@ -11,7 +11,7 @@ from sarjepa.data.views import AUGMENTATIONS
 from sarjepa.ops.despeckle import despeckled
 from sarjepa.pretext.masking import ImageKeys
 from sarjepa.pretext.method import MASKED
-from sarjepa.pretext.methods import MethodSettings, build_method
+from sarjepa.pretext.methods import build_method
 from sarjepa.pretext.siamese import MaskedSiamese
 from sarjepa.pretext.targets import patchify, unpatchify
 
@@ -20,7 +20,7 @@ KEYS = ImageKeys(0, 0, np.arange(6))
 
 def build() -> MaskedSiamese:
     torch.manual_seed(0)
-    method = build_method("safe", MethodSettings(model="vit-demo", image_size=48, mask_ratio=0.4))
+    method = build_method("safe", model="vit-demo", image_size=48, mask_ratio=0.4)
     assert isinstance(method, MaskedSiamese)
     return method
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from sarjepa.pretext.masking import ImageKeys
-from sarjepa.pretext.methods import MethodSettings, build_method
+from sarjepa.pretext.methods import build_method
 from sarjepa.pretext.views import LocalMaskedViews, nt_xent
 
 
@@ -73,11 +73,13 @@ def test_a_batch_of_copies_alone_gives_a_finite_gradient() -> None:
 
 
 def test_both_at_once_is_the_masked_loss_of_the_first_view_plus_the_weighted_loss_of_the_views() -> None:
-    settings = MethodSettings(model="vit-demo", image_size=32, window_size=3, num_windows=2, radii=(2, 4),
-                              predictor_width=48, predictor_depth=1, predictor_heads=2, view_weight=0.7)  # fmt: skip
+    local_settings = {"model": "vit-demo", "image_size": 32, "window_size": 3, "num_windows": 2, "radii": (2, 4),
+                      "predictor_width": 48, "predictor_depth": 1, "predictor_heads": 2}  # fmt: skip
     keys, view = ImageKeys(0, 0, np.arange(4)), torch.rand(4, 2, 1, 32, 32)
     torch.manual_seed(0)
-    both, local, views = (build_method(name, settings) for name in ("sar-jepa-views", "sar-jepa", "views"))
+    both = build_method("sar-jepa-views", **local_settings, view_weight=0.7)
+    local = build_method("sar-jepa", **local_settings)
+    views = build_method("views", model="vit-demo", image_size=32)
     assert isinstance(both, LocalMaskedViews)
     weights = both.state_dict()
     local.load_state_dict({key: value for key, value in weights.items() if not key.startswith("agreement")})

@@ -11,8 +11,8 @@ from xml.etree.ElementTree import Element
 from sarjepa.config import PretrainConfig
 from sarjepa.files import sha256_of
 from sarjepa.models.checkpoints import RUN_FILES
-from sarjepa.recipes.reporting.pictures import shown_picture
 from sarjepa.overlay import plain, shown
+from sarjepa.recipes.reporting.pictures import shown_picture
 from sarjepa.recipes.reporting.run import LOG, SETTINGS, RunContent
 from sarjepa.reports.elements import element, picture, picture_or_notice, table_element
 from sarjepa.reports.formats import figure_bytes
