@@ -7,7 +7,6 @@ next build removes; what was downloaded or unpacked is kept and not fetched agai
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,13 +27,14 @@ from sarjepa.data.place import check_replaceable, exclusive, put_in_place, scrat
 from sarjepa.data.shard_writer import disk_errors
 from sarjepa.data.shards import FORMAT, ShardWriter, open_shards
 from sarjepa.data.sources import Source, folder_digest, folder_source, public_source, synthetic_source
+from sarjepa.documents import read_record
 from sarjepa.download import fetch
 from sarjepa.errors import InputError
 from sarjepa.files import write_atomically, write_json
 from sarjepa.overlay import by_name, changes, deciding
 from sarjepa.progress import Progress
 from sarjepa.recipes.building.checks import check_leaks, dry_run, verify_built
-from sarjepa.reports.cards import card_text, counts_table
+from sarjepa.reports.cards import BuiltIndex, card_text, counts_table, provenance_of
 from sarjepa.reports.contact_sheet import contact_sheet, pick_chips
 from sarjepa.results.result import Result
 
@@ -178,6 +178,9 @@ def _write(
     groups, found = ledger.group() if config.near_duplicates else (np.arange(len(ledger.paths)), None)
     shards = writer.finish(groups)
     assert writer.dtype is not None, "chips were written"
+    side = source.distribution.expected_side if source.distribution else None
+    differences = summary.differences(source.expected, ledger.files.counts())
+    differences += summary.size_difference(side, ledger.files.sizes)
     index = {
         "format": FORMAT,
         "source": manifest.name,
@@ -199,10 +202,8 @@ def _write(
         "num_empty_tiles": ledger.num_empty,
         "duplicates": found or dict.fromkeys(DUPLICATE_KEYS),
         "shards": shards,
+        "card": provenance_of(manifest, differences),
     }
-    side = source.distribution.expected_side if source.distribution else None
-    differences = summary.differences(source.expected, ledger.files.counts())
-    differences += summary.size_difference(side, ledger.files.sizes)
     _describe(index, differences, folder, manifest, progress)
     return index
 
@@ -249,12 +250,13 @@ def _describe(
     """Write index.json, the contact sheet and the card, and warn of what a user must not overlook."""
     with disk_errors(folder / "index.json"):
         write_json(folder / "index.json", index)
+        built = read_record(folder / "index.json", BuiltIndex)
+        write_atomically(folder / "CARD.md", card_text(built, provenance_of(manifest, differences)))
     shards, names = open_shards(folder), [*manifest.classes, ""]
     rows = [(names[label], shards.images(chosen)) for label, chosen in pick_chips(shards.labels, len(manifest.classes))]
     with disk_errors(folder):
         sheet = contact_sheet(f"{manifest.title}: {len(shards)} chips", rows, shards.scale)
         write_atomically(folder / "contact-sheet.png", sheet)
-        write_atomically(folder / "CARD.md", card_text(dataclasses.asdict(manifest), index, differences))
     if differences:
         progress.warn(f"{manifest.name}: not as expected: {'; '.join(differences[:5])}")
     if index["rejected"]:

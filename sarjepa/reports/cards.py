@@ -1,105 +1,245 @@
-"""CARD.md: what a person should know of a built data set before using or citing it."""
+"""The data card: what a person should know of a built data set before using or citing it.
+
+It is made of index.json alone, as CARD.md beside it and as a part of a page, so that both tell how the data were built
+and not what is known of the same source today.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
+from xml.etree.ElementTree import Element
 
+from sarjepa.reports.elements import bullets, element, table_element
 from sarjepa.results.tables import Table
 
+_NUM_REJECTED = 20  # files named one by one
+Counts = dict[str, dict[str, int]]
+Line = tuple[str, str]  # words that stand out, may be empty, and the rest of the line
 
-def counts_table(title: str, classes: Sequence[str], counts: dict[str, dict[str, int]]) -> Table:
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where a data set is from; the attributes are keys of its manifest.
+
+    Attributes:
+        differences: from the counts and sizes that were expected, in words.
+    """
+
+    title: str
+    origin: str = ""
+    terms: str = ""
+    citation: str = ""
+    sensor: str = ""
+    band: str = ""
+    polarisation: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    unverified: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
+
+
+def provenance_of(manifest: object, differences: Sequence[str] = ()) -> Provenance:
+    """The attributes of a manifest that a card tells."""
+    keys = [key.name for key in fields(Provenance) if key.name != "differences"]
+    return Provenance(**{key: getattr(manifest, key) for key in keys}, differences=tuple(differences))
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The smallest and the largest (height, width) in px, and how many sizes there are."""
+
+    min: tuple[int, int] | None
+    max: tuple[int, int] | None
+    num: int
+
+
+@dataclass(frozen=True)
+class Example:
+    """Paths of one near-duplicate group that spans splits or labels."""
+
+    kind: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Numbers of groups; None where nobody looked for them."""
+
+    exact_groups: int | None
+    near_groups: int | None
+    num_groups: int | None
+    spanning_splits: int | None
+    spanning_labels: int | None
+    examples: tuple[Example, ...] | None
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A file that was left out, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of chips."""
+
+    file: str
+    num_chips: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltIndex:
+    """What a card tells of index.json; the attributes are its keys.
+
+    Attributes:
+        card: None in an index of before.
+    """
+
+    source: str
+    num_chips: int
+    classes: tuple[str, ...]
+    counts: Counts
+    expected: Counts | None = None
+    sizes: Sizes
+    normalisation: dict[str, Any]
+    resolution_m: float | None = None
+    duplicates: Duplicates
+    num_rejected: int = 0
+    rejected: tuple[Rejected, ...] = ()
+    shards: tuple[Shard, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    card: Provenance | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a card.
+
+    Attributes:
+        heading: empty: it goes on with what stands above.
+        lines: paragraphs.
+        bullets: a list below them.
+        table: below the list.
+    """
+
+    heading: str = ""
+    lines: Sequence[Line] = ()
+    bullets: Sequence[Line] = ()
+    table: Table | None = None
+
+
+def counts_table(title: str, classes: Sequence[str], counts: Counts) -> Table:
     """Classes down, splits across, sums at the edges."""
     splits = list(counts)
     names = [name for name in [*classes, ""] if any(counts[split].get(name) for split in splits)]
-    rows = [
-        (name or "(none)", *(str(counts[split].get(name, 0)) for split in splits), str(_sum(counts, name)))
-        for name in names
-    ]
-    totals = ("all", *(str(sum(counts[split].values())) for split in splits), str(_sum(counts)))
+
+    def row(name: str, numbers: Sequence[int]) -> tuple[str, ...]:
+        return (name, *map(str, numbers), str(sum(numbers)))
+
+    rows = [row(name or "(none)", [counts[split].get(name, 0) for split in splits]) for name in names]
+    totals = row("all", [sum(counts[split].values()) for split in splits])
     columns = ("class", *(split or "(no split)" for split in splits), "all")
     return Table(title, columns, (*rows, totals))
 
 
-def _sum(counts: dict[str, dict[str, int]], name: str | None = None) -> int:
-    return sum(number for split in counts.values() for key, number in split.items() if name is None or key == name)
+def card_parts(built: BuiltIndex, provenance: Provenance) -> list[Part]:
+    """What a card says, without its title and its picture."""
+    facts: Mapping[str, str] = {
+        "Origin": provenance.origin,
+        "Terms": provenance.terms,
+        "Citation": provenance.citation,
+        "Sensor": provenance.sensor,
+        "Band": provenance.band,
+        "Polarisation": ", ".join(provenance.polarisation) or "unknown",
+        "Resolution": f"{built.resolution_m:g} m" if built.resolution_m else "unknown",
+    }
+    parts = [
+        Part(bullets=[(name, f": {text}") for name, text in facts.items() if text]),
+        Part(table=counts_table("Chips", built.classes, built.counts)),
+        Part(lines=[_as_expected(built, provenance)]),
+        *_sizes(built),
+        _duplicates(built),
+    ]
+    if built.num_rejected:
+        named = [("", f"{file.path}: {file.reason}") for file in built.rejected[:_NUM_REJECTED]]
+        parts.append(Part("Left out", [("", f"{built.num_rejected} files, listed in index.json.")], named))
+    if provenance.notes:
+        parts.append(Part("Notes", bullets=[("", note) for note in provenance.notes]))
+    if provenance.unverified:
+        facts_of = ", ".join(provenance.unverified)
+        parts.append(Part("Not verified", [("", f"Not verified against the source: {facts_of}.")]))
+    return parts
 
 
-def card_text(facts: dict[str, Any], index: dict[str, Any], differences: Sequence[str]) -> str:
-    """The card, as Markdown.
+def _as_expected(built: BuiltIndex, provenance: Provenance) -> Line:
+    if built.expected is None:
+        return ("", "How many chips there should be is not known.")
+    if not provenance.differences:
+        return ("", "These are the counts expected of the files as distributed.")
+    return ("Not as expected", f" of the files as distributed: {'; '.join(provenance.differences)}.")
+
+
+def _sizes(built: BuiltIndex) -> list[Part]:
+    sizes, how = built.sizes, built.normalisation
+    if sizes.min is None or sizes.max is None:
+        return []
+    extent = " x ".join(map(str, sizes.min))
+    if sizes.num > 1:
+        extent += f" to {' x '.join(map(str, sizes.max))} ({sizes.num} different)"
+    numbers = ", ".join(f"{key} {value}" for key, value in how.items() if key != "method")
+    return [Part(lines=[("", f"Height x width {extent} px. Magnitude {how.get('method')} ({numbers}).")])]
+
+
+def _duplicates(built: BuiltIndex) -> Part:
+    found = built.duplicates
+    if found.num_groups is None:
+        return Part(lines=[("", "Near-duplicates were not looked for.")])
+    lines = [
+        ("", f"{built.num_chips} chips show {found.num_groups} different scenes: {found.exact_groups} groups of "
+         f"pixel-identical chips, {found.near_groups} groups of near-duplicates.")
+    ]  # fmt: skip
+    if found.spanning_splits:
+        lines.append(("Leak", f": {found.spanning_splits} groups have chips on both sides of a split."))
+    if found.spanning_labels:
+        lines.append(("Contradiction", f": {found.spanning_labels} groups carry more than one label."))
+    examples = [("", f"{' = '.join(example.paths)} ({example.kind})") for example in found.examples or ()]
+    return Part("Near-duplicates", lines, examples)
+
+
+def card_text(built: BuiltIndex, provenance: Provenance) -> str:
+    """CARD.md."""
+
+    def line(words: str, rest: str) -> str:
+        return f"**{words}**{rest}" if words else rest
+
+    blocks = [f"# {provenance.title}", "![contact sheet](contact-sheet.png)"]
+    for part in card_parts(built, provenance):
+        blocks += [f"## {part.heading}"] if part.heading else []
+        blocks += ["\n".join(line(*one) for one in part.lines), "\n".join(f"- {line(*one)}" for one in part.bullets)]
+        blocks += [part.table.markdown()] if part.table else []
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def card_elements(built: BuiltIndex, provenance: Provenance, sheet: Element) -> list[Element]:
+    """The card as a part of a page.
 
     Args:
-        facts: title, origin, terms, citation, sensor, band, polarisation, resolution_m, notes, unverified.
-        index: the content of index.json.
-        differences: what differs from the expected counts, in words.
+        built, provenance: what it tells.
+        sheet: the contact sheet, or what stands in its place.
     """
-    parts = [
-        f"# {facts['title']}",
-        "![contact sheet](contact-sheet.png)",
-        _facts(facts),
-        counts_table("Chips", index["classes"], index["counts"]).markdown(),
-        _as_expected(index, differences),
-        _sizes(index),
-        _duplicates(index),
-        _rejected(index),
-    ]
-    if facts["notes"]:
-        parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in facts["notes"]))
-    if facts["unverified"]:
-        parts.append(f"## Not verified\n\nNot verified against the source: {', '.join(facts['unverified'])}.")
-    return "\n\n".join(part for part in parts if part) + "\n"
 
+    def line(words: str, rest: str) -> list[Element | str]:
+        return [element("strong", words), rest] if words else [rest]
 
-def _facts(facts: dict[str, Any]) -> str:
-    resolution = f"{facts['resolution_m']:g} m" if facts["resolution_m"] else "unknown"
-    lines = {
-        "Origin": facts["origin"],
-        "Terms": facts["terms"],
-        "Citation": facts["citation"],
-        "Sensor": facts["sensor"],
-        "Band": facts["band"],
-        "Polarisation": ", ".join(facts["polarisation"]) or "unknown",
-        "Resolution": resolution,
-    }
-    return "\n".join(f"- **{name}**: {text}" for name, text in lines.items() if text)
-
-
-def _as_expected(index: dict[str, Any], differences: Sequence[str]) -> str:
-    if index["expected"] is None:
-        return "How many chips there should be is not known."
-    if not differences:
-        return "These are the counts expected of the files as distributed."
-    return "**Not as expected** of the files as distributed: " + "; ".join(differences) + "."
-
-
-def _sizes(index: dict[str, Any]) -> str:
-    sizes, normalisation = index["sizes"], index["normalisation"]
-    if not sizes["num"]:
-        return ""
-    smallest, largest = (" x ".join(map(str, sizes[key])) for key in ("min", "max"))
-    extent = smallest if sizes["num"] == 1 else f"{smallest} to {largest} ({sizes['num']} different)"
-    settings = ", ".join(f"{key} {value}" for key, value in normalisation.items() if key != "method")
-    return f"Height x width {extent} px. Magnitude {normalisation['method']} ({settings})."
-
-
-def _duplicates(index: dict[str, Any]) -> str:
-    found = index["duplicates"]
-    if found["num_groups"] is None:
-        return "Near-duplicates were not looked for."
-    lines = [
-        f"{index['num_chips']} chips show {found['num_groups']} different scenes: {found['exact_groups']} groups of "
-        f"pixel-identical chips, {found['near_groups']} groups of near-duplicates."
-    ]
-    if found["spanning_splits"]:
-        lines.append(f"**Leak**: {found['spanning_splits']} groups have chips on both sides of a split.")
-    if found["spanning_labels"]:
-        lines.append(f"**Contradiction**: {found['spanning_labels']} groups carry more than one label.")
-    lines.extend(f"- {' = '.join(example['paths'])} ({example['kind']})" for example in found["examples"])
-    return "## Near-duplicates\n\n" + "\n".join(lines)
-
-
-def _rejected(index: dict[str, Any]) -> str:
-    if not index["num_rejected"]:
-        return ""
-    lines = [f"- {item['path']}: {item['reason']}" for item in index["rejected"][:20]]
-    return f"## Left out\n\n{index['num_rejected']} files, listed in index.json.\n\n" + "\n".join(lines)
+    shown = [element("h3", provenance.title), sheet]
+    for part in card_parts(built, provenance):
+        shown += [element("h4", part.heading)] if part.heading else []
+        shown += [element("p", *line(*one)) for one in part.lines]
+        shown += [bullets(element("span", *line(*one)) for one in part.bullets)] if part.bullets else []
+        shown += [table_element(part.table)] if part.table else []
+    rows = tuple((shard.file, str(shard.num_chips), shard.sha256) for shard in built.shards)
+    return [*shown, table_element(Table(f"Shards of {built.source}", ("file", "chips", "sha256"), rows))]

@@ -339,6 +339,21 @@ def test_a_folder_where_the_page_would_go_is_refused(bare_run: Path, tmp_path: P
         report.run(ReportConfig(run=str(bare_run), out=str(tmp_path)), Progress())
 
 
+def test_a_set_that_was_built_before_is_told_by_its_manifest_and_a_damaged_index_is_a_gap(
+    full_run: Path, synthetic_root: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "shards" / "synthetic"
+    shutil.copytree(synthetic_root / "shards" / "synthetic", folder)
+    index = json.loads((folder / "index.json").read_text())
+    assert index.pop("card")["title"] == "Simulated vehicles"
+    (folder / "index.json").write_text(json.dumps(index))
+    assert "Simulated vehicles" in PageReader(write_report(full_run, tmp_path)).text
+    (folder / "index.json").write_text(json.dumps({**index, "counts": 7}))
+    text = PageReader(write_report(full_run, tmp_path)).text
+    assert f"no data card of synthetic: damaged or of another version: counts in {folder / 'index.json'}" in text
+    assert "build-dataset --sources synthetic --data-root" in text and "--force" in text
+
+
 def test_a_number_that_stands_in_two_tables_is_said_once() -> None:
     stored = read_record(GOLDEN / "single" / "results.json", FewshotResults)
     cells = tuple(replace(stored.cells[0], shots=shots, mean=50.0, std=1.0) for shots in (10, 20))

@@ -13,13 +13,12 @@ from sarjepa.config import (
     ReportConfig,
     VisualizeAttentionConfig,
 )
-from sarjepa.data.built import shards_folder
-from sarjepa.data.manifest_parser import source_names
+from sarjepa.errors import InputError
 from sarjepa.overlay import command_line
 from sarjepa.recipes.reporting.pictures import attention_folders
 from sarjepa.recipes.reporting.results import Reports, Tables
 from sarjepa.recipes.reporting.run import RunContent, root_option
-from sarjepa.recipes.reporting.sources import read_index
+from sarjepa.recipes.reporting.sources import built_index, typed_source
 from sarjepa.reports.elements import code_block, element
 from sarjepa.reports.page import Section
 from sarjepa.results.records import Report
@@ -54,9 +53,11 @@ def commands_section(
 
 
 def _built_with(source: str, root: str) -> str:
-    kept = read_index(shards_folder(root, source)).get("settings") or {}
-    named = source if source in source_names() else f"folder:PATH/{source}"
-    settings = {**kept, "sources": [named], "data_root": root}
+    try:
+        built = built_index(source, root)
+    except InputError:  # the section of the data says so
+        built = None
+    settings = {**(built.settings if built else {}), "sources": [typed_source(source)], "data_root": root}
     return command_line(BuildDatasetConfig, settings, always=("sources",))
 
 
