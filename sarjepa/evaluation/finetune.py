@@ -134,7 +134,7 @@ def finetune(
     start_head(classifier, seed)
     device = next(classifier.parameters()).device
     groups = parameter_groups(classifier, layer_decay, 1.0 if head_lr is None else head_lr / lr)
-    optimiser = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), weight_decay=weight_decay)
+    optimiser = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), weight_decay=weight_decay, fused=True)
     epoch_steps = sum(1 for _ in batches(len(train), batch_size, seed, 0))
     num_steps = epochs * epoch_steps if steps is None else steps
     width: int = classifier.head.linear.in_features  # type: ignore[union-attr, assignment]
