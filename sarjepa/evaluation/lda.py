@@ -9,7 +9,9 @@ on features standardised by the training images (Friedman 1989). The one number,
 leave-one-out on its own shots: taking an image away changes its class's mean and takes one direction out of C, so what
 the rest would say of it follows from the one eigendecomposition (Sherman-Morrison-Woodbury) for every l of a grid,
 without refitting. Copies of an image (augmentation) are left out together with it, since an image is no stranger to its
-mirror image.
+mirror image. The l under which the left-out images are most likely is taken. On held-out training chips of MSTAR it is
+within 0.3 points of the best fixed l; choosing by left-out errors loses up to 0.8 points, and the formulas of
+Ledoit-Wolf and OAS, which aim at the covariance and not at the classes, up to 13 (benchmarks/results/shrinkage).
 
 Where the feature is wider than the images are many, the eigenvectors come from the S x S products of the images
 (dual form), else from the D x D scatter (primal form); the two give the same numbers. Runs are solved one by one, so
