@@ -101,8 +101,9 @@ class Grid:
         elif missing:
             self._probe(missing, failures)
         runs = [self._record(drawn) for drawn in draws]
-        # The name is the user's, not the weights': the same encoder may be called by two paths.
-        return [replace(run, checkpoint=self.opened.name) for run in runs if run is not None]
+        # The name is the user's, not the weights': the same encoder may be called by two paths. Older runs say no recipe.
+        name, recipe = self.opened.name, self.variant.recipe
+        return [replace(run, checkpoint=name, recipe=recipe) for run in runs if run is not None]
 
     def _record(self, drawn: Draw) -> Run | None:
         return self.store.get(self._key(drawn))
@@ -110,6 +111,7 @@ class Grid:
     def _key(self, drawn: Draw) -> dict[str, Any]:
         """Everything that decides a run's numbers; without defaults, since the key of an older run has none."""
         variant = {field.name: (getattr(self.variant, field.name), field.default) for field in fields(Variant)}
+        del variant["recipe"]  # what it comes to stands in the settings of the folder
         return {
             "dataset": self.benchmark.name,
             **{name: value for name, (value, default) in variant.items() if value != default},

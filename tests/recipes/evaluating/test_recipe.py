@@ -16,6 +16,7 @@ from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench, finetune, probe
 from sarjepa.recipes.evaluating.class_report import class_table
 from sarjepa.recipes.evaluating.recipe import RECIPES, copies_of, recipe_name, settled, training_of
+from sarjepa.recipes.fewshot import grid
 from sarjepa.results.records import FewshotResults, Report
 
 
@@ -127,6 +128,19 @@ def test_a_folder_that_knows_no_recipe_goes_on_as_published(toy_root: Path, tmp_
     older = {"label_set": None, "crop": "published", "precision": "fp32", "epochs": 40, "batch_size": 50, "lr": 0.001,
              "weight_decay": 0.0005, "layer_decay": 1.0, "draws": None}  # fmt: skip
     assert json.loads((tmp_path / "settings.json").read_text()) == older
+
+
+def test_runs_that_were_made_before_there_were_recipes_are_not_made_again(
+    toy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench(toy_root, tmp_path, epochs=5)
+    for path in (tmp_path / "runs").iterdir():
+        content = json.loads(path.read_text())
+        assert content.pop("recipe") == "published, epochs 5" and content.pop("augment") == "none"
+        path.write_text(json.dumps(content))
+    monkeypatch.setattr(grid, "probe_runs", lambda *arguments: pytest.fail("a run was made again"))
+    [cell] = bench(toy_root, tmp_path, epochs=5).cells
+    assert (cell.recipe, cell.num_runs) == ("published, epochs 5", 2)
 
 
 def test_reports_say_the_recipe_and_a_classifier_keeps_its_head(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
