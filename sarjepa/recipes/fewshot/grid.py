@@ -101,7 +101,7 @@ class Grid:
         elif missing:
             self._probe(missing, failures)
         runs = [self._record(drawn) for drawn in draws]
-        # The name is the user's, not the weights': the same encoder may be called by two paths. Older runs say no recipe.
+        # The name is the user's, not the weights': two paths may lead to one encoder. Older runs know no recipe.
         name, recipe = self.opened.name, self.variant.recipe
         return [replace(run, checkpoint=name, recipe=recipe) for run in runs if run is not None]
 
