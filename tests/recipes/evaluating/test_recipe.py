@@ -124,10 +124,13 @@ def test_the_augmented_recipe_runs_frozen_and_fine_tuned_in_one_folder(
 
 
 def test_a_folder_that_knows_no_recipe_goes_on_as_published(toy_root: Path, tmp_path: Path) -> None:
-    bench(toy_root, tmp_path)
     older = {"label_set": None, "crop": "published", "precision": "fp32", "epochs": 40, "batch_size": 50, "lr": 0.001,
              "weight_decay": 0.0005, "layer_decay": 1.0, "draws": None}  # fmt: skip
+    (tmp_path / "settings.json").write_text(json.dumps(older))
+    bench(toy_root, tmp_path)
     assert json.loads((tmp_path / "settings.json").read_text()) == older
+    with pytest.raises(InputError, match=r"other settings.*recipe published.*recipe augmented"):
+        bench(toy_root, tmp_path, recipe="augmented")
 
 
 def test_runs_that_were_made_before_there_were_recipes_are_not_made_again(
