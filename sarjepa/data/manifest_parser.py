@@ -14,10 +14,10 @@ from importlib import resources
 from typing import Any
 
 from sarjepa.data.manifest import FORMATS, Boxes, ChipRule, Distribution, Manifest, Rule
-from sarjepa.data.yaml_section import Section
 from sarjepa.documents import parse_yaml
 from sarjepa.download import RemoteFile
 from sarjepa.errors import InputError, nearest
+from sarjepa.section import Section
 
 GROUPS = {
     "pretrain": ("msar", "sarship", "sarsim", "sample"),

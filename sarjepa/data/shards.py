@@ -15,7 +15,6 @@ chips of SAR-ACD), and a compressed chunk costs a decode for every access.
 
 from __future__ import annotations
 
-import json
 import operator
 import os
 from collections.abc import Iterable, Iterator
@@ -28,13 +27,16 @@ from typing import Any, SupportsIndex, overload
 import h5py
 import numpy as np
 
-from sarjepa.data.shard_writer import FORMAT, ShardWriter
+from sarjepa.boundary import decoder_errors
+from sarjepa.data.index import AGAIN, INDEX, read_index
+from sarjepa.data.shard_writer import DTYPES, FORMAT, ShardWriter
 from sarjepa.errors import InputError
 from sarjepa.files import sha256_of
 
 __all__ = ["FORMAT", "Chip", "ShardWriter", "Shards", "open_shards", "verify"]
 
-_AGAIN = "build the source again with --force"
+_NUMBERS = ("offsets", "shapes", "labels", "groups")
+_COLUMNS = (*_NUMBERS, "splits", "paths")
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,16 @@ class Chip:
 
 
 class _ShardFile:
-    """One shard, opened lazily: its columns by HDF5, its pixels by a memory map."""
+    """One shard, opened lazily: its columns by HDF5, its pixels by a memory map.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: of the file.
+        num_chips: that it holds.
+        num_classes: that labels count.
+    """
+
+    def __init__(self, path: Path, num_chips: int, num_classes: int) -> None:
+        self.path, self.num_chips, self.num_classes = path, num_chips, num_classes
 
     @cached_property
     def pixels(self) -> np.ndarray:
@@ -68,27 +76,56 @@ class _ShardFile:
         with self._opened() as file:
             pixels = file["pixels"]
             offset, shape, dtype = pixels.id.get_offset(), pixels.shape, pixels.dtype
+            if dtype.name not in DTYPES or len(shape) != 1 or offset is None:
+                raise self._damage(f"pixels of {dtype}, {shape}")
+        # A place behind the end of a mapped file ends the process, not the read.
+        there, needed = self.path.stat().st_size, offset + shape[0] * dtype.itemsize
+        if there < needed:
+            raise self._damage(f"{there} bytes of {needed}")
+        if shape[0] != self.columns["shapes"].prod(axis=1).sum():
+            raise self._damage("shapes and pixels that do not add up")
         return np.memmap(self.path, dtype=dtype, mode="r", offset=offset, shape=shape)
 
     @cached_property
     def columns(self) -> dict[str, np.ndarray]:
         """Every small data set of the file by name."""
-        found: dict[str, np.ndarray] = {}
         with self._opened() as file:
-            for name in ("offsets", "shapes", "labels", "groups", "splits", "paths"):
-                found[name] = file[name][()]
-            for key in file.get("meta", ()):
-                found[f"meta/{key}"] = file[f"meta/{key}"][()]
+            names = [*_COLUMNS, *(f"meta/{key}" for key in file.get("meta", ()))]
+            found = {name: self._column(file, name) for name in names}
+            self._check(found)
         return found
+
+    def _column(self, file: h5py.File, name: str) -> np.ndarray:
+        """One column, of its kind: whole numbers or text."""
+        stored = file[name]
+        kind = "i" if name in _NUMBERS else "S"
+        shape = (self.num_chips, 2) if name == "shapes" else (self.num_chips,)
+        if stored.dtype.kind != kind or stored.shape != shape or stored.nbytes > self.path.stat().st_size:
+            raise self._damage(f"{name} of {stored.dtype}, {stored.shape}")
+        values = stored[()]
+        if kind == "S":
+            b"\n".join(values.tolist()).decode()
+        return values
+
+    def _check(self, columns: dict[str, np.ndarray]) -> None:
+        """Hold the numbers against each other."""
+        shapes_N2, labels = columns["shapes"], columns["labels"]
+        if shapes_N2.min() < 1 or shapes_N2.max() >= 2**31:
+            raise self._damage(f"shapes of {shapes_N2.min()} to {shapes_N2.max()} px")
+        ends = np.cumsum(shapes_N2.prod(axis=1))
+        if columns["offsets"][0] != 0 or not np.array_equal(columns["offsets"][1:], ends[:-1]):
+            raise self._damage("offsets that are not those of its shapes")
+        if labels.min() < -1 or labels.max() >= self.num_classes:
+            raise self._damage(f"labels {labels.min()} to {labels.max()} of {self.num_classes} classes")
+
+    def _damage(self, got: str) -> InputError:
+        return InputError("damaged shard", where=self.path, got=got, hint=AGAIN)
 
     @contextmanager
     def _opened(self) -> Iterator[h5py.File]:
         """The file; what HDF5 says of a truncated or damaged one names neither it nor a way on."""
-        try:
-            with h5py.File(self.path, "r", locking=False) as file:
-                yield file
-        except (OSError, RuntimeError, KeyError) as error:
-            raise InputError("damaged shard", where=self.path, got=error, hint=_AGAIN) from error
+        with decoder_errors(self._damage), h5py.File(self.path, "r", locking=False) as file:
+            yield file
 
 
 class Shards:
@@ -99,7 +136,9 @@ class Shards:
 
     def __init__(self, folder: Path, index: dict[str, Any]) -> None:
         self.folder, self.index = folder, index
-        self._files = [_ShardFile(folder / shard["file"]) for shard in index["shards"]]
+        self._files = [
+            _ShardFile(folder / shard["file"], shard["num_chips"], len(index["classes"])) for shard in index["shards"]
+        ]
         self._starts = np.cumsum([0] + [shard["num_chips"] for shard in index["shards"]])
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -189,8 +228,10 @@ class Shards:
         """A further text column, such as "serial" or "depression"; "" where a chip has none.
 
         Raises:
-            KeyError: the source has no such column.
+            InputError: the source has no such column.
         """
+        if missing := [file.path for file in self._files if f"meta/{key}" not in file.columns]:
+            raise InputError("no such column", where=f"{key!r} in {missing[0]}", hint=AGAIN)
         return [value.decode() for value in self._column(f"meta/{key}")]
 
 
@@ -202,7 +243,8 @@ def open_shards(folder: str | os.PathLike[str]) -> Shards:
 
     Raises:
         InputError: nothing is built there, it was built by another version in another format, its index is damaged, or
-            a shard that the index names is missing. A damaged shard is found when a chip is asked for.
+            a shard that the index names is missing. A damaged shard is found when a chip is asked for, unless only its
+            pixels are: those are held against their checksum by `verify` alone.
 
     Example:
         >>> shards = open_shards("data/shards/toy")
@@ -213,26 +255,17 @@ def open_shards(folder: str | os.PathLike[str]) -> Shards:
         ((32, 32), 'uint8', 0, 'train', 'across/000-0.png')
     """
     path = Path(folder)
-    index_path = path / "index.json"
-    if not index_path.is_file():
+    if not (path / INDEX).is_file():
         raise InputError(
             "data set not built",
             where=path,
             expected="an index.json",
             hint=f"run sarjepa build-dataset --sources {path.name}",
         )
-    try:
-        index = json.loads(index_path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError("not a JSON file", where=index_path, got=error, hint=_AGAIN) from error
-    keys = index if isinstance(index, dict) else {}
-    if (found := keys.get("format", FORMAT)) != FORMAT:
-        raise InputError("built by another version of sarjepa", where=path, expected=FORMAT, got=found, hint=_AGAIN)
-    if lacking := [key for key in ("shards", "classes", "normalisation") if key not in keys]:
-        raise InputError("not the index of a built source", where=index_path, expected=lacking[0], hint=_AGAIN)
+    index = read_index(path)
     for shard in index["shards"]:
         if not (path / shard["file"]).is_file():
-            raise InputError("shard missing", where=path / shard["file"], hint=_AGAIN)
+            raise InputError("shard missing", where=path / shard["file"], hint=AGAIN)
     return Shards(path, index)
 
 
@@ -252,9 +285,10 @@ def verify(folder: str | os.PathLike[str]) -> list[str]:
         if sha256_of(file.path) != shard["sha256"]:
             problems.append(f"{shard['file']}: content does not have its checksum")
             continue
-        sizes = file.columns["shapes"].prod(axis=1)
-        if len(sizes) != shard["num_chips"] or file.columns["offsets"][-1] + sizes[-1] != len(file.pixels):
-            problems.append(f"{shard['file']}: chips and pixels do not add up")
-    if not problems and len(shards) != shards.index["num_chips"]:
-        problems.append(f"index.json: {shards.index['num_chips']} chips, the shards hold {len(shards)}")
+        try:
+            _ = file.pixels  # its columns are checked with it
+        except InputError as error:
+            problems.append(f"{shard['file']}: {error.got}")
+    if not problems and len(shards) != (stated := shards.index.get("num_chips")):
+        problems.append(f"index.json: {stated} chips, the shards hold {len(shards)}")
     return problems

@@ -110,7 +110,7 @@ def _build(name: str, final: Path, config: BuildDatasetConfig, progress: Progres
 def _standing(final: Path, asked: dict[str, Any], config: BuildDatasetConfig, progress: Progress) -> Built:
     """A source that was built before: left as it is, with a warning where the settings ask for something else."""
     index = open_shards(final).index
-    stored = index["settings"]
+    stored = index.get("settings") or {}
     found = [str(one) for one in changes(config, stored) if one.name in by_name(asked)]
     if stored.get("files") != asked.get("files"):
         progress.warn(f"{final.name} was built from other files; --force builds it again")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import pickle
+import struct
+from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -57,7 +61,7 @@ def test_columns_agree_with_the_chips(tmp_path: Path) -> None:
     assert shards.paths == [chip.path for chip in shards]
     assert shards.shapes.tolist() == [list(chip.image.shape) for chip in shards]
     assert shards.meta("serial")[:4] == ["", "s1", "", "s3"]
-    with pytest.raises(KeyError):
+    with pytest.raises(InputError, match=r"no such column: 'nothing' in .*\.h5"):
         shards.meta("nothing")
 
 
@@ -127,7 +131,7 @@ def test_shards_of_another_format_are_refused(tmp_path: Path) -> None:
     [
         ("{}", r"not the index of a built source: .*index\.json; expected shards; build"),
         ("[]", r"not the index of a built source: .*index\.json; expected shards; build"),
-        ('{"shards": [', r"not a JSON file: .*index\.json; got .*; build"),
+        ('{"shards": [', r"not readable as JSON: .*index\.json; got .*; build"),
         ('{"format": "sarjepa-shard-0"}', "another version"),
     ],
 )
@@ -156,3 +160,108 @@ def test_verify_finds_a_flipped_bit(tmp_path: Path) -> None:
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
     assert verify(folder) == ["some-00001.h5: content does not have its checksum"]
+
+
+def edited(folder: Path, edit: Callable[[h5py.File], None]) -> Path:
+    """The source, with one change in its first shard."""
+    with h5py.File(folder / "some-00000.h5", "r+") as file:
+        edit(file)
+    return folder
+
+
+def _replace(name: str, values: Callable[[np.ndarray], object]) -> Callable[[h5py.File], None]:
+    def edit(file: h5py.File) -> None:
+        changed = values(file[name][()])
+        del file[name]
+        file[name] = changed
+
+    return edit
+
+
+def _huge(file: h5py.File) -> None:
+    del file["groups"]
+    file.create_dataset("groups", (10**12,), "i8", chunks=(1000,))  # takes no room in the file
+
+
+EDITS: dict[str, Callable[[h5py.File], None]] = {
+    "larger shapes": _replace("shapes", lambda old: old * 2),
+    "negative shapes": _replace("shapes", lambda old: -old),
+    "shapes beyond numbers": _replace("shapes", lambda old: old + 2**62),
+    "shapes of other chips": _replace("shapes", lambda old: old[::-1]),
+    "one shape too few": _replace("shapes", lambda old: old[:-1]),
+    "shapes that are floats": _replace("shapes", lambda old: old.astype(float)),
+    "offsets moved": _replace("offsets", lambda old: old + 1),
+    "labels beyond the classes": _replace("labels", lambda old: old + 5),
+    "labels below none": _replace("labels", lambda old: old - 5),
+    "labels that are text": _replace("labels", lambda old: old.astype("S")),
+    "a label too many": _replace("labels", lambda old: np.append(old, 0)),
+    "groups without end": _huge,
+    "a column missing": lambda file: file.__delitem__("splits"),
+    "paths that are no text": _replace("paths", lambda old: np.full(len(old), b"\xff\xfe")),
+    "paths that are numbers": _replace("paths", lambda old: np.arange(len(old))),
+    "a column that is a folder": lambda file: (file.__delitem__("splits"), file.create_group("splits")),  # type: ignore[dict-item]
+    "a further column too short": _replace("meta/serial", lambda old: old[:-1]),
+    "pixels of another type": _replace("pixels", lambda old: old.astype("i8")),
+    "fewer pixels": _replace("pixels", lambda old: old[:-1]),
+    "pixels in a plane": _replace("pixels", lambda old: old[: len(old) // 2 * 2].reshape(2, -1)),
+    "pixels packed": lambda file: (file.__delitem__("pixels"), file.create_dataset("pixels", (9,), "u1", chunks=(3,))),  # type: ignore[dict-item]
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_a_shard_that_says_other_things_than_was_written_is_named(tmp_path: Path, name: str) -> None:
+    folder = edited(build(tmp_path / "some", _images("uint8")), EDITS[name])
+    shards = open_shards(folder)
+    with pytest.raises(InputError, match=r"damaged shard: .*some-00000\.h5; got .*--force") as refusal:
+        _ = (shards.labels, shards[3])
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_shard_cut_short_is_named_before_it_is_mapped(tmp_path: Path) -> None:
+    folder = build(tmp_path / "some", [np.full((64, 64), 7, np.uint8)] * 9)
+    shard = folder / "some-00000.h5"
+    with h5py.File(shard) as old, h5py.File(folder / "new.h5", "w") as new:
+        for name in sorted(old, key=lambda name: name == "pixels"):  # last in the file
+            old.copy(name, new)
+    data = bytearray((folder / "new.h5").read_bytes())[:-1000]
+    data[40:48] = struct.pack("<Q", len(data))  # where HDF5 keeps the file's size, which it holds against the real one
+    shard.write_bytes(data)
+    with pytest.raises(InputError, match=rf"damaged shard: {shard}; got .*--force"):
+        open_shards(folder).images([8])
+
+
+INDEX_EDITS: dict[str, object] = {
+    "shards": [None, {}, [], "x", [1], [{}]],
+    "shards.0.file": [None, 3, "", "../some-00000.h5", "/etc/passwd", "a/b.h5"],
+    "shards.0.num_chips": [None, "20", 2.5, -1, 10**30, True],
+    "shards.0.sha256": [None, 7],
+    "classes": [None, "x", [1, 2], ["x", "x"], {}],
+    "normalisation": [None, [], {}],
+    "normalisation.scale": [None, "255", 0, -1, 10**400],
+    "num_chips": ["many", 2.5, -1],
+    "label_sets": [[], {"a": None}, {"a": {"classes": "x"}}, {"a": {"classes": ["z"]}}, {"a": {}}],
+    "benchmark": [[], "x", {"label_set": "z"}, {"label_set": 3}],
+    "counts": [[], {"train": 3}, {"train": {"x": "many"}}, {"train": {"x": -1}}],
+    "rejected": [{}, [1], [{"path": 3, "reason": "x"}]],
+    "settings": [[], "x"],
+    "resolution_m": ["fine", -0.3, 10**400],
+    "source": [3, []],
+    "format": [3, "sarjepa-shard-0"],
+}
+
+
+@pytest.mark.parametrize("key", INDEX_EDITS)
+def test_a_key_of_another_kind_in_the_index_is_named(tmp_path: Path, key: str) -> None:
+    folder = build(tmp_path / "some", _images("uint8"))
+    whole = json.loads((folder / "index.json").read_text())
+    for value in INDEX_EDITS[key]:  # type: ignore[attr-defined]
+        content = json.loads(json.dumps(whole))
+        *way, last = key.split(".")
+        part = content
+        for step in way:
+            part = part[int(step)] if step.isdigit() else part[step]
+        part[last] = value
+        (folder / "index.json").write_text(json.dumps(content))
+        with pytest.raises(InputError, match=r"index\.json|another version") as refusal:
+            open_shards(folder)
+        assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 400

@@ -53,8 +53,8 @@ def _row(manifest: Manifest, data_root: str, is_built: bool) -> tuple[str, ...]:
     if not is_built:
         return (*facts, "not built", "-", "-", "-")
     index = open_source(data_root, manifest.name).index
-    counts = index.get("file_counts", index["counts"])  # an index without file counts has those of the chips alone
+    counts = index.get("file_counts") or index.get("counts") or {}  # an older index has those of the chips alone
     totals = {split: sum(counted.values()) for split, counted in counts.items()}
-    differs = "; ".join(differences(index["expected"], counts)) or "no"
+    differs = "; ".join(differences(index.get("expected"), counts)) or "no"
     split_totals = (str(totals[split]) if split in totals else "-" for split in ("train", "test"))
     return (*facts, str(sum(totals.values())), *split_totals, differs)

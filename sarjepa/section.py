@@ -1,8 +1,14 @@
-"""Reading a hand-written YAML file key by key, so that every slip is named with file, key and what would be right."""
+"""Reading a YAML or JSON file key by key, so that every slip is named with file, key and what would be right.
+
+A file may be whole and still say other things than it should: it was written by hand, edited, or damaged where that
+makes another number of a number. Whoever reads one asks for each key by its kind, and gets a value of that kind or an
+error.
+"""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,13 +16,27 @@ from sarjepa.errors import InputError, nearest
 
 
 class Section:
-    """One mapping of a YAML file, read key by key; what is wrong is said with file, key and what would be right."""
+    """One mapping of a file, read key by key.
 
-    def __init__(self, raw: Any, file: str, path: str = "") -> None:
-        self.raw, self.file, self.path = raw, file, path
+    Args:
+        raw: the mapping, as YAML or JSON gave it.
+        file: what it is called in errors.
+        path: the dotted way to it inside the file.
+        hint: what to do about a wrong value, where nothing better is known.
+
+    Raises:
+        InputError: it is something else.
+
+    Example:
+        >>> Section({"kind": "grid", "at": [3]}, "plan.yaml").text("kind")
+        'grid'
+    """
+
+    def __init__(self, raw: Any, file: str, path: str = "", hint: str | None = None) -> None:
+        self.raw, self.file, self.path, self.hint = raw, file, path, hint
         self.seen: set[str] = set()
         if not isinstance(raw, dict):
-            raise InputError("not a mapping", where=self.at(), got=repr(raw)[:60])
+            raise InputError("not a mapping", where=self.at(), got=repr(raw)[:60], hint=hint)
 
     def at(self, key: str = "") -> str:
         """The file and the dotted way to a key."""
@@ -25,7 +45,9 @@ class Section:
 
     def fault(self, key: str, expected: str, got: object, hint: str | None = None) -> InputError:
         """The error for a wrong value."""
-        return InputError("wrong value", where=self.at(key), expected=expected, got=repr(got)[:60], hint=hint)
+        return InputError(
+            "wrong value", where=self.at(key), expected=expected, got=repr(got)[:60], hint=hint or self.hint
+        )
 
     def get(self, key: str, kind: type | tuple[type, ...], expected: str, required: bool = True) -> Any:
         """The value of a key, of a given type; None where it may be left out and is."""
@@ -35,7 +57,7 @@ class Section:
             return None
         if key not in self.raw:
             unknown = [name for name in self.raw if name not in self.seen]
-            close = nearest(key, unknown) if unknown else None
+            close = nearest(key, unknown) if unknown and self.hint is None else self.hint
             raise InputError("key missing", where=self.at(key), hint=close)
         if not isinstance(value, kind) or (isinstance(value, bool) and bool not in _as_tuple(kind)):
             raise self.fault(key, expected, value)
@@ -54,9 +76,18 @@ class Section:
         return tuple(values)
 
     def number(self, key: str, required: bool = True) -> float | None:
-        """A number or null."""
+        """A finite number or null."""
         value = self.get(key, (int, float, type(None)), "a number or null", required)
+        if value is not None and not abs(value) <= sys.float_info.max:
+            raise self.fault(key, "a finite number", value)
         return None if value is None else float(value)
+
+    def whole(self, key: str, least: int = 0, most: int = 2**40, required: bool = True) -> int | None:
+        """A whole number in a range."""
+        value = self.get(key, int, f"a whole number, {least} to {most}", required)
+        if value is not None and not least <= value <= most:
+            raise self.fault(key, f"a whole number, {least} to {most}", value)
+        return value
 
     def choice(self, key: str, choices: tuple[str, ...], required: bool = True) -> str:
         """One of some names."""
@@ -75,9 +106,9 @@ class Section:
                 raise self.fault(f"{key}[{i}]", "a regular expression", f"{text} ({error})") from error
         return tuple(compiled)
 
-    def part(self, key: str, read: Callable[[Section], Any]) -> Any:
-        """A mapping that may be left out, read by `read`."""
-        value = self.get(key, dict, "a mapping", required=False)
+    def part(self, key: str, read: Callable[[Section], Any], required: bool = False) -> Any:
+        """A mapping, read by `read`."""
+        value = self.get(key, dict, "a mapping", required)
         return None if value is None else self._read(value, key, read)
 
     def parts(self, key: str, read: Callable[[Section], Any]) -> tuple[Any, ...]:
@@ -105,7 +136,7 @@ class Section:
                 raise InputError("unknown key", where=self.at(key), hint=nearest(str(key), self.seen))
 
     def _read(self, value: Any, key: str, read: Callable[[Section], Any]) -> Any:
-        section = Section(value, self.file, self.at(key).removeprefix(f"{self.file}: "))
+        section = Section(value, self.file, self.at(key).removeprefix(f"{self.file}: "), self.hint)
         result = read(section)
         section.done()
         return result

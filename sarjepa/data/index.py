@@ -1,0 +1,110 @@
+"""index.json of a built source, read back: every key of the kind that a build writes, or the key is named.
+
+A build writes it last, whole or not at all. It may still have been edited since, or damaged where that changes a number
+and not the form; what is read out of it decides which chips are trained and tested on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sarjepa.data.shard_writer import FORMAT
+from sarjepa.documents import read_json
+from sarjepa.errors import InputError, nearest
+from sarjepa.section import Section
+
+INDEX = "index.json"
+AGAIN = "build the source again with --force"
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """The content of a built source's index.json, its kinds checked.
+
+    Args:
+        folder: of the source.
+
+    Raises:
+        InputError: the file is damaged, was written by another version, or a key in it is missing or of another kind.
+    """
+    path = folder / INDEX
+    content = read_json(path, AGAIN)
+    keys = content if isinstance(content, dict) else {}
+    if (found := keys.get("format", FORMAT)) != FORMAT:
+        raise InputError("built by another version of sarjepa", where=folder, expected=FORMAT, got=found, hint=AGAIN)
+    if lacking := [key for key in ("shards", "classes", "normalisation") if key not in keys]:
+        raise InputError("not the index of a built source", where=path, expected=lacking[0], hint=AGAIN)
+    top = Section(keys, str(path), hint=AGAIN)
+    if not top.parts("shards", _shard):
+        raise top.fault("shards", "at least one", [])
+    classes = top.texts("classes")
+    if len(set(classes)) < len(classes):
+        raise top.fault("classes", "names that differ", classes)
+    top.part("normalisation", _normalisation, required=True)
+    for key in ("source", "manifest_sha256", "distribution"):
+        top.text(key, required=False)
+    for key in ("num_chips", "num_rejected", "num_empty_tiles"):
+        top.whole(key, required=False)
+    if (resolution_m := top.number("resolution_m", required=False)) is not None and resolution_m <= 0:
+        raise top.fault("resolution_m", "more than 0", resolution_m)
+    for key in ("counts", "file_counts", "expected"):
+        top.part(key, _counts)
+    for key in ("settings", "sizes", "duplicates"):
+        top.get(key, dict, "a mapping", required=False)
+    label_sets = top.part("label_sets", lambda part: _label_sets(part, classes)) or ()
+    top.part("benchmark", lambda part: _benchmark(part, label_sets))
+    for item in top.get("rejected", list, "a list of mappings", required=False) or ():
+        if not isinstance(item, dict) or not all(isinstance(item.get(key), str) for key in ("path", "reason")):
+            raise top.fault("rejected", "{path: text, reason: text}", item)
+    return content
+
+
+def _shard(part: Section) -> None:
+    name = part.text("file")
+    if not name or Path(name).name != name:
+        raise part.fault("file", "the name of a file beside index.json", name)
+    part.whole("num_chips", least=1)
+    part.text("sha256")
+
+
+def _normalisation(part: Section) -> None:
+    scale = part.number("scale")
+    if scale is None or scale <= 0:
+        raise part.fault("scale", "more than 0", scale)
+    part.seen |= set(part.raw)  # the numbers of the method, for people
+
+
+def _counts(part: Section) -> None:
+    for split in part.raw:
+        part.part(split, _class_counts, required=True)
+
+
+def _class_counts(part: Section) -> None:
+    for name in part.raw:
+        part.whole(name)
+
+
+def _label_sets(part: Section, classes: tuple[str, ...]) -> tuple[str, ...]:
+    for name in part.raw:
+        part.part(name, lambda label_set: _label_set(label_set, classes), required=True)
+    return tuple(part.raw)
+
+
+def _label_set(part: Section, classes: tuple[str, ...]) -> None:
+    for name in part.texts("classes"):
+        if name not in classes:
+            raise part.fault("classes", "names from `classes`", name, nearest(name, classes) if classes else None)
+    part.part("where", lambda columns: [columns.texts(column) for column in columns.raw])
+
+
+def _benchmark(part: Section, label_sets: tuple[str, ...]) -> None:
+    part.choice("label_set", label_sets)
+    part.whole("crop", least=1, required=False)
+    part.part("pool", _pool)
+
+
+def _pool(part: Section) -> None:
+    part.choice("kind", ("fraction-of-train", "fraction-of-all"))
+    fraction = part.number("fraction")
+    if fraction is None or not 0 < fraction <= 1:
+        raise part.fault("fraction", "more than 0, at most 1", fraction)
