@@ -20,6 +20,7 @@ from sarjepa.cli.options import resolve, with_signature
 
 from sarjepa.config import COMMANDS, Common, as_dict
 from sarjepa.errors import InputError, Stopped
+from sarjepa.recipes.inputs import check_inputs
 from sarjepa.version import __version__
 
 app = typer.Typer(
@@ -54,6 +55,7 @@ def _run(config_class: type[Common], given: dict[str, Any]) -> None:
         if given["show_config"]:
             out.print(yaml.safe_dump(as_dict(config), sort_keys=False).rstrip(), soft_wrap=True)
             return
+        check_inputs(config)
         recipe = importlib.import_module(f"sarjepa.recipes.{config_class.command.replace('-', '_')}")
         result = recipe.run(config, RichProgress())
         for table in result.tables:

@@ -16,7 +16,21 @@ from dataclasses import InitVar, dataclass
 from typing import Annotated, ClassVar
 
 from sarjepa.errors import InputError
-from sarjepa.setting import COMMAND_LINE, FREE, GRID, PATH, REPEAT, Items, Like, OneOf, Range, settings_of
+from sarjepa.setting import (
+    BUILT,
+    CHECKPOINT,
+    COMMAND_LINE,
+    FREE,
+    GRID,
+    PATH,
+    REPEAT,
+    RUN,
+    Items,
+    Like,
+    OneOf,
+    Range,
+    settings_of,
+)
 
 BASELINES = ("pixels", "log-pixels", "ratio", "hog")  # stand where a checkpoint stands
 DOWNSTREAM = ("mstar", "fusarship", "saracd")
@@ -124,7 +138,7 @@ class PretrainConfig(Common):
     command: ClassVar[str] = "pretrain"
 
     sources: Annotated[
-        tuple[str, ...], "built sources to train on, groups (pretrain, downstream, all) or folder:PATH"
+        tuple[str, ...], "built sources to train on, groups (pretrain, downstream, all) or folder:PATH", BUILT
     ] = ("synthetic",)
     splits: Annotated[
         tuple[str, ...] | None, "splits to train on, or all; default: every chip that no benchmark tests"
@@ -181,7 +195,7 @@ class PretrainConfig(Common):
     compile: Annotated[bool, "compile the blocks (torch.compile)", FREE] = False
     shard: Annotated[bool, "shard weights and optimiser over the processes (FSDP2), not copy them (DDP)", FREE] = False
     clip_grad: Annotated[float | None, "largest gradient norm; default: no clipping", Range(0, above=True)] = None
-    init: Annotated[str | None, "start from this checkpoint's encoder", PATH] = None
+    init: Annotated[str | None, "start from this checkpoint's encoder", PATH, CHECKPOINT] = None
     run_dir: Annotated[str | None, "folder of the run; default runs/METHOD-MODEL-SOURCES", PATH, FREE] = None
     resume: Annotated[bool, "go on where the run stopped", FREE] = False
     max_steps: Annotated[int | None, "stop after this many steps, saving", Range(1, 10**12), FREE] = None
@@ -194,9 +208,9 @@ class PretrainConfig(Common):
         float | None, "also average the encoder's weights at this rate (0.999), for encoder-ema", Range(0, 1)
     ] = None
     probe_every: Annotated[int | None, "epochs between looks at the representation; default: none", _COUNT, FREE] = None
-    probe_dataset: Annotated[str | None, "built data set of the online kNN probe; default: the first source", FREE] = (
-        None
-    )
+    probe_dataset: Annotated[
+        str | None, "built data set of the online kNN probe; default: the first source", FREE, BUILT
+    ] = None
     probe_crop: Annotated[
         str, "its centre crop (px) before resizing: published, none, N, or mstar=64,...", _CROP, FREE
     ] = "published"
@@ -257,7 +271,7 @@ class Evaluation(Common):
 class SingleEvaluation(Evaluation):
     """What only probe and finetune share: one data set, one draw, one report."""
 
-    dataset: Annotated[str, "built data set"] = "mstar"
+    dataset: Annotated[str, "built data set", BUILT] = "mstar"
     shots: Annotated[
         int | None,
         "training chips per class; default: the whole training split, of which finetune holds a tenth out for its "
@@ -286,6 +300,7 @@ class ProbeConfig(SingleEvaluation):
         str | None,
         f"run folder, checkpoint or exported encoder; or a baseline: {', '.join(BASELINES)}; default: the newest run",
         PATH,
+        CHECKPOINT,
     ] = None
     solver: Annotated[
         str | None, "adamw (as published), lbfgs, lda, knn or centroid; default: the recipe's", OneOf(*SOLVERS)
@@ -328,9 +343,9 @@ class FinetuneConfig(SingleEvaluation, Tuning):
 
     command: ClassVar[str] = "finetune"
 
-    checkpoint: Annotated[str | None, "run folder, checkpoint or exported encoder; default: the newest run", PATH] = (
-        None
-    )
+    checkpoint: Annotated[
+        str | None, "run folder, checkpoint or exported encoder; default: the newest run", PATH, CHECKPOINT
+    ] = None
     curve: Annotated[bool, "also test after every epoch, for the curve; the last epoch stays the result"] = False
 
 
@@ -345,10 +360,13 @@ class FewshotBenchConfig(Tuning):
         f"run folder, checkpoint or exported encoder; a baseline ({', '.join(BASELINES)}), or `random:RUN` for the "
         "run's encoder at initialisation; default: the newest run",
         PATH,
+        CHECKPOINT,
         REPEAT,
         GRID,
     ] = ()
-    datasets: Annotated[tuple[str, ...], "built data sets; default: the downstream ones that are built", GRID] = ()
+    datasets: Annotated[
+        tuple[str, ...], "built data sets; default: the downstream ones that are built", GRID, BUILT
+    ] = ()
     shots: Annotated[tuple[int, ...], "training chips per class", _SHOTS, GRID] = (10, 20, 40)
     runs: Annotated[
         int,
@@ -419,6 +437,7 @@ class VisualizeAttentionConfig(Common):
         "run folder, checkpoint or exported encoder, or `random:RUN` for the run's encoder at initialisation; "
         "repeat it to set several side by side; default: the newest run",
         PATH,
+        CHECKPOINT,
         REPEAT,
     ] = ()
     images: Annotated[
@@ -428,7 +447,7 @@ class VisualizeAttentionConfig(Common):
         REPEAT,
     ] = ()
     dataset: Annotated[
-        tuple[str, ...], "built data sets to take chips from; default: those the runs were trained on"
+        tuple[str, ...], "built data sets to take chips from; default: those the runs were trained on", BUILT
     ] = ()
     num_images: Annotated[int, "chips the distances are averaged over", Range(1, 100_000)] = 64
     num_points: Annotated[
@@ -463,7 +482,7 @@ class ReportConfig(Common):
 
     command: ClassVar[str] = "report"
 
-    run: Annotated[str | None, "run folder; default: the newest run", PATH] = None
+    run: Annotated[str | None, "run folder; default: the newest run", PATH, RUN] = None
     results: Annotated[
         tuple[str, ...],
         "folder of fewshot-bench results to show beside those in the run and those of its weights under results/",

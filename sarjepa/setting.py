@@ -28,10 +28,13 @@ class Mark(enum.Enum):
     PATH = "a file, a folder or an address: `~` in front becomes the home folder"
     REPEAT = "a tuple that the command line takes by repeating the option; other tuples are comma-separated"
     FREE = "changes where, how fast and how long the work is done, not what comes out"
+    BUILT = "built sources, or groups of them: one that is not built is refused before anything slow begins"
+    CHECKPOINT = "a checkpoint, or `random:` and one: a path where nothing is is refused likewise"
+    RUN = "the folder of a run; refused likewise"
     GRID = "spans the results of one folder: calls that differ in it add to the folder, each result kept apart"
 
 
-PATH, REPEAT, FREE, GRID = Mark
+PATH, REPEAT, FREE, BUILT, CHECKPOINT, RUN, GRID = Mark
 
 
 @dataclass(frozen=True)

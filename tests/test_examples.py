@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import sarjepa
-from sarjepa.evaluation.classifier import FILE, save_classifier
+from sarjepa.evaluation.classifier import save_classifier
+from sarjepa.models.addresses import CLASSIFIER_FILE
 from sarjepa.models.heads import Classifier, Head
 
 FUNCTIONS = [name for name in sarjepa.__all__ if callable(getattr(sarjepa, name))]
@@ -27,7 +28,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, toy_root: Path, toy_run: Path
     classifier = Classifier(encoder, Head(encoder.width, 3))
     describe = {"classes": ["across", "along", "blob"], "temperature": 1.0, "crop": None}
     (folder / "runs" / "toy" / "finetune-toy").mkdir()
-    save_classifier(folder / "runs" / "toy" / "finetune-toy" / FILE, classifier, describe)
+    save_classifier(folder / "runs" / "toy" / "finetune-toy" / CLASSIFIER_FILE, classifier, describe)
     return folder
 
 

@@ -33,8 +33,8 @@ def expand_built(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(source_name(member) for name in names for member in GROUPS.get(name, (name,))))
 
 
-def open_source(data_root: str, source: str) -> Shards:
-    """A built source.
+def built_folder(data_root: str, source: str) -> Path:
+    """Where the shards of a built source are.
 
     Raises:
         InputError: it was not built; names the command that builds it, and the nearest name of one that is.
@@ -48,4 +48,9 @@ def open_source(data_root: str, source: str) -> Shards:
         if not is_public and there:
             hint = f"{nearest(source, there)}, or {hint}"
         raise InputError("the data set is not built", where=folder, hint=hint)
-    return open_shards(folder)
+    return folder
+
+
+def open_source(data_root: str, source: str) -> Shards:
+    """A built source, opened; see `built_folder`."""
+    return open_shards(built_folder(data_root, source))

@@ -22,11 +22,11 @@ from sarjepa.data.augment import centre_crop_and_resize
 from sarjepa.errors import InputError
 from sarjepa.evaluation.finetune import predict
 from sarjepa.files import write_atomically
+from sarjepa.models.addresses import CLASSIFIER_FILE
 from sarjepa.models.described import described_bytes, read_described
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import Classifier, Feature, Head
 
-FILE = "classifier.safetensors"
 _KIND = "sarjepa-classifier"
 _ROUNDING = 1e-3
 
@@ -109,11 +109,6 @@ def save_classifier(path: Path, classifier: Classifier, describe: dict[str, Any]
     write_atomically(path, content)
 
 
-def is_classifier(path: str | Path) -> bool:
-    """Whether a path is a classifier's file or the folder of one."""
-    return (Path(path) / FILE).is_file() or (Path(path).name == FILE and Path(path).is_file())
-
-
 def load_classifier(path: str | Path, device: str = "cpu") -> SavedClassifier:
     """Open what `sarjepa finetune` saved.
 
@@ -134,7 +129,7 @@ def load_classifier(path: str | Path, device: str = "cpu") -> SavedClassifier:
         True
     """
     file = Path(path)
-    file = file / FILE if file.is_dir() else file
+    file = file / CLASSIFIER_FILE if file.is_dir() else file
     if not file.is_file():
         raise InputError("no classifier here", where=file, hint="run sarjepa finetune, which saves one")
     weights, describe = read_described(file, _KIND)

@@ -14,8 +14,9 @@ from sarjepa.data.views import AUGMENTATIONS
 from sarjepa.errors import InputError
 from sarjepa.evaluation.baselines import BASELINES, Baseline
 from sarjepa.evaluation.benchmark import Benchmark
-from sarjepa.evaluation.classifier import is_classifier, load_classifier
+from sarjepa.evaluation.classifier import load_classifier
 from sarjepa.evaluation.features import cached, extract, file_name
+from sarjepa.models.addresses import is_classifier
 from sarjepa.models.checkpoints import describe_line, initial_encoder, load_encoder, weights_sha256
 from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress

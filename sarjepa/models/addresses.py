@@ -1,4 +1,6 @@
-"""Checkpoints that lie elsewhere: a web address, or a model on the Hugging Face hub.
+"""Where a checkpoint lies: in a run folder, at a web address, or on the Hugging Face hub.
+
+Nothing here imports torch, so that a wrong path is refused at once.
 
 A file is fetched once and kept, in the user's cache folder or in the hub's own. What it holds is read as safely as a
 local file; what it is, only its checksum tells, so `sha256` is computed of every file and a known one is called by its
@@ -24,6 +26,9 @@ KNOWN_FILES = {
     ),
 }
 HUB_PREFIX = "hf-hub:"
+RUN_FILES = ("encoder.safetensors", "checkpoint-last.pt")  # of a run folder, in order of preference
+CLASSIFIER_FILE = "classifier.safetensors"
+OF_A_CLASSIFIER = "it is a classifier: sarjepa.load_classifier opens it, and sarjepa probe labels chips with it"
 # In order of preference: this package's export, then what timm and others push.
 HUB_FILES = ("encoder.safetensors", "model.safetensors", "pytorch_model.bin")
 # Somebody waits for a checkpoint, so a server that does not answer is given up sooner than for an archive.
@@ -74,3 +79,53 @@ def _from_hub(address: str) -> Path:
         except (errors.HfHubHTTPError, OSError, ValueError) as error:
             raise InputError("the model cannot be fetched from the hub", where=address, got=error) from error
     raise InputError("no weights in the model on the hub", where=address, expected=" or ".join(HUB_FILES))
+
+
+def checkpoint_file(path: str | Path) -> Path:
+    """The local file that a run folder, path or address stands for; an address is fetched.
+
+    Raises:
+        InputError: nothing is there, or the folder holds no checkpoint.
+    """
+    if is_address(path):
+        return fetch(str(path))
+    path = Path(path)
+    if not path.exists():
+        raise InputError(
+            "no such checkpoint", where=path, hint="give a run folder or a file, or run sarjepa pretrain first"
+        )
+    if path.is_file():
+        return path
+    for name in RUN_FILES:
+        if (path / name).is_file():
+            return path / name
+    hint = OF_A_CLASSIFIER if is_classifier(path) else None
+    raise InputError("no checkpoint in the folder", where=path, expected=" or ".join(RUN_FILES), hint=hint)
+
+
+def run_folder(path: str | Path) -> Path:
+    """The folder of a run, whatever is in it.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    if not Path(path).is_dir():
+        raise InputError("no such run folder", where=path, hint="give --run a folder that sarjepa pretrain made")
+    return Path(path)
+
+
+def newest_run(folder: str = "runs") -> str:
+    """The run folder whose checkpoint is newest.
+
+    Raises:
+        InputError: no run has a checkpoint.
+    """
+    files = [file for name in RUN_FILES for file in Path(folder).glob(f"*/{name}")]
+    if not files:
+        raise InputError("no run to evaluate", where=folder, hint="give --checkpoint, or run sarjepa pretrain first")
+    return str(max(files, key=lambda file: (file.stat().st_mtime, str(file))).parent)
+
+
+def is_classifier(path: str | Path) -> bool:
+    """Whether a path is a classifier's file or the folder of one."""
+    return (Path(path) / CLASSIFIER_FILE).is_file() or (Path(path).name == CLASSIFIER_FILE and Path(path).is_file())

@@ -16,14 +16,12 @@ import torch
 
 from sarjepa.errors import InputError
 from sarjepa.files import sha256_of
-from sarjepa.models.addresses import KNOWN_FILES, fetch, is_address
+from sarjepa.models.addresses import KNOWN_FILES, OF_A_CLASSIFIER, checkpoint_file
 from sarjepa.models.described import described_bytes, read_described
 from sarjepa.models.encoder import Encoder, EncoderShape, sincos_positions
 from sarjepa.models.released import Weights, is_released, read_pickle, sort_released
 
-RUN_FILES = ("encoder.safetensors", "checkpoint-last.pt")
 _KIND = "sarjepa-encoder"
-_OF_A_CLASSIFIER = "it is a classifier: sarjepa.load_classifier opens it, and sarjepa probe labels chips with it"
 
 
 def load_encoder(path: str | Path, device: str = "cpu") -> Encoder:
@@ -80,40 +78,6 @@ def initial_encoder(path: str | Path, seed: int, device: str = "cpu") -> Encoder
     return encoder.eval().to(device)
 
 
-def checkpoint_file(path: str | Path) -> Path:
-    """The local file that a run folder, path or address stands for; an address is fetched.
-
-    Raises:
-        InputError: nothing is there, or the folder holds no checkpoint.
-    """
-    if is_address(path):
-        return fetch(str(path))
-    path = Path(path)
-    if not path.exists():
-        raise InputError(
-            "no such checkpoint", where=path, hint="give a run folder or a file, or run sarjepa pretrain first"
-        )
-    if path.is_file():
-        return path
-    for name in RUN_FILES:
-        if (path / name).is_file():
-            return path / name
-    hint = _OF_A_CLASSIFIER if (path / "classifier.safetensors").is_file() else None
-    raise InputError("no checkpoint in the folder", where=path, expected=" or ".join(RUN_FILES), hint=hint)
-
-
-def newest_run(folder: str = "runs") -> str:
-    """The run folder whose checkpoint is newest.
-
-    Raises:
-        InputError: no run has a checkpoint.
-    """
-    files = [file for name in RUN_FILES for file in Path(folder).glob(f"*/{name}")]
-    if not files:
-        raise InputError("no run to evaluate", where=folder, hint="give --checkpoint, or run sarjepa pretrain first")
-    return str(max(files, key=lambda file: (file.stat().st_mtime, str(file))).parent)
-
-
 def describe_line(encoder: Encoder) -> str:
     """What is known of an encoder's file, for a person: what it is, its checksum, what of it was left out."""
     facts = encoder.describe
@@ -156,7 +120,7 @@ def _read_safetensors(file: Path) -> tuple[EncoderShape, Weights, dict]:
 def _read_released(content: dict, file: Path) -> tuple[EncoderShape, Weights, dict]:
     if not is_released(content):
         keys = sorted(map(str, content))
-        hint = _OF_A_CLASSIFIER if "encoder.cls_token" in keys else None
+        hint = OF_A_CLASSIFIER if "encoder.cls_token" in keys else None
         raise InputError("not a checkpoint of a known kind", where=file, got=f"keys {keys[:5]}", hint=hint)
     released = sort_released(content, file)
     return released.shape, released.encoder, {"method": released.layout, "unused": list(released.unused)}

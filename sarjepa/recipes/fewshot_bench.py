@@ -18,7 +18,7 @@ from sarjepa.evaluation.draw_records import FORMAT, from_record, to_record
 from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.opened import open_checkpoint
 from sarjepa.files import json_text
-from sarjepa.models.checkpoints import newest_run
+from sarjepa.models.addresses import newest_run
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.recipe import RECIPES
 from sarjepa.recipes.fewshot.cells import cells_csv, comparisons, make_cells

@@ -10,13 +10,13 @@ import torch
 from sarjepa.config import FinetuneConfig
 from sarjepa.errors import InputError
 from sarjepa.evaluation.benchmark import Benchmark, open_benchmark
-from sarjepa.evaluation.classifier import FILE, save_classifier
+from sarjepa.evaluation.classifier import save_classifier
 from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.finetune import fit_temperature
 from sarjepa.evaluation.metrics import Scores, scores
 from sarjepa.evaluation.opened import open_checkpoint
 from sarjepa.evaluation.runs import classify, finetune_run
-from sarjepa.models.checkpoints import newest_run
+from sarjepa.models.addresses import CLASSIFIER_FILE, newest_run
 from sarjepa.models.heads import Classifier, Feature
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.class_report import report_folder, report_of, write_report
@@ -117,7 +117,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         "accuracy": round(found.accuracy, 4),
         "encoder": opened.describe,
     }
-    save_classifier(folder / FILE, classifier, describe)
+    save_classifier(folder / CLASSIFIER_FILE, classifier, describe)
     if not config.curve:
         return write_report(folder, report, config, progress)
     # Training loss and test accuracy after each epoch, the first being epoch 1.

@@ -12,11 +12,10 @@ from pathlib import Path
 from sarjepa.config import ProbeConfig
 from sarjepa.errors import InputError
 from sarjepa.evaluation.benchmark import open_benchmark
-from sarjepa.evaluation.classifier import is_classifier
 from sarjepa.evaluation.fewshot import draw
 from sarjepa.evaluation.opened import open_checkpoint, open_features
 from sarjepa.evaluation.runs import probe_runs
-from sarjepa.models.checkpoints import newest_run
+from sarjepa.models.addresses import is_classifier, newest_run
 from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.class_report import report_folder, report_of, write_report

@@ -13,7 +13,7 @@ from pathlib import Path
 from sarjepa.config import ReportConfig
 from sarjepa.errors import InputError
 from sarjepa.files import write_atomically
-from sarjepa.models.checkpoints import newest_run
+from sarjepa.models.addresses import newest_run
 from sarjepa.progress import Progress
 from sarjepa.recipes.reporting.commands import commands_section
 from sarjepa.recipes.reporting.pictures import attention_section

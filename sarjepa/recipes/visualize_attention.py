@@ -28,7 +28,7 @@ from sarjepa.data.crops import check_crop
 from sarjepa.errors import InputError
 from sarjepa.evaluation.attention import mean_distances, uniform_distance
 from sarjepa.files import write_atomically
-from sarjepa.models.checkpoints import newest_run
+from sarjepa.models.addresses import newest_run
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.class_report import report_folder
 from sarjepa.recipes.visualizing.attention_pictures import map_figures, target_figure

@@ -14,9 +14,17 @@ from sarjepa.cli.console import RichProgress, show_error, show_table
 from sarjepa.config import COMMANDS
 from sarjepa.results.tables import Table
 
+PROGRAM = [sys.executable, "-m", "sarjepa"]
+# As a program of its own, in which an import of torch is an error: an answer that needs none comes at once.
+WITHOUT_TORCH = [
+    sys.executable,
+    "-c",
+    "import sys; sys.modules['torch'] = None; sys.argv[0] = 'sarjepa'; from sarjepa.cli.app import main; main()",
+]
 
-def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "sarjepa", *map(str, arguments)]
+
+def run(*arguments: object, cwd: Path | None = None, program: list[str] = PROGRAM) -> subprocess.CompletedProcess[str]:
+    words = [*program, *map(str, arguments)]
     return subprocess.run(words, capture_output=True, text=True, check=False, cwd=cwd)
 
 
@@ -57,13 +65,20 @@ def test_show_config_prints_settings_that_can_be_read_back(tmp_path: Path) -> No
         (["pretrain", "--image-size", "100000"], ["--image-size", "1 to 4096"]),
         (["pretrain", "--clip-grad", "0"], ["--clip-grad", "above 0"]),
         (["pretrain", "--sources", "mstar"], ["not built", "sarjepa build-dataset --sources mstar"]),
+        (["pretrain", "--sources", "synthetic,mstr"], ["not built", "--sources synthetic"]),
+        (["pretrain", "--preset", "demo", "--init", "nowhere"], ["not built"]),
+        (["probe", "--dataset", "nowhere"], ["not built", "folder:PATH/nowhere"]),
+        (["fewshot-bench", "--checkpoint", "nowhere"], ["no such checkpoint: nowhere"]),
+        (["fewshot-bench", "--checkpoint", "random:nowhere"], ["no such checkpoint: nowhere"]),
+        (["report", "--run", "nowhere"], ["no such run folder: nowhere"]),
+        (["visualize-attention"], ["no run to evaluate", "give --checkpoint"]),
         (["pretrain", "--device", "tpu"], ["tpu", "expected auto, cpu, cuda"]),
     ],
 )
-def test_bad_input_is_one_line_on_stderr_and_exit_code_1(
+def test_bad_input_is_one_line_and_exit_code_1_before_torch_is_imported(
     tmp_path: Path, arguments: list[str], words: list[str]
 ) -> None:
-    result = run(*arguments, cwd=tmp_path)
+    result = run(*arguments, cwd=tmp_path, program=WITHOUT_TORCH)
     assert result.returncode == 1
     assert result.stdout == ""
     lines = result.stderr.strip().splitlines()

@@ -17,9 +17,10 @@ from sarjepa.data.shards import open_shards
 from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation.benchmark import open_benchmark
-from sarjepa.evaluation.classifier import FILE, load_classifier
+from sarjepa.evaluation.classifier import load_classifier
 from sarjepa.evaluation.fewshot import draw
 from sarjepa.evaluation.opened import open_checkpoint
+from sarjepa.models.addresses import CLASSIFIER_FILE
 from sarjepa.models.checkpoints import load_encoder
 from sarjepa.models.described import described_bytes
 from sarjepa.models.encoder import Encoder, EncoderShape
@@ -69,7 +70,7 @@ def test_the_head_is_the_published_linear_layer_and_older_classifiers_keep_their
     encoder = Encoder(EncoderShape(16, 1, 2, 8, 32))
     older = Classifier(encoder, Head(16, 2)).eval()
     describe = {"classes": ["a", "b"], "temperature": 1.0, "crop": None, "pool": "cls", "shape": asdict(encoder.shape)}
-    (tmp_path / FILE).write_bytes(described_bytes(older, "sarjepa-classifier", describe))
+    (tmp_path / CLASSIFIER_FILE).write_bytes(described_bytes(older, "sarjepa-classifier", describe))
     image = torch.rand(2, 1, 32, 32)
     assert torch.equal(load_classifier(tmp_path).classifier(image), older(image))
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from sarjepa.data.loader import steps_per_epoch
 from sarjepa.errors import InputError
-from sarjepa.models.checkpoints import RUN_FILES, load_encoder, weights_sha256
+from sarjepa.models.addresses import RUN_FILES, run_folder
+from sarjepa.models.checkpoints import load_encoder, weights_sha256
 from sarjepa.overlay import by_name
 from sarjepa.reports.pretraining import curve_of
 from sarjepa.results.stored import SETTINGS, read_settings
@@ -77,8 +78,7 @@ def read_run(folder: Path) -> RunContent:
     Raises:
         InputError: the folder does not exist, or holds nothing of a run.
     """
-    if not folder.is_dir():
-        raise InputError("no such run folder", where=folder, hint="give --run a folder that sarjepa pretrain made")
+    run_folder(folder)
     names = (SETTINGS, LOG, *RUN_FILES)
     if not any((folder / name).is_file() for name in names):
         hint = "give --run a folder that sarjepa pretrain made"

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 
 from sarjepa.config import PretrainConfig
 from sarjepa.files import sha256_of
-from sarjepa.models.checkpoints import RUN_FILES
+from sarjepa.models.addresses import RUN_FILES
 from sarjepa.overlay import plain, shown
 from sarjepa.recipes.reporting.pictures import shown_picture
 from sarjepa.recipes.reporting.run import LOG, SETTINGS, RunContent

@@ -1,0 +1,40 @@
+"""What a call names and is not there: refused in well under a second, before torch is imported.
+
+The recipes look again when they open it, so this room decides nothing. It reads the marks of the settings
+(`sarjepa.setting`), and imports nothing that imports torch.
+"""
+
+from __future__ import annotations
+
+from sarjepa.config import BASELINES, Common
+from sarjepa.data.built import built_folder, expand_built
+from sarjepa.models.addresses import checkpoint_file, is_address, is_classifier, newest_run, run_folder
+from sarjepa.setting import BUILT, CHECKPOINT, RUN, Setting, settings_of
+
+
+def check_inputs(config: Common) -> None:
+    """Look for the data sets, runs and checkpoints that the settings name.
+
+    Raises:
+        InputError: a data set is not built, or nothing is where a run or a checkpoint should be.
+    """
+    settings = settings_of(type(config))
+    for setting in settings:
+        if BUILT in setting.marks:
+            for source in expand_built(_names(config, setting)):
+                built_folder(config.data_root, source)
+    for setting in settings:
+        if RUN in setting.marks:
+            for folder in _names(config, setting):
+                run_folder(folder)
+        if CHECKPOINT in setting.marks and not getattr(config, "resume", False):  # then it was read long ago
+            newest = "newest run" in setting.help
+            for name in _names(config, setting) or ((newest_run(),) if newest else ()):
+                path = name.removeprefix("random:")
+                if not (path in BASELINES or is_address(path) or is_classifier(path)):
+                    checkpoint_file(path)
+
+
+def _names(config: Common, setting: Setting) -> tuple[str, ...]:
+    value = getattr(config, setting.key)
+    return value if setting.is_list else () if value is None else (value,)
