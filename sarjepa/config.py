@@ -49,7 +49,7 @@ METHODS = (
     "safe",
 )
 VIEW_AUGMENTATIONS = ("shift", "mirror", "rotate", "scale", "gain", "contrast", "speckle")
-TARGETS = ("ratio", "ratio-gaussian", "pixel", "low-pass", "hog", "sar-hog")
+TARGETS = ("ratio", "ratio-gaussian", "pixel", "low-pass", "hog", "hog-gaussian", "sar-hog")
 MODELS = ("vit-demo", "vit-laptop", "vit-tiny", "vit-small", "vit-base", "vit-large", "vit-huge")
 PROTOCOLS = ("linear-probe", "fine-tune")
 RECIPES = ("published", "augmented")
@@ -175,6 +175,10 @@ class PretrainConfig(Common):
     num_windows: Annotated[int, "local windows per image", Range(1, 1000, "the encoder sees each of them")] = 4
     window_size: Annotated[int, "side of a local window, in patches", Range(1, 256)] = 7
     mask_ratio: Annotated[float | None, "share of patches masked; default: the method's", Range(0.01, 0.99)] = None
+    normalise_patches: Annotated[
+        bool | None,
+        "global masks: predict a patch's values less their mean, over their deviation; default: the method's",
+    ] = None
     predictor_width: Annotated[int | None, "predictor width; default: the method's", Range(1, 16_384)] = None
     predictor_depth: Annotated[int | None, "predictor blocks; default: the method's", Range(1, 256)] = None
     predictor_heads: Annotated[int | None, "predictor attention heads; default: the method's", Range(1, 1024)] = None

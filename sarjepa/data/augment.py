@@ -24,7 +24,7 @@ import torch
 from sarjepa.data.slicing import middle
 from sarjepa.draws import uniforms
 
-_CROP_ATTEMPTS = 10  # as torchvision's RandomResizedCrop, before it falls back to the whole image
+_CROP_ATTEMPTS = 10  # as torchvision's RandomResizedCrop, before it falls back to the middle of the image
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ def draw_augmentation(
         contrast: the factor is uniform in 1 - contrast .. 1 + contrast.
 
     Returns:
-        The draws. As in torchvision, ten candidates are tried; if none fits, the whole chip is taken.
+        The draws. As in torchvision, ten candidates are tried; if none fits, the middle of the chip is taken: all of
+        it, but for what makes a chip longer than the range of ratios allows.
     """
     draws = uniforms(seed, "augment", epoch, indices, 2 * _CROP_ATTEMPTS + 4)
     height_B1, width_B1 = shapes_B2[:, :1].astype(np.float64), shapes_B2[:, 1:].astype(np.float64)
@@ -72,12 +73,14 @@ def draw_augmentation(
     rows = np.arange(len(draws))
     first = fits.argmax(axis=1)
     found = fits.any(axis=1)
-    height = np.where(found, crop_height[rows, first], shapes_B2[:, 0]).astype(np.int64)
-    width = np.where(found, crop_width[rows, first], shapes_B2[:, 1]).astype(np.int64)
+    most_height, most_width = np.round(width_B1[:, 0] / ratio[0]), np.round(height_B1[:, 0] * ratio[1])
+    height = np.where(found, crop_height[rows, first], np.minimum(shapes_B2[:, 0], most_height)).astype(np.int64)
+    width = np.where(found, crop_width[rows, first], np.minimum(shapes_B2[:, 1], most_width)).astype(np.int64)
+    room_top, room_left = shapes_B2[:, 0] - height, shapes_B2[:, 1] - width
     place_top, place_left, flip, factor = draws[:, 2 * _CROP_ATTEMPTS :].T
     return Augmentation(
-        top=(place_top * (shapes_B2[:, 0] - height + 1)).astype(np.int64),
-        left=(place_left * (shapes_B2[:, 1] - width + 1)).astype(np.int64),
+        top=np.where(found, place_top * (room_top + 1), room_top // 2).astype(np.int64),
+        left=np.where(found, place_left * (room_left + 1), room_left // 2).astype(np.int64),
         height=height,
         width=width,
         flip=flip < 0.5,

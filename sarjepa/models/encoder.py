@@ -140,10 +140,8 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(Block(shape.width, shape.num_heads, relative) for _ in range(shape.depth))
         self.norm = nn.LayerNorm(shape.width, eps=1e-6)
         self.apply(initialise)
-        projection = self.patch_embed.proj
-        assert projection.bias is not None
-        nn.init.xavier_uniform_(projection.weight.view(shape.width, -1))  # as the linear layer that it is
-        nn.init.zeros_(projection.bias)
+        # Weights as of the linear layer that it is; the bias keeps a convolution's start, uniform by fan-in (released).
+        nn.init.xavier_uniform_(self.patch_embed.proj.weight.view(shape.width, -1))
         nn.init.normal_(self.cls_token, std=0.02)
 
     @property

@@ -10,6 +10,10 @@ a cell sums its pixels' weights, and the 9 sums are divided by their Euclidean l
 vertical, as in MaskFeat; scikit-image counts it from the horizontal, so that with 9 bins the edges of its bins fall on
 the middles of these.
 
+Dalal and Triggs weight a pixel by a Gaussian about the middle of its block (16 px; its deviation is half of that), so
+that what lies on a block's border counts less; FG-MAE (Wang et al., 2024) does so with windows side by side. `window`
+is their side; without it every pixel counts alike.
+
 On SAR a differential gradient is large wherever the field is bright. SAR-HOG (S. Song, B. Xu, J. Yang, Remote Sensing
 8(8):683, 2016) puts the ratio gradient in its place, G_H = ln(left / right) and G_V = ln(up / down) of `ratio_conv`,
 one histogram per scale.
@@ -74,14 +78,25 @@ def sobel_components(image_NHW: Tensor) -> tuple[Tensor, Tensor]:
     )
 
 
+def gaussian_windows(height: int, width: int, side: int) -> Tensor:
+    """Gaussian windows side by side, 1 in the middle of each, deviation half the side: (height, width) float64."""
+
+    def along(length: int) -> Tensor:
+        offset = torch.arange(length, dtype=torch.float64) % side - (side - 1) / 2
+        return torch.exp(-0.5 * (offset / (side / 2)).square())
+
+    return along(height)[:, None] * along(width)[None, :]
+
+
 @torch.no_grad()
-def hog(image: Tensor, bins: int = 9, cell: int = 8) -> Tensor:
+def hog(image: Tensor, bins: int = 9, cell: int = 8, window: int | None = None) -> Tensor:
     """Histogram of Sobel gradients, L2-normalised a cell.
 
     Args:
         image: (B, C, H, W) magnitude of a floating dtype; H and W multiples of `cell`.
         bins: directions over half a turn.
         cell: side of a cell, px.
+        window: side of the Gaussian windows, px; None: every pixel counts alike.
 
     Returns:
         (B, C * bins, H / cell, W / cell), the bins of a channel together; the image's dtype; no gradient.
@@ -92,7 +107,11 @@ def hog(image: Tensor, bins: int = 9, cell: int = 8) -> Tensor:
     _check(image, bins, cell)
     batch, channels, height, width = image.shape
     planes_NHW = image.to(torch.promote_types(image.dtype, torch.float32)).reshape(-1, height, width)
-    histogram = oriented_histogram(*sobel_components(planes_NHW), bins, cell)
+    across, down = sobel_components(planes_NHW)
+    if window is not None:
+        weight_HW = gaussian_windows(height, width, window).to(across)
+        across, down = across * weight_HW, down * weight_HW
+    histogram = oriented_histogram(across, down, bins, cell)
     return histogram.reshape(batch, channels * bins, height // cell, width // cell).to(image.dtype)
 
 

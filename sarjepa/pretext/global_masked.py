@@ -6,12 +6,14 @@ neighbour nearly everywhere, so speckle aside the task can be solved by interpol
 speckle too: that is what `local_masked` and the ratio target change.
 
     mae      target: pixels                          He et al., CVPR 2022
-    fg-mae   target: histograms of gradients (HOG)   Wang et al., IEEE TGRS 62, 2024 (arXiv 2310.18653)
+    fg-mae   target: histograms of gradients (HOG) in Gaussian windows, a patch's values normalised; masks 70%
+                                                     Wang et al., IEEE TGRS 62, 2024 (arXiv 2310.18653)
     sarmae   target: pixels of the clean chip, while half of the chips are shown with speckle added
                                                      Liu et al., arXiv 2512.16635, 2025
 
-Here: positions are sine-cosine, pixels are predicted as they are (MAE's option to normalise each patch is left out: a
-patch's mean and spread are what tells target from clutter), and of SARMAE the part that needs no optical image.
+Here: positions are sine-cosine, and of SARMAE there is the part that needs no optical image. Pixels are predicted as
+they are, since a patch's mean and spread are what tells target from clutter; MAE's other form, (values - mean) /
+sqrt(variance + 1e-6) of each patch, is an option.
 """
 
 from __future__ import annotations
@@ -33,6 +35,12 @@ def as_it_is(image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
     return image_B1HW
 
 
+def level_of(values_BmV: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation of each patch's values, (B, m, 1) each, as MAE takes them off."""
+    variance, mean = torch.var_mean(values_BmV, dim=2, keepdim=True)
+    return mean, (variance + 1e-6).sqrt()
+
+
 class GlobalMasked(Method):
     """Encoder, predictor and target around a random mask.
 
@@ -40,8 +48,9 @@ class GlobalMasked(Method):
         encoder: with positions that are added to the patches, as it never sees them all.
         predictor: from the encoder's width to the target's values.
         target: what a masked patch is predicted as, computed from the clean chip.
-        mask_ratio: share of the grid that is masked.
         corrupt: what the encoder is shown in place of the chip, a function of chips and keys.
+        mask_ratio: share of the grid that is masked.
+        normalise_patches: predict a patch's values less their mean, over their deviation.
     """
 
     target: Target
@@ -54,10 +63,11 @@ class GlobalMasked(Method):
         corrupt: Callable[[torch.Tensor, ImageKeys], torch.Tensor] = as_it_is,
         *,
         mask_ratio: float = 0.75,
+        normalise_patches: bool = False,
     ) -> None:
         super().__init__()
-        self.encoder, self.predictor, self.target = encoder, predictor, target
-        self.mask_ratio, self.corrupt = mask_ratio, corrupt
+        self.encoder, self.predictor, self.target, self.corrupt = encoder, predictor, target, corrupt
+        self.mask_ratio, self.normalise_patches = mask_ratio, normalise_patches
 
     def draw(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> GlobalMask:
         """The masks of a batch, on its device."""
@@ -73,6 +83,9 @@ class GlobalMasked(Method):
         mask = self.draw(image_B1HW, keys)
         prediction = self.predict(self.corrupt(image_B1HW, keys), mask)
         target = take(self.target(image_B1HW, *self.encoder.grid(image_B1HW)), mask.masked_Bm)
+        if self.normalise_patches:
+            mean, deviation = level_of(target)
+            target = (target - mean) / deviation
         return (prediction.float() - target).square().mean()
 
     @torch.no_grad()
@@ -82,5 +95,9 @@ class GlobalMasked(Method):
         num_patches = grid[0] * grid[1]
         state_BN = torch.full((len(image_B1HW), num_patches), VISIBLE).scatter(1, mask.masked_Bm.cpu(), MASKED)
         shown = self.corrupt(image_B1HW, keys)
-        canvas = scattered(self.predict(shown, mask), mask.masked_Bm, num_patches)
+        prediction = self.predict(shown, mask).float()
+        if self.normalise_patches:  # the picture is of the chip, so the patches get their own level back
+            mean, deviation = level_of(take(self.target(image_B1HW, *grid), mask.masked_Bm))
+            prediction = prediction * deviation + mean
+        canvas = scattered(prediction, mask.masked_Bm, num_patches)
         return patch_preview(shown, image_B1HW, self.target, grid, state_BN, canvas)

@@ -70,6 +70,9 @@ def local_windows(
 ) -> LocalWindows:
     """Windows anywhere on the grid, a share of each masked (LoMaR, Chen et al. 2022).
 
+    No two windows of an image start in the same row or in the same column, as published; where there are more windows
+    than starts, each start serves before one serves again.
+
     Args:
         keys: the images.
         rows, columns: of the grid.
@@ -93,20 +96,28 @@ def local_windows(
             "nothing or everything would be masked", where="mask-ratio", got=f"{num_masked} of {size} patches"
         )
     batch = len(keys.indices)
-    draws = uniforms(keys.seed, "local-windows", keys.epoch, keys.indices, num_windows * (2 + size))
-    draws = draws.reshape(batch * num_windows, 2 + size)
-    top = (draws[:, 0] * (rows - side + 1)).astype(np.int64)
-    left = (draws[:, 1] * (columns - side + 1)).astype(np.int64)
+    draws = uniforms(keys.seed, "local-windows", keys.epoch, keys.indices, num_windows * size)
+    draws = draws.reshape(batch * num_windows, size)
+    top = _distinct_starts(keys, "window-rows", rows - side + 1, num_windows)
+    left = _distinct_starts(keys, "window-columns", columns - side + 1, num_windows)
     offset = np.arange(side)
     inside = (offset[:, None] * columns + offset[None, :]).reshape(-1)
     masked = np.zeros((batch * num_windows, size), dtype=bool)
-    np.put_along_axis(masked, draws[:, 2:].argsort(axis=1, kind="stable")[:, :num_masked], True, axis=1)
+    np.put_along_axis(masked, draws.argsort(axis=1, kind="stable")[:, :num_masked], True, axis=1)
     return LocalWindows(
         image_S=torch.arange(batch).repeat_interleave(num_windows),
         patch_Sn=torch.from_numpy((top * columns + left)[:, None] + inside[None, :]),
         masked_Sn=torch.from_numpy(masked),
         side=side,
     )
+
+
+def _distinct_starts(keys: ImageKeys, stream: str, num_starts: int, num_windows: int) -> np.ndarray:
+    """Starts of the windows of all images, (B * num_windows,): the first of a permutation for each image."""
+    num_rounds = -(-num_windows // num_starts)
+    draws = uniforms(keys.seed, stream, keys.epoch, keys.indices, num_rounds * num_starts)
+    order = draws.reshape(-1, num_rounds, num_starts).argsort(axis=2, kind="stable")
+    return order.reshape(len(draws), -1)[:, :num_windows].reshape(-1)
 
 
 @dataclass(frozen=True)

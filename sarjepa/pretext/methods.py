@@ -79,6 +79,17 @@ def _token_predictor(
     )
 
 
+def _feature_guided(
+    encoder: Encoder,
+    predictor: QueryPredictor,
+    target: Target,
+    *,
+    mask_ratio: float = 0.7,
+    normalise_patches: bool = True,
+) -> GlobalMasked:
+    return GlobalMasked(encoder, predictor, target, mask_ratio=mask_ratio, normalise_patches=normalise_patches)
+
+
 @dataclass(frozen=True)
 class Composition:
     """What a method's name stands for; the keywords of its builders are the settings it reads.
@@ -88,12 +99,15 @@ class Composition:
         target: predicted where no other is chosen; None: nothing is predicted, and none can be chosen.
         predictor: from the encoder and the target.
         positions: of the encoder.
+        revision: raised where the name and the same settings come to mean another training; a run that was started
+            by another revision can be evaluated, and cannot be gone on with.
     """
 
     method: Callable[..., Method]
     target: str | None = None
     predictor: Callable[..., nn.Module] = _windows_predictor
     positions: str = "relative"
+    revision: int = 2
 
 
 METHODS: dict[str, Composition] = {
@@ -101,14 +115,14 @@ METHODS: dict[str, Composition] = {
     "lomar-sar": Composition(LocalMasked, "pixel"),
     "lomar": Composition(LocalMasked, "pixel", _linear_predictor),
     "mae": Composition(GlobalMasked, "pixel", _pixel_predictor, "sincos"),
-    "fg-mae": Composition(GlobalMasked, "hog", _pixel_predictor, "sincos"),
+    "fg-mae": Composition(_feature_guided, "hog-gaussian", _pixel_predictor, "sincos"),
     "sarmae": Composition(partial(GlobalMasked, corrupt=add_speckle), "pixel", _pixel_predictor, "sincos"),
     "i-jepa": Composition(partial(LatentBlocks, distance=smooth_l1_to_normalised), "pixel", _token_predictor, "sincos"),
     "latent-gradient": Composition(partial(LatentBlocks, distance=squared), "ratio", _token_predictor, "sincos"),
     "pgca": Composition(PatchGradient, "ratio", _linear_predictor),
-    "views": Composition(Views),
+    "views": Composition(Views, revision=1),
     "sar-jepa-views": Composition(LocalMaskedViews, "ratio"),
-    "safe": Composition(MaskedSiamese),
+    "safe": Composition(MaskedSiamese, revision=1),
 }
 
 
@@ -171,6 +185,27 @@ def method_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     by_key = {key.replace("-", "_"): value for key, value in settings.items()}
     return {key: tuple(value) if isinstance(value, list) else value for key, value in by_key.items() if key in SETTINGS}
+
+
+def check_revision(name: str, described: Mapping[str, Any], where: object) -> None:
+    """Refuse a run that was started when its method's name meant another training.
+
+    Args:
+        name: one of `METHODS`.
+        described: what the run's checkpoint says of itself; runs of before revisions say nothing, and are the first.
+        where: for the message.
+
+    Raises:
+        InputError: it was.
+    """
+    if (started := described.get("revision", 1)) != (now := METHODS[name].revision):
+        raise InputError(
+            f"the run was started by a version with another {name}",
+            where=where,
+            expected=f"revision {now} of the method",
+            got=f"revision {started}",
+            hint="it can still be evaluated; move it away, and start another run",
+        )
 
 
 def take_weights(method: Method, weights: Mapping[str, torch.Tensor], where: object) -> None:

@@ -24,6 +24,7 @@ from sarjepa.ops.ratio import gradient_by_ratio
 
 RADII = (5, 9, 13, 17)  # of the released weights; the paper's text says (5, 7, 13, 17)
 _BINS, _CELL = 9, 8  # of histograms: directions over half a turn, and the side of a cell (px); MaskFeat, 2022
+_HOG_WINDOW = 16  # side (px) of FG-MAE's Gaussian windows
 
 
 def patchify(features_BCHW: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
@@ -85,8 +86,9 @@ def _low_pass(*, low_pass_radius: float = LOW_PASS_RADIUS) -> Target:
     return Target("low-pass", partial(low_pass, radius=low_pass_radius), ("low-pass",))
 
 
-def _hog() -> Target:
-    return Target("hog", partial(hog, bins=_BINS, cell=_CELL), _bin_names("HOG"), _CELL)
+def _hog(window: int | None = None) -> Target:
+    name = "hog-gaussian" if window else "hog"
+    return Target(name, partial(hog, bins=_BINS, cell=_CELL, window=window), _bin_names("HOG"), _CELL)
 
 
 def _sar_hog(*, radii: tuple[int, ...] = RADII) -> Target:
@@ -104,6 +106,7 @@ TARGETS: dict[str, Callable[..., Target]] = {
     "pixel": _pixel,
     "low-pass": _low_pass,
     "hog": _hog,
+    "hog-gaussian": partial(_hog, window=_HOG_WINDOW),
     "sar-hog": _sar_hog,
 }
 

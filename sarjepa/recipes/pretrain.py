@@ -23,7 +23,7 @@ from sarjepa.data.loader import ahead
 from sarjepa.errors import InputError
 from sarjepa.files import write_atomically
 from sarjepa.models.encoder import Encoder
-from sarjepa.pretext.methods import take_weights
+from sarjepa.pretext.methods import METHODS, check_revision, take_weights
 from sarjepa.progress import Progress
 from sarjepa.recipes.pretraining.batches import Batches
 from sarjepa.recipes.pretraining.run_folder import RunFolder
@@ -112,7 +112,7 @@ class _Run:
         """Start a new run folder, or pick up the state of one that is there."""
         if self.config.resume:
             state = self.folder.state(self.device, self.progress)
-            self._check_data(state["describe"])
+            self._check_described(state["describe"])
             weights, moments = state["method"], state["optimizer"]
             if self.sharding:
                 weights, moments = self.sharding.weights(weights), self.sharding.moments(self.optimizer, moments)
@@ -126,12 +126,13 @@ class _Run:
         if self.ranks.is_first:
             self.log = self.folder.start(self.step)
 
-    def _check_data(self, described: Mapping[str, Any]) -> None:
-        """Refuse to go on with other chips than the run was started with.
+    def _check_described(self, described: Mapping[str, Any]) -> None:
+        """Refuse to go on with another method or other chips than the run was started with.
 
         Raises:
-            InputError: a source was built anew since, and came out differently.
+            InputError: the method has changed since, or a source was built anew and came out differently.
         """
+        check_revision(self.config.method, described, self.folder.path)
         for name, digest in described.get("data", {}).items():
             if digest != self.batches.data_sha256[name]:
                 raise InputError(
@@ -166,6 +167,7 @@ class _Run:
         return {
             "model": self.config.model,
             "method": self.config.method,
+            "revision": METHODS[self.config.method].revision,
             "target": self.method.target.name if self.method.target else None,
             "sources": list(self.pool.source_names),
             "data": self.batches.data_sha256,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision.transforms import InterpolationMode
+from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.v2 import functional as reference
 
 from sarjepa.data.augment import (
@@ -30,6 +30,15 @@ def chip(height: int, width: int, seed: int = 0) -> np.ndarray:
     image = np.random.default_rng(seed).gamma(1.0, 40.0, (height, width))
     image[height // 3 : height // 2, width // 3 : width // 2] += 150
     return image.clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("shape", [(8, 400), (400, 8), (30, 50), (64, 60)])
+def test_where_no_crop_fits_it_is_the_one_that_torchvision_falls_back_to(shape: tuple[int, int]) -> None:
+    scale = (4.0, 4.0)  # no crop is larger than its chip
+    found = draw_augmentation(0, 0, np.arange(3), np.array([shape] * 3), scale=scale)
+    theirs = RandomResizedCrop.get_params(torch.zeros(1, *shape), scale, (3 / 4, 4 / 3))
+    for name, value in zip(("top", "left", "height", "width"), theirs, strict=True):
+        assert getattr(found, name).tolist() == [value] * 3
 
 
 def torchvision_resized_crop(image: np.ndarray, box: tuple[int, int, int, int], size: int) -> torch.Tensor:
@@ -127,7 +136,10 @@ def test_boxes_lie_in_the_chip_and_cover_the_share_asked_for() -> None:
     assert (draw.top >= 0).all() and (draw.top + draw.height <= shapes[:, 0]).all()
     assert (draw.left >= 0).all() and (draw.left + draw.width <= shapes[:, 1]).all()
     share = draw.height * draw.width / shapes.prod(axis=1)
-    assert share.min() > 0.15 and share.max() == 1  # whole pixels move the share of a tiny chip
+    compact = shapes.max(axis=1) <= 2 * shapes.min(axis=1)  # of a longer chip no crop may fit
+    assert share[compact].min() > 0.15 and 0.95 < share.max() <= 1  # whole pixels move the share of a tiny chip
+    length = np.maximum(draw.height, draw.width) - 1
+    assert (length <= 4 / 3 * (np.minimum(draw.height, draw.width) + 1)).all()
     assert abs(draw.flip.mean() - 0.5) < 0.05
     assert 0.5 <= draw.contrast.min() < 0.52 and 1.48 < draw.contrast.max() <= 1.5
 

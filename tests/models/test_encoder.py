@@ -63,6 +63,15 @@ def test_without_positions_a_shuffled_chip_gives_shuffled_tokens_with_them_it_do
     torch.testing.assert_close(encoder(image)[:, order], encoder(moved), atol=1e-5, rtol=1e-4)
 
 
+def test_weights_of_patches_start_as_a_linear_layers_and_their_bias_as_a_convolutions() -> None:
+    torch.manual_seed(0)
+    projection = Encoder(encoder_shape("vit-small")).patch_embed.proj
+    assert projection.bias is not None
+    for values, bound in ((projection.weight, (6 / (384 + 256)) ** 0.5), (projection.bias, 1 / 256**0.5)):
+        assert 0.97 * bound < values.abs().max() <= bound
+        assert abs(values.std().item() / (bound / 3**0.5) - 1) < 0.1  # uniform
+
+
 def test_every_published_size_can_be_built() -> None:
     for model, (width, depth, heads, patch) in SIZES.items():
         shape = encoder_shape(model, image_size=patch * 4)

@@ -72,6 +72,16 @@ def test_hog_equals_a_loop_over_pixels():
     assert np.abs(hog(torch.from_numpy(image)[None, None])[0].numpy() - expected).max() < 1e-12
 
 
+def test_hog_in_gaussian_windows_equals_a_loop_over_pixels():
+    image = np.random.default_rng(4).random((16, 32))
+    across, down = _sobel_by_loop(image)
+    for y, x in np.ndindex(image.shape):  # windows of 16 px, deviation 8 px
+        weight = math.exp(-((y % 16 - 7.5) ** 2 + (x % 16 - 7.5) ** 2) / (2 * 8**2))
+        across[y, x], down[y, x] = weight * across[y, x], weight * down[y, x]
+    expected = _histogram_by_loop(across, down, 9, 8)
+    assert np.abs(hog(torch.from_numpy(image)[None, None], window=16)[0].numpy() - expected).max() < 1e-12
+
+
 @pytest.mark.parametrize("radius", [2, 5])
 def test_sar_hog_equals_a_loop_over_pixels(radius):
     image = np.random.default_rng(5).random((16, 24))

@@ -37,6 +37,24 @@ def test_39_of_49_patches_are_masked_and_windows_lie_on_the_grid() -> None:
     assert row.max() == 13 and column.max() == 9
 
 
+@pytest.mark.parametrize(("grid", "num_windows"), [((14, 14), 4), ((14, 14), 8), ((8, 10), 2), ((8, 10), 5)])
+def test_no_two_windows_of_an_image_share_a_row_or_a_column_until_all_are_taken(
+    grid: tuple[int, int], num_windows: int
+) -> None:
+    first_S = local_windows(keys(*range(300)), *grid, num_windows=num_windows).patch_Sn[:, 0]
+    for starts, most in ((first_S // grid[1], grid[0] - 6), (first_S % grid[1], grid[1] - 6)):
+        num_distinct = [len(own.unique()) for own in starts.reshape(300, num_windows)]
+        assert set(num_distinct) == {min(num_windows, most)}
+        share = torch.bincount(starts, minlength=most) / len(starts)
+        assert (share - 1 / most).abs().max() < 0.08  # and every start is as likely as another
+
+
+def test_rows_and_columns_of_windows_do_not_go_together() -> None:
+    first_S = local_windows(keys(*range(500)), 14, 14).patch_Sn[:, 0]
+    rows, columns = (first_S // 14).double(), (first_S % 14).double()
+    assert abs(torch.corrcoef(torch.stack([rows, columns]))[0, 1]) < 0.1  # 4.5 standard errors of 2000 windows
+
+
 def test_every_patch_of_a_window_is_masked_equally_often() -> None:
     share = local_windows(keys(*range(2000)), 14, 14).masked_Sn.float().mean(dim=0)
     assert (share - 39 / 49).abs().max() < 0.02  # five standard errors of 8000 windows

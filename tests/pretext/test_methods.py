@@ -12,6 +12,7 @@ from sarjepa.config import METHODS as NAMES
 from sarjepa.config import TARGETS as TARGET_NAMES
 from sarjepa.errors import InputError
 from sarjepa.models.encoder import Encoder
+from sarjepa.ops.histograms import hog
 from sarjepa.ops.ratio import gradient_by_ratio
 from sarjepa.pretext.global_masked import GlobalMasked
 from sarjepa.pretext.latent_blocks import LatentBlocks
@@ -201,7 +202,7 @@ def test_starting_from_an_encoder_starts_the_teacher_too(name: str) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", WITH_TARGET)
 def test_any_target_goes_with_any_method_or_is_refused_in_one_line(name: str, target: str) -> None:
-    if name in WITH_TEACHER and target in ("hog", "sar-hog"):
+    if name in WITH_TEACHER and target in ("hog", "hog-gaussian", "sar-hog"):
         with pytest.raises(InputError, match="ratio-gaussian"):
             build(name, target=target)
         return
@@ -238,6 +239,37 @@ def test_a_preview_of_a_teacher_shows_what_it_sees_and_predicts_no_picture(name:
         assert (state == MASKED).nonzero().flatten().tolist() == targets.unique().tolist()
 
 
+def test_fg_mae_masks_seven_tenths_and_predicts_normalised_histograms_in_gaussian_windows() -> None:
+    method, image = build("fg-mae", image_size=224, model="vit-tiny"), chips(2, 224)
+    assert isinstance(method, GlobalMasked)
+    mask = method.draw(image, keys(range(2)))
+    assert mask.masked_Bm.shape == (2, 137)
+    values = patchify(hog(image, window=16), 14, 14).numpy()  # 9 bins x 4 cells a patch
+    errors = []
+    for one, place, predicted in zip(values, mask.masked_Bm, method.predict(image, mask).detach().numpy(), strict=True):
+        for own, said in zip(one[place], predicted, strict=True):
+            normalised = (own - own.mean()) / np.sqrt(own.var(ddof=1) + 1e-6)
+            errors.append(np.mean((said - normalised) ** 2))
+    assert method(image, keys(range(2))).item() == pytest.approx(np.mean(errors), rel=1e-4)
+
+
+def test_normalised_pixels_do_not_ask_for_a_patchs_level_and_their_picture_has_it_back() -> None:
+    method, image = build("mae", normalise_patches=True), chips()
+    assert isinstance(method, GlobalMasked)
+    mask = method.draw(image, keys())
+    brighter = patchify(image, 6, 6)
+    brighter.scatter_add_(1, mask.masked_Bm[:, :, None].expand(-1, -1, 64), torch.full((8, 27, 64), 0.3))
+    torch.testing.assert_close(method(unpatchify(brighter, 6, 6, 1), keys()), method(image, keys()))
+    shown = method.preview(image, keys()).prediction
+    own = patchify(shown, 6, 6).gather(1, mask.masked_Bm[:, :, None].expand(-1, -1, 64))
+    raw, level = (
+        method.predict(image, mask),
+        patchify(image, 6, 6).gather(1, mask.masked_Bm[:, :, None].expand(-1, -1, 64)),
+    )
+    expected = raw * (level.var(dim=2, keepdim=True) + 1e-6).sqrt() + level.mean(dim=2, keepdim=True)
+    torch.testing.assert_close(own, expected.detach())
+
+
 def test_a_method_without_a_target_has_no_preview() -> None:
     method = build("views")
     assert method.target is None and method.preview(chips(3), keys(range(3))) is None
@@ -251,9 +283,9 @@ def test_the_predictor_is_the_methods_own_unless_chosen() -> None:
     assert len(build_method("lomar", **own).predictor.blocks) == 0
 
 
-OTHERS = {"num_windows": 3, "window_size": 3, "mask_ratio": 0.5, "predictor_width": 96, "predictor_depth": 2,
-          "predictor_heads": 4, "radii": (2, 5), "low_pass_radius": 30.0, "temperature": 0.3, "view_weight": 0.5,
-          "target": "low-pass"}  # fmt: skip
+OTHERS = {"num_windows": 3, "window_size": 3, "mask_ratio": 0.5, "normalise_patches": True, "predictor_width": 96,
+          "predictor_depth": 2, "predictor_heads": 4, "radii": (2, 5), "low_pass_radius": 30.0, "temperature": 0.3,
+          "view_weight": 0.5, "target": "low-pass"}  # fmt: skip
 
 
 def test_the_settings_that_some_method_reads_are_all_tried() -> None:
@@ -267,6 +299,7 @@ def test_a_method_reads_the_settings_it_says_and_no_others(name: str) -> None:
     image = given(method, chips(2))
     before = build(name)(image, keys(range(2)))
     for key, value in OTHERS.items():
+        value = not value if (name, key) == ("fg-mae", "normalise_patches") else value  # its own
         after = build(name, **{key: value})(image, keys(range(2)))
         assert (after != before) == (key in read), key
 

@@ -376,6 +376,16 @@ def test_resuming_a_checkpoint_of_another_model_is_one_line(synthetic_root: Path
         pretrain.run(settings(synthetic_root, run, resume=True), Progress())
 
 
+def test_a_run_of_before_its_method_changed_is_not_gone_on_with(synthetic_root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())
+    state = torch.load(run / "checkpoint-last.pt", weights_only=True)
+    del state["describe"]["revision"]  # as runs were of old
+    torch.save(state, run / "checkpoint-last.pt")
+    with pytest.raises(InputError, match=r"another sar-jepa.*expected revision 2.*got revision 1"):
+        pretrain.run(settings(synthetic_root, run, resume=True), Progress())
+
+
 def test_resuming_an_optimiser_of_another_grouping_is_one_line(synthetic_root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())

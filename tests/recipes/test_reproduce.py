@@ -10,6 +10,7 @@ import pytest
 
 from sarjepa.config import PretrainConfig, ReproduceConfig
 from sarjepa.errors import InputError
+from sarjepa.files import write_json
 from sarjepa.progress import Progress
 from sarjepa.recipes import reproduce
 from sarjepa.recipes.reproduction import experiment as experiments
@@ -168,6 +169,11 @@ def test_a_table_is_walked_once_resumed_and_refused_with_the_difference(
 
     monkeypatch.setattr(walk.Walker, "_run", lambda *_: pytest.fail("a finished step was repeated"))
     assert reproduce.run(small, Progress()).tables == result.tables
+
+    write_json(run / walk.MADE_BY, {**record, "revision": 1})
+    with pytest.raises(InputError, match="another sar-jepa"):
+        reproduce.run(small, Progress())
+    write_json(run / walk.MADE_BY, record)
 
     more = replace(TINY, settings={**TINY.settings, "pretrain": {**TINY.settings["pretrain"], "lr": 0.5}})
     monkeypatch.setattr(reproduce, "read_experiment", lambda name, scale: (SMALL, more))

@@ -26,6 +26,7 @@ from sarjepa.errors import InputError, Stopped
 from sarjepa.files import write_json
 from sarjepa.models.checkpoints import load_encoder
 from sarjepa.overlay import refuse_changes
+from sarjepa.pretext.methods import METHODS, check_revision
 from sarjepa.progress import Progress
 from sarjepa.recipes.reproduction.plan import Step
 from sarjepa.recipes.reproduction.provenance import machine
@@ -40,13 +41,15 @@ def record_of(step: Step) -> dict[str, Any] | None:
     """What the finished step left, or None where it has yet to be done.
 
     Raises:
-        InputError: the folder was made with other settings.
+        InputError: the folder was made with other settings, or its method has changed since.
     """
     path = step.folder / MADE_BY
     if not path.is_file():
         return None
     record = json.loads(path.read_text(encoding="utf-8"))
     refuse_changes(step.config, record["settings"], step.folder, "move the folder away, or give another --run-root")
+    if isinstance(step.config, PretrainConfig):
+        check_revision(step.config.method, record, step.folder)
     if record["settings"].get("max_steps") != getattr(step.config, "max_steps", None):
         return None  # it ended elsewhere, and goes on
     return record
@@ -151,6 +154,8 @@ class Walker:
             raise InputError(f"{step.command} was stopped before its end", where=step.text(),
                              hint="give the same command again: it goes on from the checkpoint")  # fmt: skip
         record = {"command": step.text(), "settings": asdict(step.config), "seconds": round(time.time() - began)}
+        if isinstance(step.config, PretrainConfig):
+            record["revision"] = METHODS[step.config.method].revision
         write_json(step.folder / MADE_BY, record | machine())
         log.unlink()
         return step.folder.name

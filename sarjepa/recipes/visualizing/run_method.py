@@ -23,7 +23,7 @@ def open_method(checkpoint: str, device: torch.device, progress: Progress) -> Me
     """The method of a run folder, or of one of its checkpoints, with its predictor, in evaluation mode.
 
     Raises:
-        InputError: the checkpoint has no predictor, or no settings to build it by.
+        InputError: the checkpoint has no predictor, or no settings to build it by, or its method has changed since.
     """
     path = Path(checkpoint)
     if not path.is_dir() and path.suffix != ".pt":
@@ -34,5 +34,8 @@ def open_method(checkpoint: str, device: torch.device, progress: Progress) -> Me
     if "method" not in state:
         raise InputError("no predictor", where=checkpoint, expected="a checkpoint of sarjepa pretrain")
     method = build_method(str(settings.get("method", "")), **method_settings(settings))
+    predicted = method.target.name if method.target else None
+    if (then := state["describe"].get("target", predicted)) != predicted:
+        raise InputError("the run predicted something else", where=checkpoint, expected=predicted, got=then)
     take_weights(method, state["method"], checkpoint)
     return method.eval().to(device)
