@@ -105,7 +105,7 @@ def _read_torch(file: Path) -> tuple[EncoderShape, Weights, dict]:
     content = read_pickle(file)
     if "encoder_shape" not in content:
         return _read_released(content, file)
-    prefix = "encoder."
+    prefix = content.get("exported", "encoder") + "."
     weights = {key[len(prefix) :]: value for key, value in content["method"].items() if key.startswith(prefix)}
     return EncoderShape(**content["encoder_shape"]), weights, content["describe"]
 
@@ -139,6 +139,8 @@ def encoder_bytes(encoder: Encoder, describe: dict[str, object]) -> bytes:
 def timm_state_dict(encoder: Encoder) -> Weights:
     """The weights as timm's VisionTransformer (no classifier, one input channel, no dropout) names them.
 
+    Those of an encoder without a class token are for `class_token=False, global_pool="avg", fc_norm=False`.
+
     Raises:
         InputError: the encoder has relative positions, which timm's ViT has not.
 
@@ -161,14 +163,18 @@ def timm_state_dict(encoder: Encoder) -> Weights:
     weights = {key: value.detach().clone() for key, value in encoder.state_dict().items()}
     if shape.positions == "sincos":
         weights["pos_embed"] = sincos_positions(shape.grid_side, shape.grid_side, shape.width)[None]
-    class_row = torch.zeros_like(weights["cls_token"])  # its position is part of the class token here
-    weights["pos_embed"] = torch.cat([class_row, weights["pos_embed"].to(class_row)], dim=1)
+    if shape.class_token:
+        class_row = torch.zeros_like(weights["cls_token"])  # its position is part of the class token here
+        weights["pos_embed"] = torch.cat([class_row, weights["pos_embed"].to(class_row)], dim=1)
     return weights
 
 
 def weights_sha256(encoder: Encoder) -> str:
     """A content hash of the weights and the shape, the same wherever they came from."""
-    digest = hashlib.sha256(json.dumps(asdict(encoder.shape), sort_keys=True).encode())
+    shape = asdict(encoder.shape)
+    if shape["class_token"]:  # most have one, and had it before the shape said so: their names stay
+        del shape["class_token"]
+    digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode())
     for key, value in sorted(encoder.state_dict().items()):
         digest.update(key.encode())
         digest.update(value.detach().cpu().float().contiguous().numpy().tobytes())

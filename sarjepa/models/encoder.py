@@ -8,6 +8,9 @@ encoder learns in one of three ways:
     sincos     fixed sine-cosine positions added to the patches (MAE, I-JEPA), computed for any grid.
     learned    a table added to the patches (ViTs trained on photographs), interpolated to any grid.
 
+I-JEPA's encoder has no class token. Its feature of a chip is the mean of the patch tokens, which then stands in the
+class token's place in all that the encoder gives, so that nobody who looks at tokens needs to know.
+
 Parameter names are those of the released state dict, so that reading one is a matter of leaving keys out.
 
 Shapes: B chips, N patches of the grid in row-major order, D width, H heads.
@@ -36,7 +39,8 @@ POSITIONS = ("relative", "sincos", "learned")
 class EncoderShape:
     """What is needed to build an encoder again; stored beside its weights.
 
-    `image_size` is the side it was pre-trained at and evaluation resizes to; the network itself takes any.
+    `image_size` is the side it was pre-trained at and evaluation resizes to; the network itself takes any. Without
+    `class_token` the mean of the patch tokens stands in its place.
     """
 
     width: int
@@ -45,15 +49,18 @@ class EncoderShape:
     patch_size: int
     image_size: int = 224
     positions: str = "relative"
+    class_token: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what would quietly build an encoder without positions.
 
         Raises:
-            InputError: no such kind of position.
+            InputError: no such kind of position, or relative ones, whose buckets count a class token, without one.
         """
         if self.positions not in POSITIONS:
             raise InputError("no such kind of position", where=repr(self.positions), expected=" or ".join(POSITIONS))
+        if self.positions == "relative" and not self.class_token:
+            raise InputError("relative positions need a class token", where="the encoder's shape")
 
     @property
     def grid_side(self) -> int:
@@ -74,7 +81,11 @@ SIZES: dict[str, tuple[int, int, int, int]] = {
 
 
 def encoder_shape(
-    model: str, image_size: int = 224, patch_size: int | None = None, positions: str = "relative"
+    model: str,
+    image_size: int = 224,
+    patch_size: int | None = None,
+    positions: str = "relative",
+    class_token: bool = True,
 ) -> EncoderShape:
     """The shape of a named model.
 
@@ -92,7 +103,7 @@ def encoder_shape(
             expected=f"a multiple of {patch}",
             got=image_size,
         )
-    return EncoderShape(width, depth, num_heads, patch, image_size, positions)
+    return EncoderShape(width, depth, num_heads, patch, image_size, positions, class_token)
 
 
 @functools.lru_cache(maxsize=32)
@@ -133,7 +144,8 @@ class Encoder(nn.Module):
         self.patch_embed = PatchEmbed(
             img_size=None, patch_size=shape.patch_size, in_chans=1, embed_dim=shape.width, strict_img_size=False
         )
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, shape.width))
+        if shape.class_token:
+            self.cls_token = nn.Parameter(torch.zeros(1, 1, shape.width))
         if shape.positions == "learned":
             self.pos_embed = nn.Parameter(torch.zeros(1, shape.grid_side**2, shape.width))
         relative = shape.positions == "relative"
@@ -142,7 +154,8 @@ class Encoder(nn.Module):
         self.apply(initialise)
         # Weights as of the linear layer that it is; the bias keeps a convolution's start, uniform by fan-in (released).
         nn.init.xavier_uniform_(self.patch_embed.proj.weight.view(shape.width, -1))
-        nn.init.normal_(self.cls_token, std=0.02)
+        if shape.class_token:
+            nn.init.normal_(self.cls_token, std=0.02)
 
     @property
     def width(self) -> int:
@@ -195,7 +208,7 @@ class Encoder(nn.Module):
         buckets_NN: torch.Tensor | None = None,
         filler_BN: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Put the class token in front, run the blocks and the final norm: (B, 1 + N, D).
+        """Put the class token in front, if there is one, run the blocks and the final norm: (B, 1 + N, D) or (B, N, D).
 
         Args:
             patches_BND: some or all patches of a grid, as `embed` gives them.
@@ -203,7 +216,7 @@ class Encoder(nn.Module):
             filler_BN: bool, patches that only fill up a row; nothing attends to them, and their tokens mean nothing.
         """
         if filler_BN is not None:
-            filler_BN = functional.pad(filler_BN, (1, 0))  # the class token
+            filler_BN = functional.pad(filler_BN, (int(self.shape.class_token), 0))
         tokens = self._with_class_token(patches_BND)
         for block in self.blocks:
             tokens = block(tokens, buckets_NN, filler_BN)
@@ -212,7 +225,7 @@ class Encoder(nn.Module):
     def forward_features(self, image_B1HW: torch.Tensor) -> torch.Tensor:
         """Tokens (B, 1 + N, D) of chips in [0, 1], class token first, after the final norm."""
         buckets_NN = bucket_ids(*self.grid(image_B1HW)).to(image_B1HW.device)
-        return self.encode(self.embed(image_B1HW), buckets_NN)
+        return self._led(self.encode(self.embed(image_B1HW), buckets_NN))
 
     forward = forward_features
 
@@ -229,20 +242,33 @@ class Encoder(nn.Module):
         for number, block in enumerate(self.blocks[: max(numbers, default=0)], start=1):
             tokens = block(tokens, buckets_NN)
             if number in numbers:
-                found[number] = self.norm(tokens)
+                found[number] = self._led(self.norm(tokens))
         return [found[number] for number in numbers]
 
+    def _led(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens with the mean of the patches in front, where there is no class token."""
+        return tokens if self.shape.class_token else torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1)
+
     def _with_class_token(self, patches_BND: torch.Tensor) -> torch.Tensor:
+        if not self.shape.class_token:
+            return patches_BND
         return torch.cat([self.cls_token.to(patches_BND.dtype).expand(len(patches_BND), -1, -1), patches_BND], dim=1)
 
     @torch.no_grad()
     def attention(self, image_B1HW: torch.Tensor) -> list[torch.Tensor]:
-        """The softmax of every block, each (B, H, 1 + N, 1 + N); row i says where token i looks."""
+        """The softmax of every block, each (B, H, 1 + N, 1 + N); row i says where token i looks.
+
+        Without a class token its row is the mean over the patches, and nobody looks at it.
+        """
         buckets_NN = bucket_ids(*self.grid(image_B1HW)).to(image_B1HW.device)
         tokens = self._with_class_token(self.embed(image_B1HW))
         weights = []
         for block in self.blocks:
             assert isinstance(block, Block)
-            weights.append(block.attn.weights_and_values(block.norm1(tokens), buckets_NN)[0])
+            attended = block.attn.weights_and_values(block.norm1(tokens), buckets_NN)[0]
+            if not self.shape.class_token:
+                attended = functional.pad(attended, (1, 0))
+                attended = torch.cat([attended.mean(dim=2, keepdim=True), attended], dim=2)
+            weights.append(attended)
             tokens = block(tokens, buckets_NN)
         return weights

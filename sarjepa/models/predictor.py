@@ -85,18 +85,18 @@ class QueryPredictor(nn.Module):
         """Predictions of the queries, (B, m, num_outputs).
 
         Args:
-            tokens_BnD: (B, 1 + n, D) from the encoder, class token first.
-            context_Bn: places on the grid of the tokens after the class token.
+            tokens_BnD: (B, 1 + n, D) from the encoder, class token first, or (B, n, D) where there is none.
+            context_Bn: places on the grid of the n tokens.
             query_Bm: places to predict.
             grid: rows and columns.
-            filler_Bn: bool, tokens after the class token that only fill up a row.
+            filler_Bn: bool, those of the n tokens that only fill up a row.
         """
+        num_first = tokens_BnD.shape[1] - context_Bn.shape[1]  # the class token, or none
         if filler_Bn is not None:
-            filler_Bn = functional.pad(filler_Bn, (1, query_Bm.shape[1]))  # the class token and the queries
+            filler_Bn = functional.pad(filler_Bn, (num_first, query_Bm.shape[1]))
         tokens = self.body.embed(tokens_BnD)
         position_ND = sincos_positions(*grid, tokens.shape[-1]).to(tokens)
         queries = self.mask_token.to(tokens.dtype) + position_ND[query_Bm]
-        context = tokens[:, 1:] + position_ND[context_Bn]
-        return self.body.decode(torch.cat([tokens[:, :1], context, queries], dim=1), None, filler_Bn)[
-            :, -query_Bm.shape[1] :
-        ]
+        context = tokens[:, num_first:] + position_ND[context_Bn]
+        sequence = torch.cat([tokens[:, :num_first], context, queries], dim=1)
+        return self.body.decode(sequence, None, filler_Bn)[:, -query_Bm.shape[1] :]

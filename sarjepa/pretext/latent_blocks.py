@@ -10,8 +10,9 @@ that sees the whole chip and gets no gradient: that asymmetry keeps both from ag
                      embedding itself; squared distance to its tokens as they are
 
 The teacher is an average of the encoder's weights, so it has the encoder's one input channel, and a target of several
-scales is shown to it as their mean. Here as in the rest of the family there is a class token; it runs along with the
-context and into the predictor.
+scales is shown to it as their mean. There is no class token: the feature of a chip is the mean of its patch tokens. A
+teacher that looks at chips is what remains after training, as published; one that looks at gradients could not read a
+chip, and the encoder remains.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ class LatentBlocks(Method):
             )
         self.encoder, self.predictor, self.target, self.distance = encoder, predictor, target, distance
         self.teacher = teacher_of(encoder)
+        self.exported = "teacher" if target.name == "pixel" else "encoder"
 
     def start_from(self, encoder: Encoder) -> None:
         """Encoder and teacher both begin as `encoder`."""

@@ -183,7 +183,8 @@ def target_blocks(keys: ImageKeys, rows: int, columns: int, *, num_targets: int 
     """Multi-block masks (I-JEPA, Assran et al. 2023): target blocks, cut out of a large context block.
 
     Blocks cover 0.15 to 0.2 of the grid with height / width 0.75 to 1.5, the context block 0.85 to 1.0. Their sizes
-    belong to the epoch, so that the images of a batch agree in shape; where they lie belongs to the image. A context is
+    belong to the epoch, so that the images of a batch agree in shape (as published they are drawn once a batch, and so
+    depend on the batch size); where they lie belongs to the image. A context is
     all that the targets leave of its block, so contexts differ in length and are filled up to the longest of the batch.
 
     Raises:

@@ -40,13 +40,15 @@ class Method(nn.Module, abc.ABC):
     `forward(image, keys)` is the loss, a scalar, so that wrappers that call modules (DistributedDataParallel) work.
 
     Attributes:
-        encoder: what remains after training.
+        encoder: what is trained.
+        exported: name of the encoder that remains after training: "encoder", or "teacher".
         target: what is predicted, or what a teacher looks at; None where nothing of the kind is.
         views: for each view of a chip that the method compares, the augmentations that this view does without; empty
             for a method that looks at one augmented chip. A method of views needs the whole batch at once.
     """
 
     encoder: Encoder
+    exported: str = "encoder"
     target: Target | None = None
     views: tuple[frozenset[str], ...] = ()
 
@@ -58,6 +60,12 @@ class Method(nn.Module, abc.ABC):
             image: augmented chips, (B, 1, H, W), or for a method of V views (B, V, 1, H, W).
             keys: what the draws belong to.
         """
+
+    def result(self) -> Encoder:
+        """The encoder that remains after training."""
+        found = getattr(self, self.exported)
+        assert isinstance(found, Encoder)
+        return found
 
     def start_from(self, encoder: Encoder) -> None:
         """Begin with the weights of `encoder`, which is of the same shape."""

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from sarjepa.errors import InputError, nearest
-from sarjepa.models.encoder import Encoder, encoder_shape
+from sarjepa.models.encoder import SIZES, Encoder, encoder_shape
 from sarjepa.models.predictor import Predictor, QueryPredictor
 from sarjepa.pretext.global_masked import GlobalMasked
 from sarjepa.pretext.latent_blocks import LatentBlocks, smooth_l1_to_normalised, squared
@@ -71,12 +71,11 @@ def _token_predictor(
     target: Target,
     *,
     predictor_width: int = 384,
-    predictor_depth: int = 12,
+    predictor_depth: int | None = None,
     predictor_heads: int = 12,
 ) -> QueryPredictor:
-    return QueryPredictor(
-        encoder.width, encoder.width, width=predictor_width, depth=predictor_depth, num_heads=predictor_heads
-    )
+    depth = predictor_depth or (6 if encoder.width <= SIZES["vit-base"][0] else 12)  # as published
+    return QueryPredictor(encoder.width, encoder.width, width=predictor_width, depth=depth, num_heads=predictor_heads)
 
 
 def _feature_guided(
@@ -98,7 +97,7 @@ class Composition:
         method: from the encoder and, where there is a target, the predictor and the target.
         target: predicted where no other is chosen; None: nothing is predicted, and none can be chosen.
         predictor: from the encoder and the target.
-        positions: of the encoder.
+        positions, class_token: of the encoder.
         revision: raised where the name and the same settings come to mean another training; a run that was started
             by another revision can be evaluated, and cannot be gone on with.
     """
@@ -107,6 +106,7 @@ class Composition:
     target: str | None = None
     predictor: Callable[..., nn.Module] = _windows_predictor
     positions: str = "relative"
+    class_token: bool = True
     revision: int = 2
 
 
@@ -117,8 +117,10 @@ METHODS: dict[str, Composition] = {
     "mae": Composition(GlobalMasked, "pixel", _pixel_predictor, "sincos"),
     "fg-mae": Composition(_feature_guided, "hog-gaussian", _pixel_predictor, "sincos"),
     "sarmae": Composition(partial(GlobalMasked, corrupt=add_speckle), "pixel", _pixel_predictor, "sincos"),
-    "i-jepa": Composition(partial(LatentBlocks, distance=smooth_l1_to_normalised), "pixel", _token_predictor, "sincos"),
-    "latent-gradient": Composition(partial(LatentBlocks, distance=squared), "ratio", _token_predictor, "sincos"),
+    "i-jepa": Composition(
+        partial(LatentBlocks, distance=smooth_l1_to_normalised), "pixel", _token_predictor, "sincos", False
+    ),
+    "latent-gradient": Composition(partial(LatentBlocks, distance=squared), "ratio", _token_predictor, "sincos", False),
     "pgca": Composition(PatchGradient, "ratio", _linear_predictor),
     "views": Composition(Views, revision=1),
     "sar-jepa-views": Composition(LocalMaskedViews, "ratio"),
@@ -162,7 +164,7 @@ def build_method(name: str, *, model: str = "vit-base", image_size: int = 224, p
     if unknown := settings.keys() - SETTINGS:
         raise TypeError(f"no method has such settings: {', '.join(sorted(unknown))}")
     made_of, chosen = METHODS[name], {key: value for key, value in settings.items() if value is not None}
-    encoder = Encoder(encoder_shape(model, image_size, patch_size, made_of.positions))
+    encoder = Encoder(encoder_shape(model, image_size, patch_size, made_of.positions, made_of.class_token))
     if made_of.target is None:
         return made_of.method(encoder, **read_by(made_of.method, chosen))
     predicted = build_target(target or made_of.target, **chosen)

@@ -153,6 +153,7 @@ class _Run:
         state: dict[str, Any] = {
             "encoder_shape": asdict(self.method.encoder.shape),
             "describe": self._describe(),
+            "exported": self.method.exported,
             "method": weights,
             "optimizer": moments,
             "step": self.step,
@@ -268,11 +269,11 @@ class _Run:
             self._draw()
         if self.watch is None or epoch % (self.config.probe_every or 1):
             return {}
-        return self.watch(self.method.encoder, self.progress)
+        return self.watch(self.method.result(), self.progress)
 
     def _finish(self) -> None:
         """Export the encoder and draw the run's pictures."""
-        self.folder.export(self.method.encoder, self._describe())
+        self.folder.export(self.method.result(), self._describe())
         if self.average is not None:
             averaged = self.average.module
             assert isinstance(averaged, Encoder)

@@ -213,3 +213,23 @@ def test_timm_reads_an_export_and_gives_the_same_features(positions: str) -> Non
 def test_relative_positions_have_no_place_in_timm(encoder: Encoder) -> None:
     with pytest.raises(InputError, match="relative positions"):
         sarjepa.timm_state_dict(encoder)
+
+
+def test_a_vit_of_timm_without_a_class_token_gives_the_mean_of_the_patches() -> None:
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderShape(32, 2, 2, 8, 32, "sincos", class_token=False)).eval()
+    vit = timm.models.VisionTransformer(32, 8, in_chans=1, num_classes=0, embed_dim=32, depth=2, num_heads=2,
+                                        class_token=False, global_pool="avg", fc_norm=False).eval()  # fmt: skip
+    vit.load_state_dict(sarjepa.timm_state_dict(encoder))
+    image = torch.rand(2, 1, 32, 32)
+    torch.testing.assert_close(vit(image), encoder(image)[:, 0], atol=1e-5, rtol=1e-4)
+
+
+def test_names_of_weights_stay_as_they_were_before_a_shape_spoke_of_its_class_token() -> None:
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderShape(16, 1, 2, 8, 32))
+    facts = {"depth": 1, "image_size": 32, "num_heads": 2, "patch_size": 8, "positions": "relative", "width": 16}
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    for key, value in sorted(encoder.state_dict().items()):
+        digest.update(key.encode() + value.numpy().tobytes())
+    assert weights_sha256(encoder) == digest.hexdigest()

@@ -63,6 +63,25 @@ def test_without_positions_a_shuffled_chip_gives_shuffled_tokens_with_them_it_do
     torch.testing.assert_close(encoder(image)[:, order], encoder(moved), atol=1e-5, rtol=1e-4)
 
 
+def test_without_a_class_token_the_mean_of_the_patches_stands_in_its_place() -> None:
+    torch.manual_seed(0)
+    encoder, image = Encoder(EncoderShape(16, 2, 2, 8, 32, "sincos", class_token=False)), torch.rand(2, 1, 32, 24)
+    tokens = encoder(image)
+    assert tokens.shape == (2, 13, 16)
+    torch.testing.assert_close(tokens[:, 0], tokens[:, 1:].mean(dim=1))
+    torch.testing.assert_close(encoder.forward_blocks(image, [2])[0], tokens)
+    for weights in encoder.attention(image):
+        torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2, 2, 13))
+        torch.testing.assert_close(weights[:, :, 0], weights[:, :, 1:].mean(dim=2))
+        assert not weights[:, :, :, 0].any()
+    filler = torch.zeros(2, 12, dtype=torch.bool)
+    filler[:, 9:] = True
+    patches = encoder.embed(image)
+    torch.testing.assert_close(encoder.encode(patches, None, filler)[:, :9], encoder.encode(patches[:, :9]))
+    with pytest.raises(InputError, match="need a class token"):
+        EncoderShape(16, 2, 2, 8, class_token=False)
+
+
 def test_weights_of_patches_start_as_a_linear_layers_and_their_bias_as_a_convolutions() -> None:
     torch.manual_seed(0)
     projection = Encoder(encoder_shape("vit-small")).patch_embed.proj

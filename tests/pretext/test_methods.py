@@ -270,6 +270,19 @@ def test_normalised_pixels_do_not_ask_for_a_patchs_level_and_their_picture_has_i
     torch.testing.assert_close(own, expected.detach())
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_what_remains_is_the_teacher_where_it_looks_at_chips_and_its_patches_where_there_is_no_class_token(
+    name: str,
+) -> None:
+    method = build(name)
+    assert method.result() is (method.teacher if name == "i-jepa" else method.encoder)
+    tokens = method.result()(chips(2))
+    assert method.result().shape.class_token == (name not in WITH_TEACHER)
+    if name in WITH_TEACHER:
+        torch.testing.assert_close(tokens[:, 0], tokens[:, 1:].mean(dim=1))
+        assert not any("cls_token" in key for key in method.state_dict())
+
+
 def test_a_method_without_a_target_has_no_preview() -> None:
     method = build("views")
     assert method.target is None and method.preview(chips(3), keys(range(3))) is None
@@ -277,7 +290,8 @@ def test_a_method_without_a_target_has_no_preview() -> None:
 
 def test_the_predictor_is_the_methods_own_unless_chosen() -> None:
     own = {key: None if key.startswith("predictor") else value for key, value in SMALL.items()}
-    assert len(build_method("i-jepa", **own).predictor.body.blocks) == 12
+    assert len(build_method("i-jepa", **own).predictor.body.blocks) == 6
+    assert len(build_method("i-jepa", **{**own, "model": "vit-large"}).predictor.body.blocks) == 12
     assert build_method("i-jepa", **own).predictor.mask_token.shape == (1, 1, 384)
     assert len(build_method("mae", **own).predictor.body.blocks) == 8
     assert len(build_method("lomar", **own).predictor.blocks) == 0

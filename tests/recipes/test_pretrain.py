@@ -376,6 +376,16 @@ def test_resuming_a_checkpoint_of_another_model_is_one_line(synthetic_root: Path
         pretrain.run(settings(synthetic_root, run, resume=True), Progress())
 
 
+def test_what_remains_of_i_jepa_is_the_teacher_from_whatever_file(synthetic_root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    pretrain.run(settings(synthetic_root, run, method="i-jepa", max_steps=2), Progress())
+    state = torch.load(run / "checkpoint-last.pt", weights_only=True)["method"]
+    for file in (run / "encoder.safetensors", run / "checkpoint-last.pt"):
+        for key, value in sarjepa.load_encoder(file).state_dict().items():
+            torch.testing.assert_close(value, state[f"teacher.{key}"], atol=0, rtol=0)
+    assert not torch.equal(state["teacher.norm.bias"], state["encoder.norm.bias"])
+
+
 def test_a_run_of_before_its_method_changed_is_not_gone_on_with(synthetic_root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())
