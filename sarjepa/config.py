@@ -229,6 +229,9 @@ class PretrainConfig(Common):
             raise InputError("value out of range", where="warmup-epochs", expected=wanted, got=self.warmup_epochs)
         if self.crop_scale[0] > self.crop_scale[1]:
             raise InputError("the smallest share comes first", where="crop-scale", got=self.crop_scale)
+        if self.probe_dataset is not None and self.probe_every is None:
+            hint = "give --probe-every, or leave it out"
+            raise InputError("nothing is probed", where="probe-dataset", got=self.probe_dataset, hint=hint)
 
 
 @dataclass(frozen=True)

@@ -112,22 +112,27 @@ def read_record(path: Path, kind: type[_Kind], hint: str | None = None) -> _Kind
     Raises:
         InputError: the file is not JSON, or a key is missing or holds something else.
     """
+    return parse_record(path.read_bytes(), kind, path, hint)
+
+
+def parse_record(content: bytes, kind: type[_Kind], where: object, hint: str | None = None) -> _Kind:
+    """The text of a JSON file as what it was written from; `where` is the file, the rest as of `read_record`."""
     from pydantic import ValidationError  # not needed by most commands
 
-    adapter, content = _adapter(cast(Any, kind)), path.read_bytes()
+    adapter = _adapter(cast(Any, kind))
     try:
         # What of a file's name is no text is written as \udcff, and read as the text \xff that a person is shown.
         return adapter.validate_json(_HALF.sub(rb"\\\\x\1", content), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
     if first["type"] == "json_invalid":
-        raise InputError("not readable as JSON", where=path, got=first["msg"].partition(": ")[2], hint=hint)
+        raise InputError("not readable as JSON", where=where, got=first["msg"].partition(": ")[2], hint=hint)
     key = ".".join(map(str, first["loc"])) or "the file"
     if first["type"] == "missing":
-        raise InputError("a key is missing", where=f"{key} in {path}", hint=hint)
+        raise InputError("a key is missing", where=f"{key} in {where}", hint=hint)
     got = repr(first["input"])[:60]
     expected = first["msg"].removeprefix("Input should be ").lower()
-    raise InputError("damaged or of another version", where=f"{key} in {path}", expected=expected, got=got, hint=hint)
+    raise InputError("damaged or of another version", where=f"{key} in {where}", expected=expected, got=got, hint=hint)
 
 
 @functools.cache

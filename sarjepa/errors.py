@@ -62,5 +62,7 @@ class Stopped(KeyboardInterrupt):
 def nearest(name: str, choices: Iterable[str]) -> str:
     """A hint that offers the closest of `choices` to a name that is not among them, or lists them all."""
     names = sorted(choices)
+    if not names:
+        return "there are none to choose from"
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(names)}"

@@ -11,7 +11,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE = {"errors", "files", "boundary", "documents", "section", "progress", "draws", "speckle", "version", "download"}
+BASE = {
+    "errors",
+    "files",
+    "boundary",
+    "documents",
+    "section",
+    "pickles",
+    "progress",
+    "draws",
+    "speckle",
+    "version",
+    "download",
+}
 CORE_ROOMS = {"data", "ops", "models", "training", "pretext", "evaluation", "results", "reports", "recipes"}
 
 # What a room may import from the package, beside itself and the base.
@@ -21,6 +33,7 @@ LAYERS: dict[str, set[str]] = {
     "boundary": set(),
     "documents": set(),
     "section": set(),
+    "pickles": set(),
     "progress": set(),
     "draws": set(),
     "speckle": set(),

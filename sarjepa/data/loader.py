@@ -22,7 +22,7 @@ import numpy as np
 from sarjepa.data.shards import Shards
 from sarjepa.data.slicing import middle
 from sarjepa.draws import permutation
-from sarjepa.errors import InputError
+from sarjepa.errors import InputError, nearest
 
 Loaded = TypeVar("Loaded")
 
@@ -44,7 +44,7 @@ class ChipPool:
         left_out: of which sources some chips do not count (whatever `fraction`), and why, a line each.
 
     Raises:
-        InputError: no chip is left.
+        InputError: no chip is left, or no source has a split of a name.
     """
 
     def __init__(
@@ -58,6 +58,9 @@ class ChipPool:
         self._shards = [shards for _, shards in sources]
         self._crops = list(crops)
         self.source_names = tuple(name for name, _ in sources)
+        known = {"all", "train", "test"}.union(*(np.unique(shards.splits).tolist() for shards in self._shards)) - {""}
+        if unknown := [split for split in splits or () if split not in known]:
+            raise InputError("no such split", where=repr(unknown[0]), hint=nearest(unknown[0], known))
         found = [_chosen(shards, splits) for shards in self._shards]
         chosen = [rows for rows, _ in found]
         self.left_out = tuple(

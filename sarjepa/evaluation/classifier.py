@@ -10,25 +10,61 @@ floats are magnitude in [0, 1] already.
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from sarjepa.boundary import decoder_errors
 from sarjepa.data.augment import centre_crop_and_resize
+from sarjepa.documents import parse_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation.finetune import predict
 from sarjepa.files import write_atomically
 from sarjepa.models.addresses import CLASSIFIER_FILE
+from sarjepa.models.checkpoints import check_shape
 from sarjepa.models.described import described_bytes, read_described
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import Classifier, Feature, Head
 
 _KIND = "sarjepa-classifier"
 _ROUNDING = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Drawn:
+    """Which chips it was trained on."""
+
+    split_policy: str
+    shots: int | None
+    seed: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Description:
+    """What is read of what a file says of its classifier, so that it is of the right kind; the rest is kept as it is.
+
+    Classifiers of before the published head was the linear layer alone do not say that theirs is normalised.
+    """
+
+    classes: tuple[str, ...]
+    temperature: float
+    crop: int | None
+    pool: str
+    shape: EncoderShape
+    normalise: bool = True
+    dataset: str = ""
+    label_set: str | None = None
+    draw: _Drawn | None = None
+    recipe: str = "published"
+    augment: str = "none"
+    encoder: dict[str, Any] = field(default_factory=dict)
 
 
 class SavedClassifier:
@@ -132,13 +168,26 @@ def load_classifier(path: str | Path, device: str = "cpu") -> SavedClassifier:
     file = file / CLASSIFIER_FILE if file.is_dir() else file
     if not file.is_file():
         raise InputError("no classifier here", where=file, hint="run sarjepa finetune, which saves one")
-    weights, describe = read_described(file, _KIND)
-    if describe is None:
+    weights, text = read_described(file, _KIND)
+    if text is None:
         raise InputError("not a classifier", where=file, expected=f"metadata {_KIND!r}")
-    encoder = Encoder(EncoderShape(**describe["shape"]))
-    feature = Feature.read(describe["pool"])
-    # Classifiers of before the published head was the linear layer alone do not say that theirs is normalised.
-    head = Head(encoder.width * feature.num_tokens, len(describe["classes"]), describe.get("normalise", True))
-    classifier = Classifier(encoder, head, feature)
-    classifier.load_state_dict(weights)
-    return SavedClassifier(classifier.to(device), describe)
+    described = parse_record(text.encode(), _Description, file)
+    prefix = "encoder."
+    own = {key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)}
+    check_shape(described.shape, own, file)
+
+    def refuse(words: str) -> InputError:
+        return InputError("the file does not fit the classifier it describes", where=file, got=words)
+
+    if not 0 < described.temperature < math.inf:
+        raise refuse(f"temperature {described.temperature}")
+    if described.crop is not None and described.crop < 1:
+        raise refuse(f"crop {described.crop}")
+    with decoder_errors(refuse):
+        feature = Feature.read(described.pool)
+        encoder, width = Encoder(described.shape), described.shape.width * feature.num_tokens
+        if weights["head.linear.weight"].shape != (len(described.classes), width):
+            raise refuse(f"a head of {tuple(weights['head.linear.weight'].shape)}")
+        classifier = Classifier(encoder, Head(width, len(described.classes), described.normalise), feature)
+        classifier.load_state_dict(weights)
+    return SavedClassifier(classifier.to(device), json.loads(text))

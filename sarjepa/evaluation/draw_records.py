@@ -12,14 +12,50 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from sarjepa.errors import InputError
 from sarjepa.evaluation.fewshot import Candidates, Draw, draw_sha256
 
-FORMAT = "sarjepa-draws-1"
+FORMAT: Literal["sarjepa-draws-1"] = "sarjepa-draws-1"
+HINT = "give a draws.json that fewshot-bench wrote"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawRecord:
+    """One draw; `train` are places in the sorted list of paths, `test` is the name of a test set."""
+
+    seed: int
+    shots: int
+    train: tuple[int, ...]
+    test: str
+    sha256: str
+    short: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetDraws:
+    """The draws of one data set by one policy; equal test sets are stored once, by name."""
+
+    label_set: str
+    classes: tuple[str, ...]
+    policy: str
+    fingerprint: str
+    num_chips: int
+    tests: dict[str, tuple[int, ...]]
+    draws: tuple[DrawRecord, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawsFile:
+    """The content of draws.json: the draws by data set and policy."""
+
+    format: Literal["sarjepa-draws-1"]
+    indices: str = "into the source's paths in sorted order"
+    datasets: dict[str, dict[str, DatasetDraws]]
 
 
 def _sorted_order(candidates: Candidates) -> np.ndarray:
@@ -27,39 +63,36 @@ def _sorted_order(candidates: Candidates) -> np.ndarray:
     return np.array(sorted(range(len(candidates.paths)), key=candidates.paths.__getitem__), dtype=np.int64)
 
 
-def to_record(candidates: Candidates, policy: str, draws: Sequence[Draw]) -> dict[str, Any]:
-    """One data set's draws, JSON-ready; equal test sets are stored once."""
+def to_record(candidates: Candidates, policy: str, draws: Sequence[Draw]) -> DatasetDraws:
+    """One data set's draws as they are stored."""
     order = _sorted_order(candidates)
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
-    tests: dict[str, list[int]] = {}
+    tests: dict[str, tuple[int, ...]] = {}
     records = []
     for drawn in draws:
+        assert drawn.shots is not None, "a draw of the whole training split is not one of a grid"
         test = place[drawn.test].tolist()
         name = hashlib.sha256(repr(test).encode()).hexdigest()[:12]
-        tests[name] = test
+        tests[name] = tuple(test)
+        train = tuple(place[drawn.train].tolist())
         records.append(
-            {
-                "seed": drawn.seed,
-                "shots": drawn.shots,
-                "train": place[drawn.train].tolist(),
-                "test": name,
-                "sha256": drawn.sha256,
-                "short": drawn.short,
-            }
+            DrawRecord(
+                seed=drawn.seed, shots=drawn.shots, train=train, test=name, sha256=drawn.sha256, short=drawn.short
+            )
         )
-    return {
-        "label_set": candidates.name,
-        "classes": list(candidates.classes),
-        "policy": policy,
-        "fingerprint": candidates.fingerprint(),
-        "num_chips": len(order),
-        "tests": tests,
-        "draws": records,
-    }
+    return DatasetDraws(
+        label_set=candidates.name,
+        classes=tuple(candidates.classes),
+        policy=policy,
+        fingerprint=candidates.fingerprint(),
+        num_chips=len(order),
+        tests=tests,
+        draws=tuple(records),
+    )
 
 
-def from_record(candidates: Candidates, record: dict[str, Any], where: str) -> dict[tuple[int, int], Draw]:
+def from_record(candidates: Candidates, record: DatasetDraws, where: str) -> dict[tuple[int, int], Draw]:
     """The draws of one data set, by (shots, seed), without their spare chips, which are not recorded.
 
     Args:
@@ -70,28 +103,29 @@ def from_record(candidates: Candidates, record: dict[str, Any], where: str) -> d
     Raises:
         InputError: the chips at hand are not those the draws were made from, or the record is damaged.
     """
-    try:
-        return _from_record(candidates, record, where)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        hint = "give a draws.json that fewshot-bench wrote"
-        raise InputError("damaged draws", where=where, got=repr(error), hint=hint) from error
-
-
-def _from_record(candidates: Candidates, record: dict[str, Any], where: str) -> dict[tuple[int, int], Draw]:
-    if record["fingerprint"] != candidates.fingerprint():
+    if record.fingerprint != candidates.fingerprint():
         raise InputError(
             "the draws were made from other chips",
             where=where,
-            expected=f"{record['label_set']}: {record['num_chips']} chips, fingerprint {record['fingerprint'][:12]}",
+            expected=f"{record.label_set}: {record.num_chips} chips, fingerprint {record.fingerprint[:12]}",
             got=f"{candidates.name}: {len(candidates.paths)} chips, fingerprint {candidates.fingerprint()[:12]}",
             hint="build the same source and name the same --label-set",
         )
     order = _sorted_order(candidates)
+
+    def chips(places: Sequence[int], key: str) -> np.ndarray:
+        if stray := [place for place in places if not 0 <= place < len(order)]:
+            expected = f"0 to {len(order) - 1}"
+            got = repr(stray[0])[:60]
+            raise InputError("damaged draws", where=f"{key} in {where}", expected=expected, got=got, hint=HINT)
+        return order[np.array(places, np.int64)]
+
     found = {}
-    for item in record["draws"]:
-        train, test = order[np.array(item["train"], np.int64)], order[np.array(record["tests"][item["test"]], np.int64)]
-        if draw_sha256(candidates, train, test) != item["sha256"]:
-            raise InputError("a draw does not match its hash", where=where, expected=item["sha256"])
-        key = (item["shots"], item["seed"])
-        found[key] = Draw(item["seed"], item["shots"], train, test, item["sha256"], dict(item["short"]))
+    for item in record.draws:
+        if item.test not in record.tests:
+            raise InputError("damaged draws", where=f"tests in {where}", expected=item.test, hint=HINT)
+        train, test = chips(item.train, "train"), chips(record.tests[item.test], f"tests.{item.test}")
+        if draw_sha256(candidates, train, test) != item.sha256:
+            raise InputError("a draw does not match its hash", where=where, expected=item.sha256)
+        found[item.shots, item.seed] = Draw(item.seed, item.shots, train, test, item.sha256, dict(item.short))
     return found

@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
+from sarjepa.boundary import decoder_errors
+from sarjepa.documents import parse_record
 from sarjepa.errors import InputError
 from sarjepa.files import sha256_of
 from sarjepa.models.addresses import KNOWN_FILES, OF_A_CLASSIFIER, checkpoint_file
 from sarjepa.models.described import described_bytes, read_described
 from sarjepa.models.encoder import Encoder, EncoderShape, sincos_positions
-from sarjepa.models.released import Weights, is_released, read_pickle, sort_released
+from sarjepa.models.released import Weights, is_released, is_weight, sort_released
+from sarjepa.pickles import read_pickle
 
 _KIND = "sarjepa-encoder"
+_LARGEST_SIDE_PX = 2**16
 
 
 def load_encoder(path: str | Path, device: str = "cpu") -> Encoder:
@@ -34,8 +39,11 @@ def load_encoder(path: str | Path, device: str = "cpu") -> Encoder:
     Returns:
         The encoder in evaluation mode; `describe` says what is known of it, `describe_line` says it in one line.
 
+    A checkpoint of a run and an exported encoder are held against their checksums; files of others, and exports from
+    before there was one, have none.
+
     Raises:
-        InputError: nothing is there, or it is not a checkpoint.
+        InputError: nothing is there, it is not a checkpoint, or it is damaged.
 
     Example:
         >>> import torch
@@ -101,20 +109,85 @@ def _read(path: str | Path) -> tuple[EncoderShape, Weights, dict]:
     return shape, weights, {**describe, "file": str(path), "sha256": sha256, **known}
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Description:
+    """What is read of what a file says of its encoder, so that it is of the right kind; the rest is kept as it is."""
+
+    shape: EncoderShape
+    method: str | None = None
+    model: str | None = None
+    target: str | None = None
+    seed: int | None = None
+    sources: tuple[str, ...] | None = None
+    num_chips: int | None = None
+    epochs: float | None = None
+    steps: int | None = None
+    versions: dict[str, str] | None = None
+    data: dict[str, str] | None = None
+
+
 def _read_torch(file: Path) -> tuple[EncoderShape, Weights, dict]:
     content = read_pickle(file)
     if "encoder_shape" not in content:
         return _read_released(content, file)
-    prefix = content.get("exported", "encoder") + "."
-    weights = {key[len(prefix) :]: value for key, value in content["method"].items() if key.startswith(prefix)}
-    return EncoderShape(**content["encoder_shape"]), weights, content["describe"]
+    for key in ("method", "describe"):
+        if not isinstance(content.get(key), dict):
+            got = type(content.get(key)).__name__
+            raise InputError("not a checkpoint of a run", where=f"{key} in {file}", expected="a mapping", got=got)
+    prefix = f"{content.get('exported', 'encoder')}."
+    weights = {key[len(prefix) :]: value for key, value in content["method"].items() if str(key).startswith(prefix)}
+    with decoder_errors(lambda words: InputError("not a checkpoint of a run", where=f"describe in {file}", got=words)):
+        text = json.dumps({**content["describe"], "shape": content["encoder_shape"]})
+    return _described_shape(text, weights, file), weights, content["describe"]
 
 
 def _read_safetensors(file: Path) -> tuple[EncoderShape, Weights, dict]:
-    weights, describe = read_described(file, _KIND)
-    if describe is None:
+    weights, text = read_described(file, _KIND)
+    if text is None:
         return _read_released(weights, file)
-    return EncoderShape(**describe["shape"]), weights, describe
+    return _described_shape(text, weights, file), weights, json.loads(text)
+
+
+def _described_shape(text: str, weights: Weights, file: Path) -> EncoderShape:
+    shape = parse_record(text.encode(), _Description, file).shape
+    check_shape(shape, weights, file)
+    return shape
+
+
+def check_shape(shape: EncoderShape, weights: Weights, file: Path) -> None:
+    """Hold the shape that a file describes against its weights, before an encoder is made of it.
+
+    Raises:
+        InputError: it is not theirs.
+    """
+
+    def fault(what: str, key: str, expected: object, got: object) -> InputError:
+        return InputError(what, where=f"{key} in {file}", expected=expected, got=got)
+
+    for key, value in weights.items():
+        if not is_weight(value):
+            raise fault("not a weight", key, "a tensor of floats", type(value).__name__)
+    there = {
+        "width": _size(weights, "patch_embed.proj.weight", 0),
+        "patch_size": _size(weights, "patch_embed.proj.weight", -1),
+        "depth": len({key.split(".")[1] for key in weights if key.startswith("blocks.")}),
+    }
+    for key, size in there.items():
+        if not 0 < getattr(shape, key) == size:
+            raise fault("the checkpoint does not fit the encoder it describes", key, size, getattr(shape, key))
+    if shape.num_heads < 1 or shape.width % shape.num_heads:
+        raise fault("no such number of heads", "num_heads", f"a divisor of {shape.width}, the width", shape.num_heads)
+    largest = _LARGEST_SIDE_PX
+    if shape.positions == "learned":  # a table as large as that in the file
+        largest = (math.isqrt(_size(weights, "pos_embed", 1)) + 1) * shape.patch_size - 1
+    if not shape.patch_size <= shape.image_size <= largest:
+        raise fault("no such size of an image", "image_size", f"{shape.patch_size} to {largest} px", shape.image_size)
+
+
+def _size(weights: Weights, key: str, axis: int) -> int:
+    """The size of a tensor along an axis; 0 where it has none."""
+    shape = weights[key].shape if key in weights else ()
+    return shape[axis] if -len(shape) <= axis < len(shape) else 0
 
 
 def _read_released(content: dict, file: Path) -> tuple[EncoderShape, Weights, dict]:

@@ -2,21 +2,28 @@
 
 A safetensors file is a table of tensors and a few strings: reading one runs no code, which a pickle cannot promise. One
 string, under the name of the file's kind, is JSON with everything that is needed to use the tensors; a file without it
-is somebody else's, and still tensors.
+is somebody else's, and still tensors. The format has no checksum. Ours is a second string, a SHA-256 over names, kinds,
+shapes and bytes of the tensors and over what is said of them, so that a flipped bit is an error and not another weight.
+Files of others, and those written before there was one, have none and are read without.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+import torch
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from sarjepa.boundary import decoder_errors
 from sarjepa.errors import InputError
+
+_CHECKSUM = "sarjepa-sha256"
 
 
 def described_bytes(module: nn.Module, kind: str, describe: Mapping[str, Any]) -> bytes:
@@ -28,18 +35,30 @@ def described_bytes(module: nn.Module, kind: str, describe: Mapping[str, Any]) -
         describe: JSON-ready.
     """
     weights = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
-    return save(weights, metadata={kind: json.dumps(describe, sort_keys=True)})
+    said = {kind: json.dumps(describe, sort_keys=True)}
+    return save(weights, metadata={**said, _CHECKSUM: _sha256(weights, said)})
 
 
-def read_described(file: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    """Tensors and description of a file; None where it has no description of this kind.
+def _sha256(weights: Mapping[str, Tensor], said: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    for key, value in sorted(weights.items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def read_described(file: Path, kind: str) -> tuple[dict[str, Tensor], str | None]:
+    """Tensors and description of a file, as the text of a JSON document; None where it has none of this kind.
 
     Raises:
-        InputError: it is not a safetensors file, or is cut short.
+        InputError: it is not a safetensors file, is cut short, or does not have its checksum.
     """
-    try:
+    with decoder_errors(lambda words: InputError("not a readable safetensors file", where=file, got=words)):
         with safe_open(file, framework="pt") as opened:
-            describe = json.loads((opened.metadata() or {}).get(kind, "null"))
-            return {key: opened.get_tensor(key) for key in opened.keys()}, describe  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as error:
-        raise InputError("not a readable safetensors file", where=file, got=error) from error
+            said = dict(opened.metadata() or {})
+            weights = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - not a dict
+        expected = said.pop(_CHECKSUM, None)
+        if expected not in (None, _sha256(weights, said)):
+            hint = "copy the file again, or export it again from its run"
+            raise InputError("a damaged file: it does not have its checksum", where=file, hint=hint)
+    return weights, said.get(kind)

@@ -11,18 +11,11 @@ ViTs of photographs use the same names for their blocks. They have no relative p
 read as sine-cosine positions where it holds just these (MAE) and as a learned table otherwise. Three input channels are
 summed to one, which is what a grey photograph gives; the mean and spread they were trained with are not undone. The
 class token's row of the table is added to the class token.
-
-The pickle is read with `weights_only=True` and an allow-list of `argparse.Namespace` alone, so that a file cannot run
-code.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
-import pickle
-import re
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,18 +34,14 @@ _PREDICTOR_NAMES = {
 _FOREIGN_NAMES = ("reg_token", "register_tokens", "dist_token", "norm_pre.")
 _ENCODER_NAMES = ("cls_token", "patch_embed.", "blocks.", "norm.")
 
-# What torch's safe unpickler raises on bytes that are not a checkpoint, found by feeding it random and damaged ones.
-_UNREADABLE = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    struct.error,
-)
+# The axes of what the shape of the network is read off.
+_TABLE = "blocks.0.attn.rpe_k.lookup_table_weight"
+_FORMS = {
+    "patch_embed.proj.weight": ("width", "channels", "patch", "patch"),
+    "cls_token": ("1", "1", "width"),
+    "pos_embed": ("1", "patches", "width"),
+    _TABLE: ("1", "width of a head", "buckets"),
+}
 
 Weights = dict[str, torch.Tensor]
 
@@ -76,36 +65,6 @@ class Released:
     predictor: Weights
     mask_token: torch.Tensor | None
     unused: tuple[str, ...]
-
-
-def read_pickle(path: Path, device: str = "cpu") -> dict:
-    """The dictionary in a file of `torch.save`, read without running any code from it.
-
-    Raises:
-        InputError: the file is not one of torch.save, or holds objects other than tensors and plain values.
-    """
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location=device, weights_only=True)
-    except _UNREADABLE as error:
-        raise InputError(
-            "not a checkpoint that can be read safely",
-            where=path,
-            expected="a zip or pickle of tensors and plain values, as torch.save writes it",
-            got=_found(path, str(error)),
-            hint="give a run folder, its checkpoint-last.pt, an exported .safetensors or a released SAR-JEPA file",
-        ) from error
-    if not isinstance(content, dict):
-        raise InputError("not a checkpoint", where=path, expected="a dictionary", got=type(content).__name__)
-    return content
-
-
-def _found(path: Path, error: str) -> str:
-    """What there was instead of a checkpoint; torch's own words speak of its settings."""
-    if foreign := re.search(r"GLOBAL (\S+)", error):
-        return f"an object of {foreign[1]}, whose code is not run"
-    with path.open("rb") as stream:
-        return "a zip that is damaged or of another kind" if stream.read(4) == b"PK\3\4" else "neither"
 
 
 def _state(content: dict) -> dict:
@@ -135,8 +94,9 @@ def sort_released(content: dict, path: Path) -> Released:
             got=foreign[0] if foreign else "no class token",
         )
     encoder = {key: value for key, value in state.items() if key.startswith(_ENCODER_NAMES)}
-    if not all(isinstance(value, torch.Tensor) for value in encoder.values()):
-        raise InputError("the checkpoint's weights are not tensors", where=path)
+    if faults := [key for key, value in encoder.items() if not is_weight(value)]:
+        raise InputError("not a weight", where=f"{faults[0]} in {path}", expected="a tensor of floats")
+    _check_forms(state, path)
     encoder["patch_embed.proj.weight"] = encoder["patch_embed.proj.weight"].sum(dim=1, keepdim=True)
     shape = _shape(state, path)
     predictor = {
@@ -157,6 +117,28 @@ def sort_released(content: dict, path: Path) -> Released:
     return Released(layout, shape, encoder, predictor, state.get("mask_token"), tuple(sorted(unused)))
 
 
+def is_weight(value: object) -> bool:
+    """Whether a value of a state dict is a tensor of floats."""
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
+
+
+def _check_forms(state: dict, path: Path) -> None:
+    """Hold the tensors that the shape is read off against each other.
+
+    Raises:
+        InputError: one is no tensor of floats, has other axes, or is of another size than one before.
+    """
+    sizes = {"1": 1}
+    for key, form in _FORMS.items():
+        if key not in state:
+            continue
+        found = tuple(state[key].shape) if is_weight(state[key]) else type(state[key]).__name__
+        if len(found) != len(form) or any(
+            size != sizes.setdefault(axis, size) or not size for axis, size in zip(form, found, strict=True)
+        ):
+            raise InputError("not a ViT's weight", where=f"{key} in {path}", expected=f"({', '.join(form)})", got=found)
+
+
 def _split_positions(table_1ND: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """A position table's part for the class token (zero where it has none) and for the patches."""
     num_patches = math.isqrt(table_1ND.shape[1]) ** 2
@@ -174,10 +156,10 @@ def _positions(state: Weights, path: Path) -> tuple[str, int]:
         raise InputError(
             "the position table is not of a square grid", where=path, got=f"{state['pos_embed'].shape[1]} rows"
         )
-    if "blocks.0.attn.rpe_k.lookup_table_weight" in state:
+    if _TABLE in state:
         return "relative", side
     fixed = sincos_positions(side, side, patches_1ND.shape[2])
-    is_fixed = torch.allclose(patches_1ND[0].float(), fixed, atol=1e-3)
+    is_fixed = fixed.shape == patches_1ND[0].shape and torch.allclose(patches_1ND[0].float(), fixed, atol=1e-3)
     return "sincos" if is_fixed else "learned", side
 
 
@@ -186,12 +168,15 @@ def _shape(state: Weights, path: Path) -> EncoderShape:
     projection = state["patch_embed.proj.weight"]
     width, patch = projection.shape[0], projection.shape[-1]
     depth = len({key.split(".")[1] for key in state if key.startswith("blocks.")})
-    table = state.get("blocks.0.attn.rpe_k.lookup_table_weight")
+    table = state.get(_TABLE)
     known_heads = {size[0]: size[2] for size in SIZES.values()}
     if table is None and width not in known_heads:
         raise InputError(
             "the number of heads cannot be told", where=path, got=f"width {width} without relative position"
         )
+    if table is not None and width % table.shape[1]:
+        expected = f"a divisor of {width}, the width"
+        raise InputError("no such width of a head", where=f"{_TABLE} in {path}", expected=expected, got=table.shape[1])
     num_heads = width // table.shape[1] if table is not None else known_heads[width]
     positions, grid = _positions(state, path)
     return EncoderShape(width, depth, num_heads, patch, grid * patch, positions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,9 +11,10 @@ import torch
 
 from sarjepa.config import BASELINES, DOWNSTREAM, FewshotBenchConfig
 from sarjepa.data.built import built_datasets
+from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation.benchmark import Benchmark, open_benchmark
-from sarjepa.evaluation.draw_records import FORMAT, from_record, to_record
+from sarjepa.evaluation.draw_records import FORMAT, HINT, DatasetDraws, DrawsFile, from_record, to_record
 from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.opened import open_checkpoint
 from sarjepa.files import json_text
@@ -116,19 +116,12 @@ def _draws(config: FewshotBenchConfig, benchmark: Benchmark, policy: str) -> lis
     if config.draws is None:
         return [draw(benchmark.candidates, policy, shots, seed) for shots, seed in places]
     path = Path(config.draws)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise ValueError(f"format {content['format']!r}, not {FORMAT!r}")
-        record = content["datasets"][benchmark.name][policy]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            "no such draws in the file",
-            where=path,
-            expected=f"{benchmark.name}, {policy} split",
-            got=repr(error),
-            hint="give a draws.json that fewshot-bench wrote",
-        ) from error
+    if not path.is_file():
+        raise InputError("no such file of draws", where=path, hint=HINT)
+    record = read_record(path, DrawsFile, HINT).datasets.get(benchmark.name, {}).get(policy)
+    if record is None:
+        expected = f"{benchmark.name}, {policy} split"
+        raise InputError("no such draws in the file", where=path, expected=expected, hint=HINT)
     found = from_record(benchmark.candidates, record, str(path))
     missing = [place for place in places if place not in found]
     if missing:
@@ -136,13 +129,13 @@ def _draws(config: FewshotBenchConfig, benchmark: Benchmark, policy: str) -> lis
     return [found[place] for place in places]
 
 
-def _draws_file(benchmarks: Sequence[Benchmark], draws: Draws) -> dict[str, Any]:
+def _draws_file(benchmarks: Sequence[Benchmark], draws: Draws) -> DrawsFile:
     """draws.json: by data set and split policy."""
-    datasets: dict[str, dict[str, Any]] = {}
+    datasets: dict[str, dict[str, DatasetDraws]] = {}
     candidates = {benchmark.name: benchmark.candidates for benchmark in benchmarks}
     for (name, policy), drawn in draws.items():
         datasets.setdefault(name, {})[policy] = to_record(candidates[name], policy, drawn)
-    return {"format": FORMAT, "indices": "into the source's paths in sorted order", "datasets": datasets}
+    return DrawsFile(format=FORMAT, datasets=datasets)
 
 
 def _write(

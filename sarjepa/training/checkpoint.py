@@ -1,8 +1,8 @@
 """Checkpoints that survive a crash.
 
 A file is written under a temporary name, flushed to the disk and renamed, and the one before is kept as
-`checkpoint-previous.pt`: at every moment at least one good file is there. torch writes a zip archive whose members
-carry a CRC-32 each, so a damaged file is recognised by checking them; then the one before is used, and said so.
+`checkpoint-previous.pt`: at every moment at least one good file is there. A damaged file is recognised by its checksums
+(`sarjepa.pickles`); then the one before is used, and said so.
 
 Everything in a file is tensors and plain values, read back with `weights_only=True`.
 """
@@ -10,7 +10,6 @@ Everything in a file is tensors and plain values, read back with `weights_only=T
 from __future__ import annotations
 
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch
 
 from sarjepa.errors import InputError
 from sarjepa.files import TEMPORARY
+from sarjepa.pickles import read_pickle
 from sarjepa.progress import Progress
 
 LAST, PREVIOUS = "checkpoint-last.pt", "checkpoint-previous.pt"
@@ -40,9 +40,11 @@ def save_checkpoint(folder: Path, state: dict[str, Any], keep_as: str | None = N
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-    except (OSError, RuntimeError) as error:  # RuntimeError: torch's word for a write that failed
+    except (OSError, RuntimeError) as error:  # RuntimeError: torch's word for a write that failed, without the reason
+        reasons = [str(one.strerror or one) for one in (error, error.__context__) if isinstance(one, OSError)]
+        got = reasons[0] if reasons else "a write that was cut short"
         hint = "free disk space and go on with --resume; the checkpoint before is kept"
-        raise InputError("cannot write the checkpoint", where=folder, got=error, hint=hint) from error
+        raise InputError("cannot write the checkpoint", where=folder, got=got, hint=hint) from error
     if keep_as:
         kept = folder / keep_as
         kept.unlink(missing_ok=True)
@@ -59,15 +61,6 @@ def save_checkpoint(folder: Path, state: dict[str, Any], keep_as: str | None = N
     return last
 
 
-def is_intact(path: Path) -> bool:
-    """Whether every member of the file's zip archive has the checksum it was written with."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (zipfile.BadZipFile, OSError):
-        return False
-
-
 def load_last_checkpoint(folder: Path, device: torch.device, progress: Progress | None = None) -> dict[str, Any]:
     """The last good checkpoint of a run.
 
@@ -77,12 +70,16 @@ def load_last_checkpoint(folder: Path, device: torch.device, progress: Progress 
     damaged: list[str] = []
     for name in (LAST, PREVIOUS):
         path = folder / name
-        if path.exists() and is_intact(path):
-            if damaged and progress:
-                progress.warn(f"{damaged[0]} is damaged; going on from {name}, the one before")
-            return torch.load(path, map_location=device, weights_only=True)
-        if path.exists():
+        if not path.exists():
+            continue
+        try:
+            state = read_pickle(path, device)
+        except InputError:
             damaged.append(name)
+            continue
+        if damaged and progress:
+            progress.warn(f"{damaged[0]} is damaged; going on from {name}, the one before")
+        return state
     found = f"damaged {' and '.join(damaged)}" if damaged else "none"
     raise InputError(
         "no checkpoint to resume from", where=folder, got=found, hint="start the run again without --resume"

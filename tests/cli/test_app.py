@@ -59,6 +59,8 @@ def test_show_config_prints_settings_that_can_be_read_back(tmp_path: Path) -> No
         (["probe", "--checkpoint", ""], ["empty setting: --checkpoint", "leave it out"]),
         (["fewshot-bench", "--checkpoint", ""], ["empty setting: --checkpoint"]),
         (["fewshot-bench", "--out", ""], ["empty setting: --out"]),
+        (["fewshot-bench", "--draws", "nowhere.json", "--datasets", "toy"], ["toy", "not built"]),
+        (["probe", "--data-root", "nothing", "--dataset", "toy"], ["toy", "build-dataset --sources folder:PATH/toy"]),
         (["fewshot-bench", "--runs", "1000000000"], ["--runs", "expected 1 to 1000 (all are drawn before"]),
         (["fewshot-bench", "--shots", "999999999999999999999"], ["--shots", "1 to 1000000", "so many chips"]),
         (["pretrain", "--num-windows", "100000"], ["--num-windows", "1 to 1000"]),

@@ -67,6 +67,13 @@ def test_no_chip_of_a_split_is_refused(sources: list[tuple[str, Shards]]) -> Non
         ChipPool(sources, ["test"], [None, None], 0.5)
 
 
+def test_a_split_that_no_source_has_is_named_with_the_nearest(tmp_path: Path) -> None:
+    sources = one_source(tmp_path / "some", ["train", "test", "holdout"], None)
+    with pytest.raises(InputError, match=r"no such split: 'holdot'; did you mean 'holdout'"):
+        ChipPool(sources, ("test", "holdot"), [None])
+    assert len(ChipPool(sources, ("test", "holdout"), [None])) == 2
+
+
 def one_source(folder: Path, splits: Sequence[str], benchmark: dict | None) -> list[tuple[str, Shards]]:
     """Chips 0, 1, 2, .. of the classes a, b, c, a, b, c, .. in some splits."""
     folder.mkdir()

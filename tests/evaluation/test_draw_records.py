@@ -8,9 +8,11 @@ import json
 import numpy as np
 import pytest
 
+from sarjepa.documents import parse_record
 from sarjepa.errors import InputError
-from sarjepa.evaluation.draw_records import from_record, to_record
+from sarjepa.evaluation.draw_records import DatasetDraws, from_record, to_record
 from sarjepa.evaluation.fewshot import Candidates, draw
+from sarjepa.files import json_text
 
 
 def candidates(num: int = 40) -> Candidates:
@@ -20,14 +22,22 @@ def candidates(num: int = 40) -> Candidates:
                       "fraction-of-all", 0.5)  # fmt: skip
 
 
-def record(policy: str = "published") -> dict:
+def record(policy: str = "published") -> DatasetDraws:
     draws = [draw(candidates(), policy, shots, seed) for shots in (2, 4) for seed in (0, 1)]
-    return json.loads(json.dumps(to_record(candidates(), policy, draws)))
+    return to_record(candidates(), policy, draws)
+
+
+def read(content: dict) -> DatasetDraws:
+    return parse_record(json_text(content).encode(), DatasetDraws, "draws.json")
+
+
+def as_stored(policy: str = "published") -> dict:
+    return json.loads(json_text(record(policy)))
 
 
 @pytest.mark.parametrize("policy", ["published", "grouped"])
 def test_what_is_written_is_read_back(policy: str) -> None:
-    found = from_record(candidates(), record(policy), "draws.json")
+    found = from_record(candidates(), read(as_stored(policy)), "draws.json")
     for (shots, seed), drawn in found.items():
         made = draw(candidates(), policy, shots, seed)
         assert np.array_equal(drawn.train, made.train) and np.array_equal(drawn.test, made.test)
@@ -50,26 +60,38 @@ def test_other_chips_are_refused() -> None:
 
 
 def test_an_edited_draw_is_refused() -> None:
-    edited = record()
+    edited = as_stored()
     edited["draws"][0]["train"][0] = edited["draws"][0]["train"][1]
     with pytest.raises(InputError, match="does not match its hash"):
-        from_record(candidates(), edited, "draws.json")
+        from_record(candidates(), read(edited), "draws.json")
 
 
 def test_equal_test_sets_are_stored_once() -> None:
-    assert len(record()["tests"]) == 2, "one a seed, shared by the shot counts"
+    assert len(record().tests) == 2, "one a seed, shared by the shot counts"
 
 
 @pytest.mark.parametrize("key", ["fingerprint", "tests", "draws"])
-def test_a_damaged_record_is_refused_in_one_line(key: str) -> None:
-    damaged = record()
+def test_a_record_without_a_key_is_refused_in_one_line(key: str) -> None:
+    damaged = as_stored()
     del damaged[key]
-    with pytest.raises(InputError, match=f"damaged draws.*{key}"):
-        from_record(candidates(), damaged, "draws.json")
+    with pytest.raises(InputError, match=rf"a key is missing: {key} in draws\.json"):
+        read(damaged)
 
 
-def test_a_place_beyond_the_chips_is_refused() -> None:
-    damaged = record()
-    damaged["draws"][0]["train"][0] = 10_000
-    with pytest.raises(InputError, match="damaged draws"):
-        from_record(candidates(), damaged, "draws.json")
+@pytest.mark.parametrize("place", [10_000, -1, 10**40])
+def test_a_place_beyond_the_chips_is_refused(place: int) -> None:
+    damaged = as_stored()
+    damaged["draws"][0]["train"][0] = place
+    with pytest.raises(InputError, match=r"damaged draws: train in draws\.json"):
+        from_record(candidates(), read(damaged), "draws.json")
+    damaged = as_stored()
+    next(iter(damaged["tests"].values()))[0] = place
+    with pytest.raises(InputError, match=r"damaged draws: tests\.\w+ in draws\.json"):
+        from_record(candidates(), read(damaged), "draws.json")
+
+
+def test_a_test_set_that_is_not_there_is_refused() -> None:
+    damaged = as_stored()
+    damaged["tests"] = {}
+    with pytest.raises(InputError, match=r"damaged draws: tests in draws\.json"):
+        from_record(candidates(), read(damaged), "draws.json")

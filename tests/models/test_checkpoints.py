@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 
 import sarjepa
 from sarjepa.errors import InputError
@@ -25,6 +26,7 @@ from sarjepa.models.checkpoints import (
     weights_sha256,
 )
 from sarjepa.models.encoder import Encoder, EncoderShape
+from sarjepa.training.checkpoint import save_checkpoint
 
 SMALL = EncoderShape(width=32, depth=2, num_heads=2, patch_size=8, image_size=32)
 
@@ -143,9 +145,93 @@ def test_weights_that_do_not_fit_their_description_are_an_input_error(encoder: E
             load_encoder(tmp_path)
 
 
-def test_a_safetensors_file_of_something_else_is_an_input_error(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
+def _as_files(encoder: Encoder, folder: Path) -> dict[str, bytes]:
+    """A run's checkpoint and its export, by name."""
+    state = {f"encoder.{key}": value for key, value in encoder.state_dict().items()}
+    content = {"encoder_shape": asdict(SMALL), "describe": {"method": "sar-jepa"}, "method": state}
+    save_checkpoint(folder, content)
+    checkpoint = (folder / "checkpoint-last.pt").read_bytes()
+    return {"checkpoint-last.pt": checkpoint, "encoder.safetensors": encoder_bytes(encoder, {"method": "sar-jepa"})}
 
+
+@pytest.mark.parametrize("name", ["checkpoint-last.pt", "encoder.safetensors"])
+def test_a_flipped_bit_is_named_with_its_file_and_never_gives_other_weights(
+    name: str, encoder: Encoder, tmp_path: Path
+) -> None:
+    whole, generator = _as_files(encoder, tmp_path)[name], np.random.default_rng(0)
+    file, num_refused = tmp_path / name, 0
+    for place in generator.integers(0, 8 * len(whole), size=60).tolist():
+        content = bytearray(whole)
+        content[place // 8] ^= 1 << place % 8
+        file.write_bytes(bytes(content))
+        try:
+            found = load_encoder(file)
+        except InputError as error:
+            assert str(file) in str(error) and "\n" not in str(error)
+            num_refused += 1
+        else:
+            assert weights_sha256(found) == weights_sha256(encoder), f"bit {place}"
+    assert num_refused > 40
+
+
+_EDITS: dict[str, tuple[dict[str, object], str]] = {
+    "no heads": ({"num_heads": 0}, "num_heads"),
+    "heads that do not divide the width": ({"num_heads": 5}, "num_heads"),
+    "a billion blocks": ({"depth": 10**9}, "depth"),
+    "a patch that is none": ({"patch_size": 0}, "patch_size"),
+    "an image without end": ({"image_size": 10**12}, "image_size"),
+    "a width in words": ({"width": "32"}, "shape.width"),
+}
+
+
+@pytest.mark.parametrize("edit", _EDITS)
+def test_a_description_that_says_something_else_names_file_and_key(edit: str, encoder: Encoder, tmp_path: Path) -> None:
+    changed, key = _EDITS[edit]
+    shape = {**asdict(SMALL), **changed}
+    weights = {key: value.contiguous() for key, value in encoder.state_dict().items()}
+    save_file(weights, tmp_path / "a.safetensors", metadata={"sarjepa-encoder": json.dumps({"shape": shape})})
+    method = {f"encoder.{key}": value for key, value in weights.items()}
+    torch.save({"encoder_shape": shape, "describe": {}, "method": method}, tmp_path / "a.pt")
+    for file in (tmp_path / "a.safetensors", tmp_path / "a.pt"):
+        with pytest.raises(InputError, match=f"{key} in {file}"):
+            load_encoder(file)
+
+
+def test_metadata_and_parts_of_another_kind_name_file_and_key(encoder: Encoder, tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    weights = {key: value.contiguous() for key, value in encoder.state_dict().items()}
+    for metadata, words in {
+        "null": "the file in",
+        "[]": "the file in",
+        "{": "JSON",
+        '{"shape": 1}': "shape in",
+    }.items():
+        save_file(weights, file, metadata={"sarjepa-encoder": metadata})
+        with pytest.raises(InputError, match=words):
+            load_encoder(file)
+    whole = {"encoder_shape": asdict(SMALL), "describe": {}, "method": {"encoder.cls_token": torch.ones(1)}}
+    for key, value in {"method": None, "describe": 3, "encoder_shape": [1]}.items():
+        torch.save({**whole, key: value}, tmp_path / "a.pt")
+        with pytest.raises(InputError, match=r"a\.pt"):
+            load_encoder(tmp_path / "a.pt")
+    torch.save({key: value for key, value in whole.items() if key != "method"}, tmp_path / "a.pt")
+    with pytest.raises(InputError, match=r"method in .*a\.pt"):
+        load_encoder(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("positions", ["relative", "learned"])
+def test_released_layouts_with_tensors_of_other_axes_name_file_and_key(positions: str, tmp_path: Path) -> None:
+    encoder, file = Encoder(EncoderShape(192, 1, 3, 8, 32, positions)), tmp_path / "a.pth"
+    state = {**encoder.state_dict(), "pos_embed": torch.rand(1, 17, 192)}
+    table = "blocks.0.attn.rpe_k.lookup_table_weight"
+    for key in ("pos_embed", "cls_token", "patch_embed.proj.weight", *([table] if positions == "relative" else [])):
+        for value in (torch.ones(3), torch.ones(1, 0, 5), torch.ones(1, 1, 7), torch.tensor(1), None, "words"):
+            torch.save({"model": {**state, key: value}}, file)
+            with pytest.raises(InputError, match=r"a\.pth"):
+                load_encoder(file)
+
+
+def test_a_safetensors_file_of_something_else_is_an_input_error(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="known kind"):
         load_encoder(tmp_path / "other.safetensors")

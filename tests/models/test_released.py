@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from sarjepa.errors import InputError
 from sarjepa.models.checkpoints import load_encoder
 from sarjepa.models.encoder import EncoderShape, sincos_positions
-from sarjepa.models.released import read_pickle, sort_released
+from sarjepa.models.released import sort_released
+from sarjepa.pickles import read_pickle
 
 
 @pytest.mark.shared

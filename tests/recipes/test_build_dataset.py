@@ -311,6 +311,7 @@ def test_dry_run_says_what_is_there_and_what_is_missing(tmp_path: Path) -> None:
     lines = result.message.splitlines()
     assert any(re.fullmatch(r"sarship: ship_dataset_v0\.zip: https://\S+/ship_dataset_v0\.zip", line) for line in lines)
     assert f"saracd: SAR-ACD-main.zip: {tmp_path}" in lines
+    assert re.fullmatch(r"to fetch: [0-9]+ files?; missing, to be got by hand: [0-9]+ files?", lines[-1])
     assert not (tmp_path / "data").exists()
 
 

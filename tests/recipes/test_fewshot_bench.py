@@ -109,15 +109,22 @@ def test_draws_can_be_read_back(toy_root: Path, toy_run: Path, tmp_path: Path) -
     assert runs[0] == runs[1]
 
 
-@pytest.mark.parametrize(("part", "other"), [("format", "someone-else-s"), ("format", None), ("datasets", {})])
+@pytest.mark.parametrize(
+    ("part", "other", "words"),
+    [
+        ("format", "someone-else-s", "format in"),
+        ("format", None, "format in"),
+        ("datasets", {}, "no such draws in the file"),
+    ],
+)
 def test_a_file_of_draws_in_another_form_is_refused(
-    toy_root: Path, toy_run: Path, tmp_path: Path, part: str, other: object
+    toy_root: Path, toy_run: Path, tmp_path: Path, part: str, other: object, words: str
 ) -> None:
     fewshot_bench.run(bench(toy_root, toy_run, tmp_path / "first", checkpoint=("pixels",)), Progress())
     content = json.loads((tmp_path / "first" / "draws.json").read_text())
     (tmp_path / "draws.json").write_text(json.dumps(content | {part: other}))
     config = bench(toy_root, toy_run, tmp_path / "second", draws=str(tmp_path / "draws.json"))
-    with pytest.raises(InputError, match="no such draws in the file"):
+    with pytest.raises(InputError, match=f"{words}.*draws.json"):
         fewshot_bench.run(config, Progress())
     assert not (tmp_path / "second").exists()
 

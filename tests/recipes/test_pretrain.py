@@ -595,3 +595,14 @@ def test_a_run_that_diverges_says_how_to_go_on_from_its_last_good_weights(synthe
     kept = torch.load(first / "checkpoint-last.pt", weights_only=True)
     lines = (first / "log.jsonl").read_text().splitlines()
     assert kept["step"] == json.loads(lines[-1])["step"] < 4
+
+
+def test_names_that_nothing_has_are_refused_before_the_folder_is_made(synthetic_root: Path, tmp_path: Path) -> None:
+    for changes, words in (
+        ({"centre_crop": "synthetci=20"}, "no such source: 'synthetci' in crop .*did you mean 'synthetic'"),
+        ({"splits": ("test", "nope")}, "no such split: 'nope'"),
+        ({"probe_dataset": "nope"}, "nothing is probed: probe-dataset; got nope; give --probe-every"),
+    ):
+        with pytest.raises(InputError, match=words):
+            pretrain.run(settings(synthetic_root, tmp_path / "run", **changes), Progress())
+    assert not (tmp_path / "run").exists()

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from sarjepa.errors import InputError
+from sarjepa.pickles import read_pickle
 from sarjepa.progress import Progress
-from sarjepa.training.checkpoint import LAST, PREVIOUS, is_intact, load_last_checkpoint, save_checkpoint
+from sarjepa.training.checkpoint import LAST, PREVIOUS, load_last_checkpoint, save_checkpoint
 
 CPU = torch.device("cpu")
 
@@ -44,7 +45,8 @@ def test_a_damaged_checkpoint_is_recognised_and_the_one_before_is_used_with_a_wa
     save_checkpoint(tmp_path, state(1))
     save_checkpoint(tmp_path, state(2))
     damage(tmp_path / LAST)
-    assert not is_intact(tmp_path / LAST)
+    with pytest.raises(InputError, match="damaged"):
+        read_pickle(tmp_path / LAST)
     progress = Warnings()
     assert load_last_checkpoint(tmp_path, CPU, progress)["step"] == 1
     assert len(progress.lines) == 1
@@ -54,7 +56,8 @@ def test_a_damaged_checkpoint_is_recognised_and_the_one_before_is_used_with_a_wa
 def test_a_file_cut_short_is_damaged(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path, state(1))
     path.write_bytes(path.read_bytes()[:-100])
-    assert not is_intact(path)
+    with pytest.raises(InputError, match="a zip that is damaged"):
+        read_pickle(path)
 
 
 def test_a_crash_while_writing_leaves_the_last_checkpoint_as_it_was(
@@ -70,6 +73,25 @@ def test_a_crash_while_writing_leaves_the_last_checkpoint_as_it_was(
     with pytest.raises(InputError, match=r"cannot write the checkpoint.*No space.*--resume"):
         save_checkpoint(tmp_path, state(2))
     assert load_last_checkpoint(tmp_path, CPU)["step"] == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+@pytest.mark.parametrize("error", [None, RuntimeError("[enforce fail at inline_container.cc:671] unexpected pos")])
+def test_a_full_disk_is_said_in_plain_words(
+    error: Exception | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{LAST}.partial").symlink_to("/dev/full")
+
+    def fail(content: object, file: object) -> None:
+        raise error  # type: ignore[misc]
+
+    if error is not None:
+        monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(
+        InputError, match=r"cannot write the checkpoint.*(No space left on device|cut short); free"
+    ) as it:
+        save_checkpoint(tmp_path, state(1))
+    assert "enforce" not in str(it.value) and "Errno" not in str(it.value)
 
 
 def test_a_kept_checkpoint_outlives_the_next_ones(tmp_path: Path) -> None:

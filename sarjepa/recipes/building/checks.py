@@ -16,7 +16,7 @@ from sarjepa.download import RemoteFile
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
 from sarjepa.results.result import Result
-from sarjepa.results.tables import Table
+from sarjepa.results.tables import Table, counted
 
 Row = tuple[str, str, str, str, str]  # source, file, state, size, place or address
 
@@ -35,7 +35,7 @@ def dry_run(folders: dict[str, Path], archives: Sequence[Path], distribution: st
     missing = [row for row in rows if row[2] == "missing"]
     # Addresses stand below the table, where they are not folded and can be copied.
     places = [": ".join(part for part in (name, file, where) if part != "-") for name, file, _, _, where in rows]
-    counts = f"{len(fetched)} files would be fetched, {len(missing)} are missing and must be got by hand"
+    counts = f"to fetch: {counted(len(fetched), 'file')}; missing, to be got by hand: {counted(len(missing), 'file')}"
     columns = ("source", "file", "state", "size")
     table = Table("What there is and what is missing", columns, tuple(row[:-1] for row in rows))
     return Result("\n".join([*places, counts]), next(iter(folders.values())).parent, (table,))

@@ -15,7 +15,7 @@ import torch
 from sarjepa.config import PretrainConfig
 from sarjepa.data.augment import augment, draw_augmentation
 from sarjepa.data.built import open_source
-from sarjepa.data.crops import parse_crop
+from sarjepa.data.crops import check_crop, parse_crop
 from sarjepa.data.loader import ChipPool, batch_indices, steps_per_epoch
 from sarjepa.data.shards import Shards
 from sarjepa.data.views import ViewKey, ViewParameters, draw_views, render_views
@@ -29,6 +29,7 @@ Batch = tuple[torch.Tensor, ImageKeys]
 
 
 def _open_pool(config: PretrainConfig, sources: Sequence[tuple[str, Shards]]) -> ChipPool:
+    check_crop(config.data_root, config.centre_crop)
     crops = [parse_crop(config.centre_crop, name) for name in config.sources]
     # A chip's centre is the evaluation's business ("published"); pre-training sees whole chips unless told otherwise.
     sides = [crop if isinstance(crop, int) else None for crop in crops]

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from sarjepa.errors import InputError
-from sarjepa.models.released import read_pickle
+from sarjepa.pickles import read_pickle
 from sarjepa.pretext.method import Method
 from sarjepa.pretext.methods import build_method, method_settings, take_weights
 from sarjepa.progress import Progress

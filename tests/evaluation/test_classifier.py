@@ -1,0 +1,87 @@
+"""The file of a saved classifier: whole, or one line that names it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from sarjepa.errors import InputError
+from sarjepa.evaluation.classifier import load_classifier, save_classifier
+from sarjepa.models.addresses import CLASSIFIER_FILE
+from sarjepa.models.encoder import Encoder, EncoderShape
+from sarjepa.models.heads import Classifier, Feature, Head
+
+DESCRIBE = {"classes": ["a", "b"], "temperature": 1.5, "crop": None}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderShape(width=16, depth=1, num_heads=2, patch_size=8, image_size=16))
+    save_classifier(tmp_path / CLASSIFIER_FILE, Classifier(encoder, Head(16, 2, std=1.0), Feature(("cls",))), DESCRIBE)
+    return tmp_path / CLASSIFIER_FILE
+
+
+def test_a_flipped_bit_is_named_with_its_file_and_never_gives_another_answer(file: Path) -> None:
+    whole, image = file.read_bytes(), np.full((16, 16), 0.5)
+    expected = load_classifier(file).probabilities([image])
+    for place in np.random.default_rng(0).integers(0, 8 * len(whole), size=40).tolist():
+        content = bytearray(whole)
+        content[place // 8] ^= 1 << place % 8
+        file.write_bytes(bytes(content))
+        try:
+            found = load_classifier(file).probabilities([image])
+        except InputError as error:
+            assert str(file) in str(error)
+        else:
+            assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("classes", None),
+        ("classes", ["a"]),
+        ("classes", [1, 2]),
+        ("temperature", "1"),
+        ("temperature", 0),
+        ("temperature", -1.0),
+        ("crop", 0),
+        ("crop", "64"),
+        ("pool", "max"),
+        ("pool", "cls@x"),
+        ("pool", "+".join(["grid4"] * 1000)),
+        ("normalise", False),
+        ("normalise", 1),
+        ("shape", None),
+        ("shape", {"width": 16}),
+        ("draw", {"seed": 0}),
+        ("draw", 3),
+        ("label_set", 3),
+    ],
+)
+def test_a_description_that_says_something_else_is_one_line(file: Path, key: str, value: Any) -> None:
+    with safe_open(file, "pt") as opened:
+        said = json.loads(opened.metadata()["sarjepa-classifier"])
+        weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
+    said[key] = value
+    save_file(weights, file, metadata={"sarjepa-classifier": json.dumps(said)})  # as before there was a checksum
+    with pytest.raises(InputError, match=str(file)):
+        load_classifier(file)
+
+
+def test_a_classifier_without_a_weight_is_one_line(file: Path) -> None:
+    with safe_open(file, "pt") as opened:
+        said, weights = opened.metadata(), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    for name in ("head.linear.weight", "head.linear.bias", "encoder.cls_token"):
+        left = {key: value for key, value in weights.items() if key != name}
+        save_file(left, file, metadata={"sarjepa-classifier": said["sarjepa-classifier"]})
+        with pytest.raises(InputError, match=str(file)):
+            load_classifier(file)
