@@ -18,7 +18,7 @@ IMAGENET ?=
 JOBS   ?= $(if $(filter paper,$(SCALE)),1,2)
 LAUNCH ?=
 
-.PHONY: help demo test test-gpu smoke laptop laptop-finetune tables $(TABLES) lint format bench bench-ratio edge-maps clean
+.PHONY: help demo test test-gpu smoke laptop laptop-finetune tables $(TABLES) lint format bench bench-ratio edge-maps headline clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,7 +40,7 @@ demo: $(VENV)/.installed  ## simulated chips -> pre-training -> few-shot table -
 	@echo "table: results/demo/table.md   pictures: $(DEMO)/*.png   all of it: $(DEMO)/report.html"
 
 test: $(VENV)/.installed  ## the test suite; tests of real chips run where SARJEPA_SHARED (or ../shared) holds them
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-gpu: $(VENV)/.installed  ## only the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
@@ -96,6 +96,9 @@ bench-ratio: $(VENV)/.installed  ## the gradient by ratio on each of its paths
 
 edge-maps: $(VENV)/.installed  ## the README's picture of ratio edges beside Sobel's
 	$(BIN)/python benchmarks/edge_maps.py
+
+headline: $(VENV)/.installed  ## the README's first picture, from the committed few-shot table
+	$(BIN)/python benchmarks/headline.py
 
 lint: $(VENV)/.installed  ## ruff (rules and format) and mypy
 	$(BIN)/ruff check .

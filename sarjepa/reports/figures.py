@@ -88,7 +88,7 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
         axes.minorticks_off()
         axes.set(title=title, xlabel="shots (training chips per class)")
         style(axes)
-    axes_P[0].set_ylabel("accuracy (%)")
+    axes_P[0].set_ylabel("accuracy (%); bars: 95% interval")
     figure.legend(
         [labels[name] for name in names], names, loc="outside lower center", ncols=columns, fontsize=8, frameon=False
     )

@@ -1,0 +1,68 @@
+"""Draw the README's first picture, docs/headline.png, from a committed few-shot table.
+
+Accuracy over shots of the trained encoder, of the same network untrained, of the best that needs no network, and of the
+published ViT-B, whose numbers come with another recipe and other pre-training sets.
+
+    python benchmarks/headline.py [--results results/views-seed0/mstar/results.csv] [--out docs/headline.png]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from sarjepa.files import write_atomically
+from sarjepa.reports.figures import Line, accuracy_against_shots
+from sarjepa.reports.formats import figure_bytes
+from sarjepa.reports.paper import published
+
+ROOT = Path(__file__).parents[1]
+DATASET = "mstar"
+ROWS = {
+    "runs/sar-jepa-then-views-seed0": "sar-jepa, then views: 1.2 M weights, frozen",
+    "runs/sar-jepa-seed0": "sar-jepa alone, frozen",
+    "log-pixels": "best without a network (log-pixels)",
+    "random:runs/sar-jepa-seed0": "the same network, not trained",
+}
+PUBLISHED = {
+    "fine-tune": "published ViT-B, all weights fine-tuned",
+    "linear-probe": "published ViT-B, linear probe",
+}
+
+
+def measured(path: Path) -> dict[str, Line]:
+    """{checkpoint: its line} of a results.csv."""
+    points: dict[str, list[tuple[float, float, float, float]]] = {}
+    with path.open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            point = (float(row["shots"]), float(row["mean"]), float(row["ci95_low"]), float(row["ci95_high"]))
+            points.setdefault(row["checkpoint"], []).append(point)
+    return {name: Line(ROWS.get(name, name), tuple(its)) for name, its in points.items()}
+
+
+def of_the_paper() -> list[Line]:
+    """The published rows of SAR-JEPA."""
+    lines = []
+    for protocol, label in PUBLISHED.items():
+        by_shots: Mapping[tuple[str, int], float] = published("table6", protocol)["sar-jepa"]
+        points = [(shots, y, y, y) for (dataset, shots), y in by_shots.items() if dataset == DATASET]
+        lines.append(Line(label, tuple(points), dashed=True))
+    return lines
+
+
+def main() -> None:
+    """Parse the command line and draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=ROOT / "results" / "views-seed0" / DATASET / "results.csv")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "headline.png")
+    arguments = parser.parse_args()
+    found = measured(arguments.results)
+    lines = [found[name] for name in ROWS] + of_the_paper()
+    title = "MSTAR, 10 classes: train 17°, test 15°"
+    write_atomically(arguments.out, figure_bytes(accuracy_against_shots({title: lines}, {title: 10.0})))
+
+
+if __name__ == "__main__":
+    main()
