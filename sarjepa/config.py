@@ -95,6 +95,10 @@ class Common:
         """Whether a person gave the setting on the command line, whatever its value."""
         return vars(self)["origins"].get(key) == COMMAND_LINE
 
+    def is_of_preset(self, key: str) -> bool:
+        """Whether the setting comes from a preset."""
+        return str(vars(self)["origins"].get(key)).startswith("preset ")
+
 
 @dataclass(frozen=True)
 class BuildDatasetConfig(Common):
@@ -224,6 +228,8 @@ class PretrainConfig(Common):
     def __post_init__(self, origins: Mapping[str, str] | None) -> None:
         """Hold together what depends on two values."""
         super().__post_init__(origins)
+        if self.is_of_preset("warmup_epochs") and 2 * (self.warmup_epochs or 0) > self.epochs:
+            object.__setattr__(self, "warmup_epochs", None)  # a preset's warm-up is not for a run that it would fill
         if (self.warmup_epochs or 0) > self.epochs:
             wanted = f"0 to {self.epochs}, the epochs"
             raise InputError("value out of range", where="warmup-epochs", expected=wanted, got=self.warmup_epochs)

@@ -20,6 +20,10 @@ from sarjepa.pretext.methods import build_method
 from sarjepa.progress import Progress
 from sarjepa.training.checkpoint import save_checkpoint
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes: a core each
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

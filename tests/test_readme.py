@@ -1,4 +1,4 @@
-"""The numbers of the README's first table are those of the committed results."""
+"""The numbers of the README's first table are those of the committed results; one version everywhere."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sarjepa.reports.paper import published
+from sarjepa.version import __version__
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "views-seed0" / "mstar" / "results.csv"
@@ -42,3 +44,7 @@ def test_the_published_row_is_the_papers() -> None:
     probed, tuned = (published("table6", protocol)["sar-jepa"] for protocol in ("linear-probe", "fine-tune"))
     expected = [f"{probed['mstar', shots]}; {tuned['mstar', shots]}" for shots in (10, 20, 40)]
     assert [re.sub(r"\s+", " ", cell) for cell in cells] == ["", "", "", *expected]
+
+
+def test_the_citation_is_of_this_version() -> None:
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == __version__

@@ -30,7 +30,7 @@ from sarjepa.pretext.masking import ImageKeys
 from sarjepa.pretext.views import ViewAgreement, feature_of
 from sarjepa.progress import Progress
 from sarjepa.recipes import build_dataset, pretrain
-from sarjepa.recipes.pretraining import setup
+from sarjepa.recipes.pretraining import method as method_of_run
 from sarjepa.setting import COMMAND_LINE
 from sarjepa.training.runtime import pick_precision
 
@@ -354,6 +354,12 @@ def test_what_a_preset_sets_is_for_every_method(synthetic_root: Path, tmp_path: 
         pretrain.run(config, Progress())
 
 
+@pytest.mark.parametrize(("epochs", "given", "expected"), [(2, {}, 0.2), (60, {}, 4), (2, {"warmup_epochs": 2}, 2)])
+def test_the_warm_up_of_a_preset_does_not_fill_a_short_run(epochs: int, given: dict, expected: float) -> None:
+    layers = [("preset demo", read_preset("demo", "pretrain")), (COMMAND_LINE, {"epochs": epochs, **given})]
+    assert pretrain.warmup_epochs(overlay(PretrainConfig, layers)) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("crop", ["published", "synthetic=published", "mstar=80,synthetic=published"])
 def test_a_published_crop_is_not_one_of_pre_training(crop: str) -> None:
     with pytest.raises(InputError, match=r"no such centre-crop: .*; expected none, N or SOURCE=N"):
@@ -543,7 +549,7 @@ def test_compiled_blocks_train_stop_and_export_as_plain_ones(
         graphs.append(graph)
         return graph
 
-    monkeypatch.setattr(setup, "check_compiler", lambda device: None)
+    monkeypatch.setattr(method_of_run, "check_compiler", lambda device: None)
     monkeypatch.setattr(Block, "compile", lambda block: torch.nn.Module.compile(block, backend=keep, fullgraph=True))
     plain, compiled = tmp_path / "plain", tmp_path / "compiled"
     changes = {"precision": "fp32", "ema": 0.9, "recompute": True}

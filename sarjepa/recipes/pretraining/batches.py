@@ -7,7 +7,8 @@ resumed run are those it would have had, and several processes take parts of one
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -118,3 +119,22 @@ class Batches:
         """A few chips from all over the pool, to look at."""
         chosen = np.linspace(0, len(self.pool) - 1, min(num, len(self.pool))).astype(np.int64)
         return self.augmented(0, chosen)
+
+    def check_data(self, described: Mapping[str, Any]) -> None:
+        """Refuse to go on with other chips than a run was started with.
+
+        Args:
+            described: what its checkpoint says of it.
+
+        Raises:
+            InputError: a source was built anew since, and came out differently.
+        """
+        for name, digest in described.get("data", {}).items():
+            if digest != self.data_sha256[name]:
+                raise InputError(
+                    "the data set is not the one that the run was started with",
+                    where=name,
+                    expected=f"shards of checksum {digest[:12]}",
+                    got=self.data_sha256[name][:12],
+                    hint="build it with the settings of then, or start another run",
+                )
