@@ -9,8 +9,14 @@ that sees the whole chip and gets no gradient: that asymmetry keeps both from ag
     latent-gradient  the teacher sees the chip's gradient by ratio, so the gradient is a domain to look at and not the
                      embedding itself; squared distance to its tokens as they are
 
-The teacher is an average of the encoder's weights, so it has the encoder's one input channel, and a target of several
-scales is shown to it as their mean. There is no class token: the feature of a chip is the mean of its patch tokens. A
+A target of C scales is an image of C channels, and the teacher sees each through a kernel of its own. The teacher is an
+average of the encoder's weights, so the encoder has C input channels too, and is shown the chip in each of them. Only
+the sum K of its kernels then matters to it, and this is kept: an encoder of one channel. Equal inputs give equal
+gradients, so the kernels keep the differences that they started with (but for weight decay, which is left out here):
+
+    the teacher's kernel of scale c = (its average of K) / C + D_c,     D_1 + ... + D_C = 0, D as drawn at the start.
+
+There is no class token: the feature of a chip is the mean of its patch tokens. A
 teacher that looks at chips is what remains after training, as published; one that looks at gradients could not read a
 chip, and the encoder remains.
 """
@@ -43,6 +49,13 @@ def squared(prediction: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
     return functional.mse_loss(prediction, embedding)
 
 
+def scale_kernels(kernel_D1PP: torch.Tensor, num_scales: int) -> torch.Tensor:
+    """What the kernels of C channels deviate from their mean at the start, (D, C, p, p), for a sum as spread as the kernel."""
+    bound = (6 / (kernel_D1PP.shape[0] + kernel_D1PP[0].numel()) / num_scales) ** 0.5
+    drawn = torch.empty_like(kernel_D1PP).expand(-1, num_scales, -1, -1).clone().uniform_(-bound, bound)
+    return (drawn - drawn.mean(dim=1, keepdim=True)).detach()
+
+
 class LatentBlocks(Method):
     """Encoder, predictor and teacher around target blocks.
 
@@ -57,6 +70,7 @@ class LatentBlocks(Method):
     """
 
     target: Target
+    scales_DCPP: torch.Tensor
 
     def __init__(self, encoder: Encoder, predictor: QueryPredictor, target: Target, distance: Distance) -> None:
         super().__init__()
@@ -68,6 +82,8 @@ class LatentBlocks(Method):
             )
         self.encoder, self.predictor, self.target, self.distance = encoder, predictor, target, distance
         self.teacher = teacher_of(encoder)
+        kernel, num_scales = encoder.patch_embed.proj.weight, len(target.channel_names)
+        self.register_buffer("scales_DCPP", scale_kernels(kernel, num_scales))
         self.exported = "teacher" if target.name == "pixel" else "encoder"
 
     def start_from(self, encoder: Encoder) -> None:
@@ -94,13 +110,18 @@ class LatentBlocks(Method):
         return predicted.unflatten(0, (-1, num_blocks))
 
     def view(self, image_B1HW: torch.Tensor) -> torch.Tensor:
-        """What the teacher looks at, (B, 1, H, W) float32."""
-        return self.target.image(image_B1HW).mean(dim=1, keepdim=True)
+        """What the teacher looks at, (B, C, H, W) float32, a channel for each scale of the target."""
+        return self.target.image(image_B1HW)
 
     @torch.no_grad()
     def embeddings(self, image_B1HW: torch.Tensor, blocks: TargetBlocks) -> torch.Tensor:
         """The teacher's tokens of every block, (B, T, m, D)."""
-        tokens = self.teacher(self.view(image_B1HW))[:, 1:]
+        view_BCHW = self.view(image_B1HW)
+        patches = self.teacher.embed(view_BCHW.mean(dim=1, keepdim=True))
+        if view_BCHW.shape[1] > 1:
+            own = functional.conv2d(view_BCHW, self.scales_DCPP, stride=self.encoder.patch_size)
+            patches = patches + own.flatten(2).transpose(1, 2)
+        tokens = self.teacher.encode(patches)
         return take(tokens, blocks.target_BTm.flatten(1)).unflatten(1, blocks.target_BTm.shape[1:])
 
     def forward(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
@@ -110,13 +131,13 @@ class LatentBlocks(Method):
 
     def preview(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> Preview:
         """Context, target blocks and what the teacher looks at; what is predicted are tokens and not a picture."""
-        view, rows, columns = self.view(image_B1HW).cpu(), *self.encoder.grid(image_B1HW)
+        view, (rows, columns) = self.view(image_B1HW).cpu(), self.encoder.grid(image_B1HW)
         blocks = self.draw(image_B1HW, keys).to(torch.device("cpu"))
         state_BN = torch.full((len(view), rows * columns), UNSEEN)
         state_BN = state_BN.scatter(1, blocks.context_Bn, torch.where(blocks.filler_Bn, UNSEEN, VISIBLE))
         state_BN = state_BN.scatter(1, blocks.target_BTm.flatten(1), MASKED)
-        name = "what the teacher sees"
-        return Preview(image_B1HW.cpu(), state_BN, view, torch.full_like(view, float("nan")), (name,))
+        names = tuple(f"the teacher sees {name}" for name in self.target.channel_names)
+        return Preview(image_B1HW.cpu(), state_BN, view, torch.full_like(view, float("nan")), names)
 
     def after_step(self, share_done: float) -> None:
         """Move the teacher towards the encoder."""

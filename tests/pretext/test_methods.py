@@ -7,11 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from sarjepa.config import METHODS as NAMES
 from sarjepa.config import TARGETS as TARGET_NAMES
 from sarjepa.errors import InputError
-from sarjepa.models.encoder import Encoder
+from sarjepa.models.encoder import Encoder, sincos_positions
 from sarjepa.ops.histograms import hog
 from sarjepa.ops.ratio import gradient_by_ratio
 from sarjepa.pretext.global_masked import GlobalMasked
@@ -229,7 +230,7 @@ def test_a_preview_of_a_teacher_shows_what_it_sees_and_predicts_no_picture(name:
     method, image = build(name), chips(3)
     assert isinstance(method, LatentBlocks)
     preview, blocks = method.preview(image, keys(range(3))), method.draw(image, keys(range(3)))
-    seen = image if name == "i-jepa" else gradient_by_ratio(image, SMALL["radii"]).mean(dim=1, keepdim=True)
+    seen = image if name == "i-jepa" else gradient_by_ratio(image, SMALL["radii"])
     torch.testing.assert_close(preview.target, seen)
     assert preview.prediction.shape == seen.shape and not preview.prediction.isfinite().any()
     for state, row, filler, targets in zip(
@@ -281,6 +282,25 @@ def test_what_remains_is_the_teacher_where_it_looks_at_chips_and_its_patches_whe
     if name in WITH_TEACHER:
         torch.testing.assert_close(tokens[:, 0], tokens[:, 1:].mean(dim=1))
         assert not any("cls_token" in key for key in method.state_dict())
+
+
+def test_the_teacher_of_gradients_sees_a_channel_a_scale_as_the_average_of_an_encoder_of_so_many_channels() -> None:
+    method, image = build("latent-gradient"), chips(2)
+    assert isinstance(method, LatentBlocks)
+    blocks = method.draw(image, keys(range(2)))
+    gradient = gradient_by_ratio(image, SMALL["radii"])
+    own, kernel = method.scales_DCPP, method.encoder.patch_embed.proj.weight
+    torch.testing.assert_close(own.sum(dim=1), torch.zeros(96, 8, 8), atol=1e-6, rtol=0)
+    assert own.std().item() == pytest.approx(
+        kernel.std().item() / 2, rel=0.05
+    )  # two scales: of each, half the variance
+    both = kernel.expand(-1, 2, -1, -1) / 2 + own  # of the encoder of two channels
+    stride = {"bias": method.encoder.patch_embed.proj.bias, "stride": 8}
+    twice = functional.conv2d(image.expand(-1, 2, -1, -1), both, **stride)
+    torch.testing.assert_close(twice, functional.conv2d(image, kernel, **stride), atol=1e-5, rtol=1e-4)
+    patches = functional.conv2d(gradient, both, **stride).flatten(2).transpose(1, 2) + sincos_positions(6, 6, 96)
+    tokens = method.teacher.encode(patches).gather(1, blocks.target_BTm.flatten(1)[:, :, None].expand(-1, -1, 96))
+    torch.testing.assert_close(method.embeddings(image, blocks).flatten(1, 2), tokens, atol=1e-4, rtol=1e-4)
 
 
 def test_a_method_without_a_target_has_no_preview() -> None:
