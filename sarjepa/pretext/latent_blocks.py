@@ -50,7 +50,7 @@ def squared(prediction: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
 
 
 def scale_kernels(kernel_D1PP: torch.Tensor, num_scales: int) -> torch.Tensor:
-    """What the kernels of C channels deviate from their mean at the start, (D, C, p, p), for a sum as spread as the kernel."""
+    """What kernels of C channels deviate from their mean at the start, (D, C, p, p), if their sum is as the kernel."""
     bound = (6 / (kernel_D1PP.shape[0] + kernel_D1PP[0].numel()) / num_scales) ** 0.5
     drawn = torch.empty_like(kernel_D1PP).expand(-1, num_scales, -1, -1).clone().uniform_(-bound, bound)
     return (drawn - drawn.mean(dim=1, keepdim=True)).detach()

@@ -61,7 +61,7 @@ def test_a_row_of_a_method_that_predicts_tokens_has_no_prediction(
     method = open_method(str(toy_checkpoint_writer(tmp_path / "latent", "i-jepa")), CPU, Progress())
     image = torch.rand(1, 1, 32, 32)
     (row,), names = rows_of(method, image)
-    assert names == ("what the teacher sees",) and set(row.state_RC.flatten().tolist()) <= {0, 1, 2}
+    assert names == ("the teacher sees pixel",) and set(row.state_RC.flatten().tolist()) <= {0, 1, 2}
     assert (row.target_Chw == image[0].numpy()).all() and not torch.from_numpy(row.prediction_Chw).isfinite().any()
     axes = targets_figure([row], names).axes
     assert [panel.get_title() for panel in axes] == ["input", "masked", *names]
