@@ -42,6 +42,7 @@ METHODS = (
     "fg-mae",
     "i-jepa",
     "pgca",
+    "pgca-deep",
     "latent-gradient",
     "sarmae",
     "views",

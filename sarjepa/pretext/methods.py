@@ -122,6 +122,7 @@ METHODS: dict[str, Composition] = {
     ),
     "latent-gradient": Composition(partial(LatentBlocks, distance=squared), "ratio", _token_predictor, "sincos", False),
     "pgca": Composition(PatchGradient, "ratio", _linear_predictor),
+    "pgca-deep": Composition(PatchGradient, "ratio"),
     "views": Composition(Views, revision=1),
     "sar-jepa-views": Composition(LocalMaskedViews, "ratio"),
     "safe": Composition(MaskedSiamese, revision=1),

@@ -1,8 +1,10 @@
-"""Drawing every patch to its own gradient, with nothing hidden: pgca.
+"""Drawing every patch to its own gradient, with nothing hidden: pgca and pgca-deep.
 
 The no-mask ablation of Li et al. (ISPRS J. 218, 2024): the encoder sees the whole chip, and one linear layer reads the
 target of a patch off that patch's output. The target is a fixed function of what the encoder sees, so all there is to
-learn is to compute it; what the other methods gain beyond this row, they gain from prediction.
+learn is to compute it; what the other methods gain beyond this row, they gain from prediction. But three things differ
+between it and sar-jepa: the mask, the window and the predictor. `pgca-deep` has sar-jepa's predictor of 8 blocks, and
+sar-jepa with one window as large as the grid has the mask and the whole chip: the rows between.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from sarjepa.pretext.targets import Target
 
 
 class PatchGradient(Method):
-    """Encoder, linear predictor and target, no mask.
+    """Encoder, predictor and target, no mask.
 
     Args:
         encoder: sees the whole chip.

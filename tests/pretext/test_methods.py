@@ -28,7 +28,9 @@ SMALL = {"model": "vit-demo", "image_size": 48, "radii": (2, 4), "num_windows": 
 WITH_TEACHER = ("i-jepa", "latent-gradient")
 OF_VIEWS = ("views", "sar-jepa-views", "safe")
 WITH_TARGET = [name for name in METHODS if name not in ("views", "safe")]
-DRAWING = [name for name in METHODS if name not in ("pgca", "views")]  # beside the views, which are drawn before
+DRAWING = [
+    name for name in METHODS if name not in ("pgca", "pgca-deep", "views")
+]  # beside the views, which are drawn before
 
 
 def build(name: str, seed: int = 0, **changes: object) -> Method:
@@ -306,6 +308,20 @@ def test_the_teacher_of_gradients_sees_a_channel_a_scale_as_the_average_of_an_en
 def test_a_method_without_a_target_has_no_preview() -> None:
     method = build("views")
     assert method.target is None and method.preview(chips(3), keys(range(3))) is None
+
+
+def test_between_pgca_and_sar_jepa_one_thing_changes_at_a_time() -> None:
+    pgca, deep, own = build("pgca"), build("pgca-deep"), build("sar-jepa")
+    whole = build("sar-jepa", num_windows=1, window_size=6)  # the grid has 6 x 6 patches
+    assert len(pgca.predictor.blocks) == 0 and type(deep) is type(pgca)
+    shape = {key: value.shape for key, value in deep.predictor.state_dict().items()}
+    assert shape == {key: value.shape for key, value in own.predictor.state_dict().items()}
+    image = chips(2)
+    windows = whole.draw(image, keys(range(2)))
+    assert windows.patch_Sn.tolist() == [list(range(36))] * 2 and windows.masked_Sn.sum(dim=1).tolist() == [28, 28]
+    deep.load_state_dict({k: v for k, v in whole.state_dict().items() if k != "mask_token"})
+    windows = dataclasses.replace(windows, masked_Sn=torch.zeros(2, 36, dtype=torch.bool))  # without its mask
+    torch.testing.assert_close(whole.predict(image, windows), deep.predict(image))
 
 
 def test_the_predictor_is_the_methods_own_unless_chosen() -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sarjepa.config import PretrainConfig, ReproduceConfig
+from sarjepa.config import FewshotBenchConfig, PretrainConfig, ReproduceConfig
 from sarjepa.errors import InputError
 from sarjepa.files import write_json
+from sarjepa.models.encoder import encoder_shape
 from sarjepa.progress import Progress
 from sarjepa.recipes import reproduce
 from sarjepa.recipes.reproduction import experiment as experiments
@@ -51,6 +52,23 @@ def test_every_row_of_a_table_has_its_published_numbers(name: str) -> None:
     experiment, _ = read_experiment(name, "paper")
     numbers = published(experiment.published or "", "linear-probe")
     assert {row.paper for row in experiment.rows if row.paper} == set(numbers)
+
+
+@pytest.mark.parametrize("scale_name", SCALES)
+def test_between_pgca_and_sar_jepa_is_a_mask_of_the_whole_grid_and_every_method_of_table_6_has_its_mean(
+    scale_name: str,
+) -> None:
+    experiment, scale = read_experiment("table5", scale_name)
+    planned = [one for one in plan(experiment, context(scale)) if "whole" in one.row.name]
+    assert planned[0].train is not None
+    train = planned[0].train.config
+    assert isinstance(train, PretrainConfig)
+    assert (train.method, train.num_windows) == ("sar-jepa", 1)
+    assert train.window_size == encoder_shape(train.model, train.image_size, train.patch_size).grid_side
+    experiment, scale = read_experiment("table6", scale_name)
+    for one in plan(experiment, context(scale)):
+        assert isinstance(config := one.measure[0].config, FewshotBenchConfig)
+        assert {"cls", "mean"} <= set(config.pool or ())
 
 
 def test_tables_share_the_runs_of_equal_settings() -> None:
