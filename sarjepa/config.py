@@ -123,6 +123,9 @@ class BuildDatasetConfig(Common):
     normalise_per: Annotated[str, "with --normalisation: measure each chip, or the whole set", OneOf("chip", "set")] = (
         "chip"
     )
+    split_by: Annotated[
+        str | None, "one's own images: folder, or a CSV or TSV of path,label,split,group,polarisation", PATH
+    ] = None
     distribution: Annotated[str | None, "form of a set to build (mstar: jpeg, phoenix); default: the first at hand"] = (
         None
     )

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,6 +93,19 @@ def find_groups(descriptors_ND: np.ndarray, digests: list[bytes]) -> Grouping:
     component = connected(len(unique), left, right)
     near = int((np.bincount(component) > 1).sum()) if len(component) else 0
     return Grouping(_in_order(component[np.searchsorted(unique, representative)]), int((copies > 1).sum()), near)
+
+
+def joined(groups: np.ndarray, scenes: Sequence[Hashable]) -> np.ndarray:
+    """(N,) int64 groups, numbered in the order of their first chip, in which chips of one scene are together.
+
+    Args:
+        groups: (N,) numbers from 0 on.
+        scenes: N, equal for chips that were cut from one scene.
+    """
+    numbers: dict[Hashable, int] = {}
+    scene_N = np.array([numbers.setdefault(scene, len(numbers)) for scene in scenes], dtype=np.int64)
+    num = int(groups.max(initial=-1)) + 1
+    return _in_order(connected(num + len(numbers), groups, num + scene_N)[groups])
 
 
 def _in_order(labels: np.ndarray) -> np.ndarray:

@@ -36,6 +36,7 @@ class Ledger:
         self.strays: list[dict[str, str]] = []
         self.num_empty = 0
         self.paths: list[str] = []
+        self._scenes: list[tuple[str, str]] = []  # what a chip was cut from, or the group that it was given
         self._digests: list[bytes] = []
         self._descriptors = bytearray()
 
@@ -56,26 +57,34 @@ class Ledger:
             columns = dict(chip.columns)
             label, split = self.label_of.get(columns.pop("class", ""), -1), columns.pop("split", "")
             self.chips.add(label, split, chip.image.shape)
+            self._scenes.append(("group", columns["group"]) if "group" in columns else ("file", decoded.path))
             self.paths.append(chip.path)
             self._digests.append(chip.digest)
             if chip.descriptor is not None:
                 self._descriptors += chip.descriptor.tobytes()
             yield chip, label, split, columns
 
-    def group(self) -> tuple[np.ndarray, dict[str, Any]]:
-        """Near-duplicate groups (N,), and the summary that index.json keeps of them."""
+    def group(self, near_duplicates: bool) -> tuple[np.ndarray, dict[str, Any] | None]:
+        """Groups (N,) of chips that show one scene, and the summary that index.json keeps of them.
+
+        Chips of one scene are those cut from one file, those that a list puts into one group, and near-duplicates,
+        where they are looked for; without, there is no summary.
+        """
+        if not near_duplicates:
+            return duplicates.joined(np.arange(len(self.paths)), self._scenes), None
         descriptors_ND = np.frombuffer(self._descriptors, dtype=np.int16).reshape(len(self.paths), -1)
         grouping = duplicates.find_groups(descriptors_ND, self._digests)
-        numbers = grouping.groups.tolist()
+        groups_N = duplicates.joined(grouping.groups, self._scenes)
+        numbers = groups_N.tolist()
         across = {"splits": spanning(numbers, self.chips.splits), "labels": spanning(numbers, self.chips.labels)}
         examples = [
-            {"kind": kind, "paths": self._example(grouping.groups, group, kind)}
+            {"kind": kind, "paths": self._example(groups_N, group, kind)}
             for kind, groups in across.items()
             for group in groups[:MAX_EXAMPLES]
         ]
-        counts = (grouping.exact, grouping.near, int(grouping.groups.max()) + 1)
+        counts = (grouping.exact, grouping.near, int(groups_N.max()) + 1)
         values = (*counts, len(across["splits"]), len(across["labels"]), examples)
-        return grouping.groups, dict(zip(DUPLICATE_KEYS, values, strict=True))
+        return groups_N, dict(zip(DUPLICATE_KEYS, values, strict=True))
 
     def _example(self, groups: np.ndarray, group: int, kind: str) -> list[str]:
         """Paths of a group: one of each split or label first, so that the leak can be seen."""

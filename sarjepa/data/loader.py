@@ -124,10 +124,11 @@ def _chosen(shards: Shards, splits: Sequence[str] | None) -> tuple[np.ndarray, s
     if own and splits is not None:
         rows = np.flatnonzero(np.isin(shards.splits, list(splits)))
         return rows, f"those of {', '.join(splits)} among its splits {', '.join(own)}"
-    if not benchmark:
+    if not benchmark and not {"train", "test"} <= set(own):
         return whole, ""
     if own:
         return np.flatnonzero(shards.splits == "train"), "its training split: its benchmark may test the others"
+    assert benchmark, "a source without splits and without a benchmark is taken whole"
     tested = shards.index["label_sets"][benchmark["label_set"]]["classes"]
     rows = np.flatnonzero(~np.isin(shards.labels, [shards.classes.index(name) for name in tested]))
     return rows, f"none of the classes that its benchmark tests ({', '.join(tested)})"

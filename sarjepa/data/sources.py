@@ -1,27 +1,23 @@
 """Sources: what `--sources` names, as a list of jobs for the decoder.
 
-Three kinds come to the same thing: a public set (its manifest says which members of which archives are chips), a folder
-of one's own images (every file that a reader knows; sub-folders are classes), and the simulator.
+Three kinds come to the same thing: a public set (its manifest says which members of which archives are chips), the
+simulator, and a folder of one's own images (`sarjepa.data.own_images`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sarjepa.data import simulator
-from sarjepa.data.archives import Container, Folder, containers
+from sarjepa.data.archives import Container, containers
 from sarjepa.data.decoding import Job
 from sarjepa.data.locate import Located
-from sarjepa.data.manifest import FORMATS, Distribution, Manifest
+from sarjepa.data.manifest import Distribution, Manifest
 from sarjepa.data.manifest_parser import load_manifest
 from sarjepa.errors import InputError
 from sarjepa.files import printable
-
-_NOT_IMAGES = (".txt", ".md", ".csv", ".xml", ".json", ".yaml", ".yml", ".pdf", ".html", ".py", ".xls", ".xlsx", ".doc")
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ def public_source(manifest: Manifest, located: Located, cache: Path) -> Source:
     """
     distribution = located.distribution
     opened = [container for path in located.paths for container in containers(path, cache)]
-    jobs, rejected = _jobs(opened, lambda path: _match(distribution, path))
+    jobs, rejected = jobs_of(opened, lambda path: _match(distribution, path))
     if not jobs:
         raise InputError(
             f"no chips of {manifest.title} in there",
@@ -88,62 +84,6 @@ def _with_found_classes(manifest: Manifest, distribution: Distribution, jobs: Se
     return replace(manifest, classes=(*manifest.classes, *sorted(name for name in found if name)))
 
 
-def folder_source(folder: Path) -> Source:
-    """One's own images: every file a reader may know, classes from the sub-folders where there are any."""
-    jobs, _ = _jobs([_own_folder(folder)], _own_image)
-    if not jobs:
-        raise InputError(
-            "no images in there",
-            where=folder,
-            expected=f"files of {', '.join(FORMATS)}",
-            hint="links to folders are not followed",
-        )
-    classes = tuple(sorted({name for job in jobs if (name := job.groups["class"]) is not None}))
-    return Source(_own_manifest(folder, classes), jobs, (folder,))
-
-
-def folder_digest(folder: Path) -> str:
-    """What tells one's own images from others under the same name: the folder's place, its files, sizes and times."""
-    digest = hashlib.sha256(os.fsencode(folder.resolve()))
-    for member in _own_folder(folder).members():
-        changed_ns = (folder / member.name).stat().st_mtime_ns
-        digest.update(f"\n{member.name}/{member.size}/{changed_ns}".encode(errors="surrogateescape"))
-    return digest.hexdigest()
-
-
-def _own_folder(folder: Path) -> Folder:
-    if not folder.is_dir():
-        got = "a file" if folder.exists() else None
-        raise InputError("no such folder", where=folder, got=got, hint="folder:PATH names a folder of images")
-    return Folder(folder, follow_files=True)
-
-
-def _own_image(path: str) -> tuple[str, dict[str, str | None]] | None:
-    if path.lower().endswith(_NOT_IMAGES) or path.rsplit("/", 1)[-1].startswith("."):
-        return None
-    return path, {"class": path.split("/", 1)[0] if "/" in path else None}
-
-
-def _own_manifest(folder: Path, classes: tuple[str, ...]) -> Manifest:
-    name = printable(folder.resolve().name)
-    return Manifest(
-        name=name,
-        title=name,
-        origin="a folder of one's own",
-        terms="as the owner says",
-        citation="",
-        sensor="unknown",
-        band="unknown",
-        polarisation=(),
-        resolution_m=None,
-        classes=classes,
-        label_sets={"folders": {"classes": list(classes)}} if classes else {},
-        benchmark=None,  # there is no test split to keep out of pre-training
-        distributions=(),
-        sha256=hashlib.sha256("\n".join(classes).encode()).hexdigest(),
-    )
-
-
 def _match(distribution: Distribution, path: str) -> tuple[str, dict[str, str | None]] | None:
     """A chip's name inside the source and its named groups.
 
@@ -157,7 +97,7 @@ def _match(distribution: Distribution, path: str) -> tuple[str, dict[str, str | 
 Matcher = Callable[[str], "tuple[str, dict[str, str | None]] | None"]
 
 
-def _jobs(opened: Sequence[Container], match: Matcher) -> tuple[tuple[Job, ...], tuple[tuple[str, str], ...]]:
+def jobs_of(opened: Sequence[Container], match: Matcher) -> tuple[tuple[Job, ...], tuple[tuple[str, str], ...]]:
     """The members that are chips, sorted by name; of two with one name the first stays."""
     jobs: dict[str, Job] = {}
     rejected = []

@@ -22,6 +22,11 @@ from sarjepa.errors import InputError, nearest
 from sarjepa.evaluation.features import ImageLoader
 from sarjepa.evaluation.fewshot import Candidates, split
 
+_DIVIDED = {
+    "fraction-of-train": "the source's own split",
+    "fraction-of-all": "random half of each class, drawn by the seed",
+}  # by the kind of a pool that no benchmark says
+
 
 @dataclass(frozen=True)
 class Benchmark:
@@ -34,6 +39,7 @@ class Benchmark:
         candidates: their labels within the label set, splits, groups and paths.
         crop: centre crop (px) before resizing, or None.
         data_sha256: what identifies the stored chips.
+        split: what divides the chips, where nobody has published it; else empty.
     """
 
     name: str
@@ -42,6 +48,7 @@ class Benchmark:
     candidates: Candidates
     crop: int | None
     data_sha256: tuple[str, ...]
+    split: str = ""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -96,14 +103,15 @@ def open_benchmark(data_root: str, name: str, label_set: str | None = None, crop
     if chosen not in sets and chosen != "all":
         raise InputError("no such label set", where=f"{chosen!r} of {name}", hint=nearest(chosen, [*sets, "all"]))
     content = sets.get(chosen, {"classes": shards.classes})
-    candidates = _candidates(name, chosen, shards, content, benchmark.get("pool"))
+    candidates = _candidates(name, chosen, shards, content, pool := benchmark.get("pool"))
     if not (candidates.labels >= 0).any():
         raise InputError(
             "no chip has a label", where=f"{name}, label set {chosen!r}", hint="evaluate a labelled source"
         )
     check_crop(data_root, crop)
     data_sha256 = tuple(shard["sha256"] for shard in shards.index["shards"])
-    return Benchmark(name, chosen, shards, candidates, crop_side(crop, name, shards), data_sha256)
+    divided = "" if pool and pool["kind"] == candidates.pool_kind else _DIVIDED[candidates.pool_kind]
+    return Benchmark(name, chosen, shards, candidates, crop_side(crop, name, shards), data_sha256, divided)
 
 
 def _candidates(name: str, label_set: str, shards: Shards, content: dict, pool: dict | None) -> Candidates:

@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sarjepa.config import BuildDatasetConfig
 from sarjepa.data import decoding, summary
 from sarjepa.data.built import source_name
@@ -23,10 +21,11 @@ from sarjepa.data.locate import check_folders, doubts, locate
 from sarjepa.data.manifest import ChipRule, Manifest
 from sarjepa.data.manifest_parser import expand_sources, load_manifest, source_names
 from sarjepa.data.normalize import Normalisation, measured
+from sarjepa.data.own_images import folder_digest, folder_source, split_of
 from sarjepa.data.place import check_replaceable, exclusive, put_in_place, scratch_folder
 from sarjepa.data.shard_writer import disk_errors
 from sarjepa.data.shards import FORMAT, ShardWriter, open_shards
-from sarjepa.data.sources import Source, folder_digest, folder_source, public_source, synthetic_source
+from sarjepa.data.sources import Source, public_source, synthetic_source
 from sarjepa.documents import read_record
 from sarjepa.download import fetch
 from sarjepa.errors import InputError
@@ -39,7 +38,6 @@ from sarjepa.reports.contact_sheet import contact_sheet, pick_chips
 from sarjepa.results.result import Result
 
 _WRITTEN = re.compile(r"(index\.json|CARD\.md|contact-sheet\.png|.+-\d{5}\.h5)(\.partial)?")  # the files of a build
-SPLIT_NAMES = ("train", "training", "test", "testing", "val", "valid", "validation")
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,8 @@ def run(config: BuildDatasetConfig, progress: Progress = Progress()) -> Result: 
     names = expand_sources(config.sources)
     folders = _folders(names, config.data_root)
     archives = check_folders(config.archives)
+    if config.split_by is not None and not any(name.startswith("folder:") for name in names):
+        raise InputError("nothing to split", where="split-by", expected="a source folder:PATH", got=", ".join(names))
     if config.dry_run:
         return dry_run(folders, archives, config.distribution)
     if config.verify:
@@ -124,13 +124,12 @@ def _open(name: str, config: BuildDatasetConfig, progress: Progress) -> Source:
     if name == "synthetic":
         return synthetic_source(config.seed, config.chips_per_class)
     if name.startswith("folder:"):
-        source = folder_source(Path(name.removeprefix("folder:")).expanduser())
-        if splits := [one for one in source.manifest.classes if one.lower() in SPLIT_NAMES]:
-            are = "the sub-folder {} is taken as a class, not as a split"
-            if len(splits) > 1:
-                are = "the sub-folders {} are taken as classes, not as splits"
-            taken = are.format(", ".join(splits))
-            progress.warn(f"{name}: {taken}; for the classes below one of them, build folder:PATH/{splits[0]}")
+        source = folder_source(Path(name.removeprefix("folder:")).expanduser(), config.split_by)
+        for note in source.manifest.notes:
+            progress.note(f"{name}: {note}")
+        if config.split_by is None and (splits := [one for one in source.manifest.classes if split_of(one)]):
+            what = f"not every image is in a folder called like a split, so {', '.join(splits)} counts as a class"
+            progress.warn(f"{name}: {what}; --split-by folder or FILE.csv says the splits")
         return source
     manifest = load_manifest(name)
     cache = Path(config.data_root) / "cache"
@@ -153,7 +152,7 @@ def _settings(config: BuildDatasetConfig, name: str) -> dict[str, Any]:
         return asked | {"seed": config.seed}
     del asked["chips_per_class"]
     if name.startswith("folder:"):
-        asked["files"] = folder_digest(Path(name.removeprefix("folder:")).expanduser())
+        asked["files"] = folder_digest(Path(name.removeprefix("folder:")).expanduser(), config.split_by)
     return asked
 
 
@@ -175,7 +174,7 @@ def _write(
     if not ledger.paths:
         reasons = [item["reason"] for item in rejected[:1]]
         raise InputError("no chips came out", where=manifest.name, got=reasons[0] if reasons else "no files")
-    groups, found = ledger.group() if config.near_duplicates else (np.arange(len(ledger.paths)), None)
+    groups, found = ledger.group(config.near_duplicates)
     shards = writer.finish(groups)
     assert writer.dtype is not None, "chips were written"
     side = source.distribution.expected_side if source.distribution else None

@@ -55,6 +55,7 @@ class Measurement(Variant):
         precision: of the encoder.
         selection: how the result was chosen among epochs or strengths.
         head: of fine-tuning: linear or normalised; empty: not said, and normalised.
+        split: what divides the chips, where nobody has published it; empty: as published, or not said.
     """
 
     checkpoint: str
@@ -66,6 +67,14 @@ class Measurement(Variant):
     precision: str
     selection: str
     head: str = ""
+    split: str = ""
+
+    @property
+    def divided(self) -> str:
+        """What divides the chips, in words."""
+        if not self.split:
+            return f"{self.split_policy} split"
+        return self.split if self.split_policy == "published" else f"{self.split_policy}: {self.split}"
 
     def shared(self) -> dict[str, Any]:
         """The fields that the runs of a cell have in common, by name."""

@@ -95,7 +95,7 @@ TESTED = {"label_set": "two"}
     ("stored", "benchmark", "asked", "expected"),
     [
         (WITH, TESTED, None, [0, 3, 5]),
-        (WITH, None, None, [0, 1, 2, 3, 4, 5]),
+        (WITH, None, None, [0, 3, 5]),
         (WITHOUT, TESTED, None, [1, 4]),
         (WITHOUT, None, None, [0, 1, 2, 3, 4, 5]),
         (WITH, TESTED, ["test", "extended"], [1, 2, 4]),

@@ -47,6 +47,17 @@ def test_a_source_with_splits_and_no_benchmark_keeps_them(tmp_path: Path, toy_wr
     assert (candidates.pool_kind, candidates.pool_fraction) == ("fraction-of-train", 0.8)
 
 
+def test_a_table_calls_published_what_is_published_alone(tmp_path: Path, toy_writer: Callable[..., Path]) -> None:
+    said = {}
+    for name, split, benchmark in (("a", True, OF_TRAIN), ("b", True, None), ("c", False, None)):
+        _rewrite_index(toy_writer(tmp_path, name, with_split=split), benchmark=benchmark)
+        _scores(tmp_path, name, tmp_path / "out" / name)
+        said[name] = (tmp_path / "out" / name / "table.md").read_text()
+    assert "published split" in said["a"]
+    assert "the source's own split" in said["b"] and "published split" not in said["b"]
+    assert "random half of each class, drawn by the seed" in said["c"] and "published split" not in said["c"]
+
+
 def test_a_published_split_of_which_one_side_is_missing_is_refused(
     tmp_path: Path, toy_writer: Callable[..., Path]
 ) -> None:

@@ -154,11 +154,38 @@ def test_a_name_that_is_not_utf_8_is_kept_with_its_odd_bytes_written_out(tmp_pat
     assert open_shards(tmp_path / "data" / "shards" / "own").paths == ["plane/0.png", "ship/caf\\xe9.png"]
 
 
-def test_sub_folders_named_like_splits_are_classes_and_it_is_said(tmp_path: Path) -> None:
+def test_one_sub_folder_named_like_a_split_is_a_class_and_it_is_said(tmp_path: Path) -> None:
     said = Listening()
-    build(tmp_path / "data", f"folder:{own_images(tmp_path / 'own', 2, ('Train', 'test'))}", progress=said)
-    assert open_shards(tmp_path / "data" / "shards" / "own").classes == ["Train", "test"]
-    assert any("sub-folders Train, test are taken as classes, not as splits" in line for line in said.said)
+    build(tmp_path / "data", f"folder:{own_images(tmp_path / 'own', 2, ('ship', 'test'))}", progress=said)
+    assert open_shards(tmp_path / "data" / "shards" / "own").classes == ["ship", "test"]
+    assert any("so test counts as a class; --split-by folder or FILE.csv says" in line for line in said.said)
+
+
+def test_splits_of_ones_own_are_recognised_said_and_put_on_the_card(tmp_path: Path) -> None:
+    for split in ("TRAIN_17", "TEST_15"):
+        own_images(tmp_path / "own" / split, 2)
+    said = Listening()
+    build(tmp_path / "data", f"folder:{tmp_path / 'own'}", progress=said)
+    found = "splits by sub-folder: TEST_15 as test, TRAIN_17 as train; classes by the folders below"
+    assert any(found in line for line in said.said)
+    assert found in (tmp_path / "data" / "shards" / "own" / "CARD.md").read_text()
+    shards = open_shards(tmp_path / "data" / "shards" / "own")
+    assert shards.index["counts"] == {"train": {"plane": 2, "ship": 2}, "test": {"plane": 2, "ship": 2}}
+
+
+def test_a_list_of_splits_is_part_of_what_was_built(tmp_path: Path) -> None:
+    folder, listed = own_images(tmp_path / "own", 2), tmp_path / "list.csv"
+    listed.write_text("path,split\nplane/0.png,train\nship/1.png,test\n")
+    build(tmp_path / "data", f"folder:{folder}", split_by=str(listed))
+    shards = open_shards(tmp_path / "data" / "shards" / "own")
+    assert [(chip.path, chip.label, chip.split) for chip in shards] == [
+        ("plane/0.png", 0, "train"), ("ship/1.png", 1, "test")]  # fmt: skip
+    listed.write_text("path,split\nplane/0.png,test\nship/1.png,train\n")
+    said = Listening()
+    build(tmp_path / "data", f"folder:{folder}", split_by=str(listed), progress=said)
+    assert any("built from other files; --force" in line for line in said.said)
+    with pytest.raises(InputError, match="nothing to split: split-by; expected a source folder:PATH"):
+        build(tmp_path / "data", "synthetic", split_by="folder")
 
 
 def test_a_folder_without_classes_has_no_labels(tmp_path: Path) -> None:

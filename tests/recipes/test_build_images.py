@@ -38,6 +38,23 @@ def test_large_scenes_become_tiles_with_their_places(tmp_path: Path) -> None:
         assert np.array_equal(chip.image, scene[row : row + 50, column : column + 50])
 
 
+def test_tiles_of_one_scene_are_a_group(tmp_path: Path) -> None:
+    (tmp_path / "scenes").mkdir()
+    random = np.random.default_rng(0)
+    for name in "ab":
+        scene = random.gamma(1, 30, (40, 120)).clip(1, 255).astype(np.uint8)
+        Image.fromarray(scene).save(tmp_path / "scenes" / f"{name}.png")
+    (tmp_path / "list.csv").write_text("path,group\na.png,pass 1\nb.png,pass 1\n")
+    asked = {"chip_size": 40, "overlap": 0.5, "force": True}
+    for near, listed, groups in ((True, None, [0] * 5 + [1] * 5), (False, None, [0] * 5 + [1] * 5),
+                                 (True, str(tmp_path / "list.csv"), [0] * 10)):  # fmt: skip
+        build(tmp_path / "data", f"folder:{tmp_path / 'scenes'}", near_duplicates=near, split_by=listed, **asked)
+        shards = open_shards(tmp_path / "data" / "shards" / "scenes")
+        assert shards.groups.tolist() == groups
+        assert shards.index["duplicates"]["num_groups"] == (len(set(groups)) if near else None)
+        assert shards.index["duplicates"]["near_groups"] == (0 if near else None)
+
+
 def test_the_one_tile_left_of_a_scene_keeps_its_place(tmp_path: Path) -> None:
     scene = np.zeros((100, 100), np.uint8)
     scene[50:, :50] = np.random.default_rng(0).integers(1, 255, (50, 50))

@@ -151,7 +151,7 @@ def class_table(report: Report) -> Table:
 def _note(report: Report) -> str:
     solver = f"solver {report.solver}, " if report.protocol == "linear-probe" and report.solver else ""
     note = (
-        f"{_trained_on(report)}{report.label_set}, {report.split_policy} split, feature {report.pool}, {solver}"
+        f"{_trained_on(report)}{report.label_set}, {report.divided}, feature {report.pool}, {solver}"
         f"recipe {report.recipe}, augmentation {report.augment}, {report.selection}. "
         f"Accuracy {report.accuracy:.1f}%, macro-F1 {report.macro_f1:.1f}%."
     )

@@ -68,6 +68,7 @@ def run_record(
         precision=precision,
         selection=SELECTION[variant.solver],
         head=head,
+        split=benchmark.split,
         draw_sha256=draw.sha256,
         num_train=len(draw.train),
         num_test=len(draw.test),

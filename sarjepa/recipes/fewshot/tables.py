@@ -46,7 +46,7 @@ def _split_note(cells: Sequence[Cell], policy: str) -> str:
     sizes = sorted({size for cell in own for size in cell.num_test})
     tested = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     copies = max(cell.near_copy_percent for cell in own)
-    text = f"{policy} split, {tested} test chips"
+    text = f"{own[0].divided}, {tested} test chips"
     if copies >= 0.05:
         text += f", up to {copies:.0f}% of them near-copies of shots"
     short = {name: had for cell in own for name, had in cell.short.items()}

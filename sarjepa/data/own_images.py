@@ -1,0 +1,201 @@
+"""One's own images: a folder of files as a source, with what its sub-folders or a list say of each file.
+
+Three things about an image are not in its pixels: its class, its side of the split, and what it belongs together with.
+Sub-folders say the first two. Classes are the sub-folders, unless every image lies in a folder called train, val or
+test, of any case and with or without a number behind (TRAIN_17, test-15): then these are the splits, and the classes
+are the folders below or, where there are several, above them. Where folders say something else, a list does: a table
+with the columns path, label, split, group and polarisation, of which only the first must be there.
+
+A folder with train and val alone has val as its test side, since somebody has to be tested on something; it is said.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sarjepa.data.archives import Folder
+from sarjepa.data.decoding import Job
+from sarjepa.data.manifest import FORMATS, Manifest
+from sarjepa.data.sources import Source, jobs_of
+from sarjepa.errors import InputError
+from sarjepa.files import printable
+
+BY_FOLDER = "folder"
+COLUMNS = ("path", "label", "split", "group", "polarisation")  # of a list
+_SPLIT = re.compile(r"(train|test|val)(?:ing|id|idation)?(?:[ ._-]?\d.*)?", re.I)
+_NOT_IMAGES = (".txt", ".md", ".csv", ".tsv", ".xml", ".json", ".yaml", ".yml", ".pdf", ".html", ".py", ".xls", ".xlsx",
+               ".doc")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Described:
+    """The jobs of a folder with their columns, and a sentence about how they were found; empty: nothing special."""
+
+    jobs: tuple[Job, ...]
+    note: str = ""
+
+
+def split_of(name: str) -> str | None:
+    """The split that a folder is named after.
+
+    Example:
+        >>> split_of("TRAIN_17"), split_of("Validation"), split_of("train_station")
+        ('train', 'val', None)
+    """
+    found = _SPLIT.fullmatch(name)
+    return found[1].lower() if found else None
+
+
+def folder_source(folder: Path, split_by: str | None = None) -> Source:
+    """One's own images: every file a reader may know.
+
+    Args:
+        folder: of the images.
+        split_by: "folder" where sub-folders must say the splits, or a CSV or TSV; None: sub-folders, where they do.
+
+    Raises:
+        InputError: there is no such folder or no image in it; or what `split_by` names does not fit.
+    """
+    jobs, _ = jobs_of([_own_folder(folder)], _own_image)
+    if not jobs:
+        raise InputError(
+            "no images in there",
+            where=folder,
+            expected=f"files of {', '.join(FORMATS)}",
+            hint="links to folders are not followed",
+        )
+    if split_by in (None, BY_FOLDER):
+        found = _by_folders(jobs, is_asked=split_by is not None)
+        if found is None and split_by is not None:
+            raise InputError(
+                "no splits among the sub-folders",
+                where=folder,
+                expected="every image below a folder called train, val or test, at most two levels down",
+                hint="name a list: --split-by FILE.csv with the columns path, split and, as you like, label",
+            )
+        described = found or Described(jobs)
+    else:
+        described = _by_list(jobs, folder, Path(str(split_by)).expanduser())
+    classes = tuple(sorted({name for job in described.jobs if (name := job.groups.get("class")) is not None}))
+    return Source(_own_manifest(folder, classes, described.note), described.jobs, (folder,))
+
+
+def folder_digest(folder: Path, split_by: str | None = None) -> str:
+    """What tells one's own images from others under the same name: place, names, sizes, times and list."""
+    digest = hashlib.sha256(os.fsencode(folder.resolve()))
+    for member in _own_folder(folder).members():
+        changed_ns = (folder / member.name).stat().st_mtime_ns
+        digest.update(f"\n{member.name}/{member.size}/{changed_ns}".encode(errors="surrogateescape"))
+    if split_by not in (None, BY_FOLDER):
+        digest.update(_read_list(Path(str(split_by)).expanduser()).encode())
+    return digest.hexdigest()
+
+
+def _own_folder(folder: Path) -> Folder:
+    if not folder.is_dir():
+        got = "a file" if folder.exists() else None
+        raise InputError("no such folder", where=folder, got=got, hint="folder:PATH names a folder of images")
+    return Folder(folder, follow_files=True)
+
+
+def _own_image(path: str) -> tuple[str, dict[str, str | None]] | None:
+    if path.lower().endswith(_NOT_IMAGES) or path.rsplit("/", 1)[-1].startswith("."):
+        return None
+    return path, {"class": path.split("/", 1)[0] if "/" in path else None}
+
+
+def _by_folders(jobs: Sequence[Job], is_asked: bool) -> Described | None:
+    """Splits and classes from the sub-folders; None where these do not say the splits of all images.
+
+    One split alone is taken for a class that happens to be called so, unless splits were asked for.
+    """
+    parents = [job.path.split("/")[:-1] for job in jobs]
+    for depth in (0, 1):
+        names = {folders[depth] if len(folders) > depth else "" for folders in parents}
+        meaning = {name: split_of(name) for name in sorted(names)}
+        if None in meaning.values() or len(set(meaning.values())) < 2 - is_asked:
+            continue
+        if "test" not in meaning.values():
+            meaning = {name: "test" if split == "val" else split for name, split in meaning.items()}
+        above = {folders[0] for folders in parents} if depth else set()
+        is_below = len(above) < 2 and any(len(folders) > depth + 1 for folders in parents)
+        at = depth + 1 if is_below else depth - 1 if depth else None
+        where = "no classes" if at is None else f"classes by the folders {'below' if is_below else 'above'}"
+        said = ", ".join(f"{name} as {split}" for name, split in meaning.items())
+        columns = [
+            {"class": folders[at] if at is not None and len(folders) > at else None, "split": meaning[folders[depth]]}
+            for folders in parents
+        ]
+        kept = tuple(replace(job, groups=groups) for job, groups in zip(jobs, columns, strict=True))
+        return Described(kept, f"splits by sub-folder: {said}; {where}")
+    return None
+
+
+def _by_list(jobs: Sequence[Job], folder: Path, path: Path) -> Described:
+    """The images that a list names, with what it says of them; a class that it does not give is the sub-folder's."""
+    by_path = {job.path: job for job in jobs}
+    kept: dict[str, Job] = {}
+    reader = csv.DictReader(io.StringIO(_read_list(path)), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    headings = {name: (name or "").strip().lower() for name in reader.fieldnames or ()}
+    if "path" not in headings.values():
+        got = ", ".join(map(str, headings)) or "an empty file"
+        raise InputError("a list of images without a column path", where=path, expected=", ".join(COLUMNS), got=got)
+    for row in reader:
+        said = {headings[name]: (text or "").strip() for name, text in row.items() if name in headings}
+        named = said["path"].replace("\\", "/")
+        member = named.removeprefix(f"{folder.resolve().as_posix()}/").removeprefix("./")
+        where = f"{path}, line {reader.line_num}"
+        if member not in by_path:
+            raise InputError("no such image", where=where, expected=f"a path below {folder}", got=named)
+        if member in kept:
+            raise InputError("an image stands twice in the list", where=where, got=named)
+        split = split_of(said.get("split", ""))
+        if said.get("split") and split is None:
+            raise InputError("no such split", where=where, expected="train, val or test", got=said["split"])
+        label = said["label"] if "label" in said else by_path[member].groups["class"]
+        groups = {"class": label or None, "split": split}
+        groups |= {key: said[key] for key in ("group", "polarisation") if said.get(key)}
+        kept[member] = replace(by_path[member], groups=groups)
+    if not kept:
+        raise InputError("a list without images", where=path)
+    note = f"{len(kept)} of {len(jobs)} files, as {path.name} lists them"
+    if idle := [name for name, heading in headings.items() if heading not in COLUMNS]:
+        note += f"; its columns {', '.join(map(str, idle))} are not read"
+    return Described(tuple(kept[member] for member in sorted(kept)), note)
+
+
+def _read_list(path: Path) -> str:
+    if not path.is_file():
+        raise InputError("no such list", where=path, hint="--split-by takes `folder`, or a CSV or TSV")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError("not readable as text", where=path, expected="CSV or TSV in UTF-8", got=str(error)) from error
+
+
+def _own_manifest(folder: Path, classes: tuple[str, ...], note: str) -> Manifest:
+    name = printable(folder.resolve().name)
+    return Manifest(
+        name=name,
+        title=name,
+        origin="a folder of one's own",
+        terms="as the owner says",
+        citation="",
+        sensor="unknown",
+        band="unknown",
+        polarisation=(),
+        resolution_m=None,
+        classes=classes,
+        label_sets={"folders": {"classes": list(classes)}} if classes else {},
+        benchmark=None,  # nobody has published how it is to be split
+        distributions=(),
+        notes=(note,) if note else (),
+        sha256=hashlib.sha256("\n".join(classes).encode()).hexdigest(),
+    )

@@ -1,0 +1,100 @@
+"""One's own images: what sub-folders and lists say of them, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sarjepa.data.own_images import folder_source, split_of
+from sarjepa.errors import InputError
+
+
+def folder_of(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"\x89PNG\r\n\x1a\n")
+    return root
+
+
+def said_of(root: Path, split_by: str | None = None) -> dict[str, tuple[str | None, str | None]]:
+    return {job.path: (job.groups.get("class"), job.groups.get("split")) for job in folder_source(root, split_by).jobs}
+
+
+def test_a_split_is_known_by_its_name_and_a_class_is_not_taken_for_one() -> None:
+    names = ("train", "TRAIN_17", "Training", "TEST-15deg", "testing", "Val", "validation 2", "valid")
+    assert [split_of(name) for name in names] == ["train"] * 3 + ["test"] * 2 + ["val"] * 3
+    assert [split_of(name) for name in ("train_station", "trainer", "testbed", "value", "17_TRAIN", "")] == [None] * 6
+
+
+def test_splits_one_level_up_give_the_classes_below(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, "TRAIN_17/T72/SN_132/a.png", "TRAIN_17/BMP2/b.png", "TEST_15/T72/a.png")
+    assert said_of(root) == {
+        "TRAIN_17/T72/SN_132/a.png": ("T72", "train"),
+        "TRAIN_17/BMP2/b.png": ("BMP2", "train"),
+        "TEST_15/T72/a.png": ("T72", "test"),
+    }
+    manifest = folder_source(root).manifest
+    assert manifest.classes == ("BMP2", "T72")
+    assert manifest.notes == ("splits by sub-folder: TEST_15 as test, TRAIN_17 as train; classes by the folders below",)
+
+
+def test_splits_two_levels_up_or_below_the_classes_are_known_too(tmp_path: Path) -> None:
+    inside = folder_of(tmp_path / "a", "images/train/ship/1.png", "images/test/ship/2.png")
+    assert set(said_of(inside).values()) == {("ship", "train"), ("ship", "test")}
+    below = folder_of(tmp_path / "b", "ship/train/1.png", "ship/Test/2.png", "plane/train/1.png", "plane/Test/x/2.png")
+    assert said_of(below)["plane/Test/x/2.png"] == ("plane", "test")
+    flat = folder_of(tmp_path / "c", "train/1.png", "test/2.png")
+    assert set(said_of(flat).values()) == {(None, "train"), (None, "test")}
+
+
+def test_a_val_folder_is_the_test_side_where_there_is_no_other(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, "Train/ship/1.png", "Val/ship/2.png")
+    assert said_of(root)["Val/ship/2.png"] == ("ship", "test")
+    assert "Val as test" in folder_source(root).manifest.notes[0]
+    folder_of(root, "test/ship/3.png")
+    assert said_of(root)["Val/ship/2.png"] == ("ship", "val")
+
+
+def test_folders_of_which_one_is_no_split_are_classes_unless_asked(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, "train/1.png", "test/2.png", "ship/3.png")
+    assert said_of(root)["train/1.png"] == ("train", None)
+    with pytest.raises(InputError, match=r"no splits among the sub-folders.*--split-by FILE\.csv"):
+        folder_source(root, "folder")
+
+
+@pytest.mark.parametrize(("name", "mark"), [("list.csv", ","), ("list.tsv", "\t")])
+def test_a_list_says_what_folders_do_not(tmp_path: Path, name: str, mark: str) -> None:
+    root = folder_of(tmp_path / "own", "x/1.png", "x/2.png", "y/3.png", "y/left-out.png")
+    rows = ["Path Label split group polarisation remark", "x/1.png T72 TRAIN s1 VV -", f"{root}/x/2.png T72 test s1  -",
+            "y\\3.png  test s2 VH -"]  # fmt: skip
+    (tmp_path / name).write_text("\ufeff" + "\n".join(row.replace(" ", mark) for row in rows), encoding="utf-8")
+    source = folder_source(root, str(tmp_path / name))
+    assert [dict(job.groups) for job in source.jobs] == [
+        {"class": "T72", "split": "train", "group": "s1", "polarisation": "VV"},
+        {"class": "T72", "split": "test", "group": "s1"},
+        {"class": None, "split": "test", "group": "s2", "polarisation": "VH"},
+    ]
+    assert source.manifest.notes == (f"3 of 4 files, as {name} lists them; its columns remark are not read",)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("file,split\n1.png,train\n", "without a column path.*got file, split"),
+        ("path\n9.png\n", r"no such image: .*line 2.*got 9\.png"),
+        ("path\n1.png\n1.png\n", "twice in the list: .*line 3"),
+        ("path,split\n1.png,dev\n", "no such split.*expected train, val or test; got dev"),
+        ("path\n", "a list without images"),
+        ("", "an empty file"),
+        (b"path\n\xff\xfe.png\n", "not readable as text"),
+        (None, "no such list.*takes `folder`, or a CSV"),
+    ],
+)
+def test_a_list_that_does_not_fit_is_one_line(tmp_path: Path, text: str | bytes | None, words: str) -> None:
+    root = folder_of(tmp_path / "own", "1.png")
+    if text is not None:
+        (tmp_path / "list.csv").write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(InputError, match=words) as refusal:
+        folder_source(root, str(tmp_path / "list.csv"))
+    assert "\n" not in str(refusal.value)
