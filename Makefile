@@ -18,7 +18,7 @@ IMAGENET ?=
 JOBS   ?= $(if $(filter paper,$(SCALE)),1,2)
 LAUNCH ?=
 
-.PHONY: help demo test test-gpu smoke laptop laptop-finetune tables $(TABLES) lint format bench bench-ratio edge-maps headline clean
+.PHONY: help demo test fuzz test-gpu smoke laptop laptop-finetune tables $(TABLES) lint format bench bench-ratio edge-maps headline clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,10 @@ demo: $(VENV)/.installed  ## simulated chips -> pre-training -> few-shot table -
 
 test: $(VENV)/.installed  ## the test suite; tests of real chips run where SARJEPA_SHARED (or ../shared) holds them
 	$(BIN)/python -m pytest -n auto
+
+FUZZ ?= 1000
+fuzz: $(VENV)/.installed  ## FUZZ damaged files for every reader, and every kill point of every command; an hour or two
+	SARJEPA_FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/test_fuzz.py tests/recipes/test_kill_points.py
 
 test-gpu: $(VENV)/.installed  ## only the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu

@@ -26,11 +26,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from sarjepa.config import FewshotBenchConfig, FinetuneConfig, PretrainConfig, ProbeConfig, ReportConfig
+from sarjepa.config import (
+    FewshotBenchConfig,
+    FinetuneConfig,
+    PretrainConfig,
+    ProbeConfig,
+    ReportConfig,
+    ReproduceConfig,
+)
 from sarjepa.errors import InputError
 from sarjepa.overlay import overlay, read_preset
 from sarjepa.progress import Progress
-from sarjepa.recipes import fewshot_bench, finetune, pretrain, probe, report
+from sarjepa.recipes import fewshot_bench, finetune, pretrain, probe, report, reproduce
 
 _CHANGES = {"os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir", "os.truncate"}
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -122,7 +129,20 @@ def _report(root: Path, folder: Path) -> None:
     report.run(ReportConfig(data_root=str(root), run=str(folder / "run"), device="cpu"), Progress())
 
 
-COMMANDS = {"pretrain": _pretrain, "fewshot-bench": _fewshot, "probe": _probe, "finetune": _finetune, "report": _report}
+def _reproduce(root: Path, folder: Path) -> None:
+    """The table of counts: what the others start are commands of their own, which are killed here by themselves."""
+    config = ReproduceConfig(data_root=str(root), experiment="table1", out=str(folder / "out"))
+    reproduce.run(config, Progress())
+
+
+COMMANDS = {
+    "reproduce": _reproduce,
+    "pretrain": _pretrain,
+    "fewshot-bench": _fewshot,
+    "probe": _probe,
+    "finetune": _finetune,
+    "report": _report,
+}
 
 
 def _contents(folder: Path) -> dict[str, object]:

@@ -99,7 +99,7 @@ def _label_set(part: Section, classes: tuple[str, ...]) -> None:
 
 def _benchmark(part: Section, label_sets: tuple[str, ...]) -> None:
     part.choice("label_set", label_sets)
-    part.whole("crop", least=1, required=False)
+    part.whole("crop", least=1, most=4096, required=False)
     part.part("pool", _pool)
 
 

@@ -27,7 +27,7 @@ from sarjepa.errors import InputError
 from sarjepa.evaluation.finetune import predict
 from sarjepa.files import write_atomically
 from sarjepa.models.addresses import CLASSIFIER_FILE
-from sarjepa.models.checkpoints import check_shape
+from sarjepa.models.checkpoints import LARGEST_SIDE_PX, check_shape
 from sarjepa.models.described import described_bytes, read_described
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import Classifier, Feature, Head
@@ -181,7 +181,7 @@ def load_classifier(path: str | Path, device: str = "cpu") -> SavedClassifier:
 
     if not 0 < described.temperature < math.inf:
         raise refuse(f"temperature {described.temperature}")
-    if described.crop is not None and described.crop < 1:
+    if described.crop is not None and not 1 <= described.crop <= LARGEST_SIDE_PX:
         raise refuse(f"crop {described.crop}")
     with decoder_errors(refuse):
         feature = Feature.read(described.pool)

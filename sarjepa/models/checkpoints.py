@@ -26,7 +26,7 @@ from sarjepa.models.released import Weights, is_released, is_weight, sort_releas
 from sarjepa.pickles import read_pickle
 
 _KIND = "sarjepa-encoder"
-_LARGEST_SIDE_PX = 2**16
+LARGEST_SIDE_PX = 4096  # of an image, as of the settings
 
 
 def load_encoder(path: str | Path, device: str = "cpu") -> Encoder:
@@ -177,7 +177,7 @@ def check_shape(shape: EncoderShape, weights: Weights, file: Path) -> None:
             raise fault("the checkpoint does not fit the encoder it describes", key, size, getattr(shape, key))
     if shape.num_heads < 1 or shape.width % shape.num_heads:
         raise fault("no such number of heads", "num_heads", f"a divisor of {shape.width}, the width", shape.num_heads)
-    largest = _LARGEST_SIDE_PX
+    largest = LARGEST_SIDE_PX
     if shape.positions == "learned":  # a table as large as that in the file
         largest = (math.isqrt(_size(weights, "pos_embed", 1)) + 1) * shape.patch_size - 1
     if not shape.patch_size <= shape.image_size <= largest:

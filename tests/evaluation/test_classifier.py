@@ -55,6 +55,7 @@ def test_a_flipped_bit_is_named_with_its_file_and_never_gives_another_answer(fil
         ("temperature", -1.0),
         ("crop", 0),
         ("crop", "64"),
+        ("crop", 2**40),
         ("pool", "max"),
         ("pool", "cls@x"),
         ("pool", "+".join(["grid4"] * 1000)),

@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).parents[1] / "kill_points.py"
 NUM_POINTS = 10_000 if os.environ.get("SARJEPA_FUZZ") else 4
 
 
-@pytest.mark.parametrize("name", ["pretrain", "fewshot-bench", "probe", "finetune", "report"])
+@pytest.mark.parametrize("name", ["pretrain", "fewshot-bench", "probe", "finetune", "report", "reproduce"])
 def test_a_command_that_is_killed_anywhere_goes_on_to_the_same_end(
     name: str, toy_root: Path, toy_run: Path, toy_checkpoint: Path, tmp_path: Path
 ) -> None:
