@@ -63,7 +63,10 @@ _ONE_CROP = r"\s*(?:[^,]+=)?(?:published|none|0*[1-9][0-9]*)\s*"
 _CROP = Like(f"{_ONE_CROP}(?:,{_ONE_CROP})*", "published, none, N or SOURCE=N,...")
 # A chip's centre is the evaluation's business ("published"); pre-training sees whole chips unless told otherwise.
 _CENTRE_CROP = Like(rf"(?!.*published\s*(?:,|$)){_CROP.pattern}", "none, N or SOURCE=N,...")
-_CROP_HELP = "centre crop (px) before resizing: published, none, N, or mstar=64,..."
+_CROP_HELP = (
+    "centre crop (px) before resizing: published (128 of each benchmark), none, N, or mstar=64,...; SARATR-X: "
+    "fusarship=none,saracd=none"
+)
 _POOL_HELP = "feature of a chip: cls, mean, grid2 or grid4 (patch tokens on a coarse grid)"
 _JOINED_POOLS = OneOf(*POOLS, joined="+")
 _AUGMENT = OneOf("none", *VIEW_AUGMENTATIONS, joined=",")

@@ -1,7 +1,8 @@
 """The crop setting: which centre of a source's chips is kept.
 
 One setting serves several sources: a number for all, or a side for each ("mstar=64,saracd=none"); "published" is the
-crop that a source's published evaluation takes, which its index names.
+crop that a source's published evaluation takes, which its manifest names: the centre 128 px of MSTAR, FUSAR-Ship and
+SAR-ACD alike. SARATR-X crops MSTAR alone, which is "fusarship=none,saracd=none".
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from sarjepa.data.built import built_datasets
-from sarjepa.data.manifest_parser import source_names
+from sarjepa.data.manifest_parser import load_manifest, source_names
 from sarjepa.data.shards import Shards
 from sarjepa.errors import InputError, nearest
 
@@ -55,14 +56,16 @@ def crop_side(crop: str, name: str, shards: Shards) -> int | None:
     Args:
         crop: the crop setting.
         name: of the source.
-        shards: the source, which knows its published crop.
+        shards: the source; one without a manifest knows its published crop.
 
     Raises:
         InputError: the setting names a side that is larger than every chip.
     """
     side = parse_crop(crop, name)
     if side == "published":
-        return (shards.index.get("benchmark") or {}).get("crop")
+        # A shipped manifest, and not the index, which an earlier version may have written that knew of no crop.
+        benchmark = load_manifest(name).benchmark if name in source_names() else shards.index.get("benchmark")
+        return (benchmark or {}).get("crop")
     if side != "none" and int(side) > (largest := int(shards.shapes.max())):
         raise InputError(
             "the crop is larger than every chip", where=f"{crop!r} for {name}", expected=f"at most {largest} px",

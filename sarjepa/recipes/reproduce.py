@@ -109,6 +109,9 @@ def _about(experiment: Experiment, context: PlanContext, planned: Sequence[Plann
         f"Scale {context.scale.name}: {config.model}, {config.image_size} px, {config.epochs} epochs of "
         f"{'+'.join(context.sources)}, batch {config.batch_size}."
     )
+    measured = next(step.config for row in planned for step in row.measure)
+    assert isinstance(measured, Evaluation | VisualizeAttentionConfig)
+    text += f" Centre crop of the chips measured on: {measured.crop}."
     if context.imagenet is None and any(row.baseline == "imagenet" for row in experiment.rows):
         text += " imagenet: no weights were given (--imagenet)."
     return text

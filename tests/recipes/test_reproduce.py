@@ -183,6 +183,7 @@ def test_a_table_is_walked_once_resumed_and_refused_with_the_difference(
     record = json.loads((run / walk.MADE_BY).read_text())
     assert record["command"] in (tmp_path / "out" / "commands.txt").read_text() and record["seconds"] >= 1
     assert [row[0] for row in result.tables[0].rows] == ["ratio", "untrained"]
+    assert "Centre crop of the chips measured on: published." in result.tables[0].note
     assert result.tables[0].rows[0][1] != result.tables[0].rows[1][1]
 
     monkeypatch.setattr(walk.Walker, "_run", lambda *_: pytest.fail("a finished step was repeated"))

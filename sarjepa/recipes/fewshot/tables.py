@@ -94,7 +94,7 @@ def accuracy_table(cells: Sequence[Cell], dataset: str, paper: bool = False) -> 
         published_rows = _paper_rows(own, dataset, keys, shots)
         rows += published_rows
         if published_rows:
-            note += f" paper: {SOURCE}, {PAPER_TABLE}; its draws and crops are not published."
+            note += f" paper: {SOURCE}, {PAPER_TABLE}; centre crop 128 px; its draws are not published."
     columns = (*(heading(key) for key in keys), *(counted(num, "shot") for num in shots))
     return Table(f"{dataset}: accuracy (%)", columns, tuple(rows), note)
 

@@ -125,7 +125,9 @@ def _note(values: Sequence[Value], about: str, has_paper: bool) -> str:
     text += f"; each is the mean of {values[0].num_draws} draws"
     if spread:
         text += f", which spread by {min(spread):.1f} to {max(spread):.1f} (standard deviation) themselves"
-    return f"{text}. {about}" + (f" paper: {SOURCE}; its draws and crops are not published." if has_paper else "")
+    return f"{text}. {about}" + (
+        f" paper: {SOURCE}; centre crop 128 px; its draws are not published." if has_paper else ""
+    )
 
 
 def difference_table(experiment: Experiment, values: Sequence[Value]) -> Table:
