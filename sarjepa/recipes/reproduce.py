@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sarjepa.config import DOWNSTREAM, PretrainConfig, ReproduceConfig
+from sarjepa.config import DOWNSTREAM, Evaluation, PretrainConfig, ReproduceConfig, VisualizeAttentionConfig
 from sarjepa.data.built import built_datasets, open_source
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
