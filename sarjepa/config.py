@@ -129,6 +129,11 @@ class BuildDatasetConfig(Common):
     split_by: Annotated[
         str | None, "one's own images: folder, or a CSV or TSV of path,label,split,group,polarisation", PATH
     ] = None
+    bands: Annotated[
+        str | None,
+        "of several bands in one's own images: the magnitude of complex parts, one of them, or a chip of each",
+        OneOf("complex", "each", "1", "2", "3", "4", "HH", "HV", "VH", "VV"),
+    ] = None
     distribution: Annotated[str | None, "form of a set to build (mstar: jpeg, phoenix); default: the first at hand"] = (
         None
     )

@@ -31,7 +31,7 @@ from sarjepa.data.archives import Container, open_container
 from sarjepa.data.boxes import AnnotationError, Box, columns_of, inside, read_voc, read_yolo, renamed
 from sarjepa.data.manifest import ChipRule, Distribution
 from sarjepa.data.normalize import Normalisation, normalise, samples
-from sarjepa.data.readers import Reading, UnknownFormatError, UnreadableError, read_image
+from sarjepa.data.readers import Reading, UnknownFormatError, UnreadableError, read_images
 from sarjepa.data.simulator import SimulatedChip, simulate
 from sarjepa.data.slicing import is_empty, middle, tiles
 from sarjepa.errors import InputError
@@ -63,6 +63,7 @@ class Settings:
     chips: ChipRule = field(default_factory=ChipRule)
     normalisation: Normalisation = field(default_factory=Normalisation)
     describe: bool = True
+    bands: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,41 +110,48 @@ class Decoder:
     def __call__(self, job: Job) -> Decoded:
         """Decode one file, normalise it, cut it into chips."""
         try:
-            reading, columns = self._read(job)
-            found = self._boxes(job, reading.image.shape)
-            self._check_range(reading.image)
+            readings = self._read(job)
+            found = self._boxes(job, readings[0][0].image.shape)
+            for reading, _ in readings:
+                self._check_range(reading.image)
         except (UnreadableError, AnnotationError) as error:
             is_stray = isinstance(error, UnknownFormatError) and self.settings.distribution is None
             return Decoded(job.path, reason=str(error), is_stray=is_stray)
-        image = normalise(reading.image, self.settings.normalisation)
-        pieces, num_empty = self._cut(image)
-        if not pieces:
+        chips, num_empty = [], 0
+        for number, (reading, columns) in enumerate(readings, start=1):
+            band = f"#{columns.get('polarisation', number)}" if len(readings) > 1 else ""
+            pieces, num_without = self._cut(normalise(reading.image, self.settings.normalisation))
+            num_empty += num_without
+            for piece, corner in pieces:
+                placed = {"row": str(corner[0]), "column": str(corner[1])} if len(pieces) + num_without > 1 else {}
+                path = f"{job.path}{band}@{corner[0]},{corner[1]}" if placed else f"{job.path}{band}"
+                boxed = {} if found is None else columns_of(inside(found, corner, piece.shape))
+                chips.append(self._prepare(piece, path, columns | placed | boxed))
+        if not chips:
             return Decoded(job.path, reason="nothing but empty tiles", num_empty=num_empty)
-        chips = []
-        for piece, corner in pieces:
-            placed = {"row": str(corner[0]), "column": str(corner[1])} if len(pieces) + num_empty > 1 else {}
-            path = f"{job.path}@{corner[0]},{corner[1]}" if placed else job.path
-            boxed = {} if found is None else columns_of(inside(found, corner, piece.shape))
-            chips.append(self._prepare(piece, path, columns | placed | boxed))
-        return Decoded(job.path, tuple(chips), num_empty=num_empty, columns=columns, shape=image.shape)
+        first, columns = readings[0]
+        return Decoded(job.path, tuple(chips), num_empty=num_empty, columns=columns, shape=first.image.shape)
 
     def samples(self, job: Job) -> np.ndarray:
         """Pixels of a file for a set's statistics; none of a file that cannot be read."""
         try:
-            return samples(self._read(job)[0].image)
+            return np.concatenate([samples(reading.image) for reading, _ in self._read(job)])
         except UnreadableError:
             return np.zeros(0, np.float32)
 
-    def _read(self, job: Job) -> tuple[Reading, dict[str, str]]:
+    def _read(self, job: Job) -> list[tuple[Reading, dict[str, str]]]:
+        """The images of a file, most have one, with their columns."""
         if job.simulated is not None:
             image, header = simulate(job.simulated)
-            return Reading(image), {"class": job.simulated.class_name, "split": job.simulated.split, **header}
+            return [(Reading(image), {"class": job.simulated.class_name, "split": job.simulated.split, **header})]
         if job.container not in self._open:
             self._open[job.container] = open_container(self.settings.containers[job.container])
-        reading = read_image(self._bytes(job, job.member), self.settings.formats)
-        distribution = self.settings.distribution
-        described = distribution.describe(job.groups, reading.header) if distribution else {}
-        return reading, described or {key: text for key, text in job.groups.items() if text is not None}
+        data, distribution = self._bytes(job, job.member), self.settings.distribution
+        readings = read_images(data, self.settings.formats, job.member, self.settings.bands)
+        if distribution:
+            return [(reading, distribution.describe(job.groups, reading.header)) for reading in readings]
+        said = {key: text for key, text in job.groups.items() if text is not None}
+        return [(reading, reading.columns | said) for reading in readings]
 
     def _bytes(self, job: Job, name: str) -> bytes:
         """A file of the job's container."""

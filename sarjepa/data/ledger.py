@@ -35,6 +35,7 @@ class Ledger:
         self.rejected = rejected
         self.strays: list[dict[str, str]] = []
         self.num_empty = 0
+        self.said: dict[str, set[str]] = {key: set() for key in ("polarisation", "calibration", "units")}
         self.paths: list[str] = []
         self._scenes: list[tuple[str, str]] = []  # what a chip was cut from, or the group that it was given
         self._digests: list[bytes] = []
@@ -58,6 +59,8 @@ class Ledger:
             label, split = self.label_of.get(columns.pop("class", ""), -1), columns.pop("split", "")
             self.chips.add(label, split, chip.image.shape)
             self._scenes.append(("group", columns["group"]) if "group" in columns else ("file", decoded.path))
+            for key, values in self.said.items():
+                values |= {columns[key]} - {""} if key in columns else set()
             self.paths.append(chip.path)
             self._digests.append(chip.digest)
             if chip.descriptor is not None:

@@ -25,6 +25,7 @@ from PIL import Image
 
 from sarjepa.boundary import decoder_errors
 from sarjepa.data.archive_safety import LARGEST_RATIO, SMALL_MEMBER_BYTES
+from sarjepa.data.bands import COMPLEX, EACH, BandsError, Channel, Said, channels, polarisations_of, read_gdal
 from sarjepa.data.matlab import read_matlab
 from sarjepa.data.phoenix import PHOENIX_MAGIC, read_phoenix
 from sarjepa.data.tiff_pages import check_pages
@@ -55,10 +56,26 @@ class DamagedError(UnreadableError):
 
 @dataclass(frozen=True)
 class Reading:
-    """An image as its file has it: image (H, W) uint8, uint16, float16 or float32, and the header's fields as text."""
+    """An image as its file has it.
+
+    Attributes:
+        image: (H, W) uint8, uint16, float16 or float32.
+        header: the fields of the file's header, as text.
+        columns: polarisation, calibration and units, those that the file or its name says.
+    """
 
     image: np.ndarray
     header: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """What a decoder makes of a file: values of any shape and number type, and what stands beside them."""
+
+    values: np.ndarray
+    header: dict[str, str] = field(default_factory=dict)
+    said: Said = field(default_factory=Said)
 
 
 def identify(data: bytes) -> str | None:
@@ -79,25 +96,64 @@ def identify(data: bytes) -> str | None:
 
 
 def read_image(data: bytes, formats: tuple[str, ...] | None = None) -> Reading:
-    """Decode one file.
+    """Decode one file that holds one image; see `read_images`."""
+    return read_images(data, formats)[0]
+
+
+def read_images(
+    data: bytes, formats: tuple[str, ...] | None = None, name: str = "", bands: str | None = None
+) -> list[Reading]:
+    """Decode one file: one image, or one for each band where each is asked for.
 
     Args:
         data: its whole content.
         formats: what is accepted; None for every format there is a reader for.
+        name: of the file; it may say the polarisation.
+        bands: what is wanted of several, see `sarjepa.data.bands.channels`.
 
     Raises:
         UnreadableError: with the reason, in words for index.json; UnknownFormatError where no reader knows the file.
     """
-    name = identify(data)
-    if name is None:
+    kind = identify(data)
+    if kind is None:
         raise _what_it_is_instead(data)
-    if formats is not None and name not in formats:
-        raise UnreadableError(f"is {name}, expected {' or '.join(formats)}")
+    if formats is not None and kind not in formats:
+        raise UnreadableError(f"is {kind}, expected {' or '.join(formats)}")
     with decoder_errors(_damaged), _silence():
-        reading = READERS[name](data)
-    if reading.image.ndim != 2 or 0 in reading.image.shape:
-        raise UnreadableError(f"not a two-dimensional image: shape {reading.image.shape}")
-    return reading
+        decoded = READERS[kind](data)
+        found = _channels(decoded, name, bands)
+        images = [(magnitude(channel.image), channel.polarisation) for channel in found]
+    said = {key: text for key in ("calibration", "units") if (text := getattr(decoded.said, key))}
+    return [
+        Reading(image, decoded.header, said | ({"polarisation": polarisation} if polarisation else {}))
+        for image, polarisation in images
+    ]
+
+
+def _channels(decoded: _Decoded, name: str, asked: str | None) -> list[Channel]:
+    """The images of a file that are wanted: most have one."""
+    values = decoded.values
+    if values.ndim > 2 and 0 not in values.shape:
+        values = np.squeeze(values)
+    if values.ndim not in (2, 3) or 0 in values.shape:
+        raise UnreadableError(f"not a two-dimensional image: shape {values.shape}")
+    file_name = name.rsplit("/", 1)[-1]
+    if values.ndim == 2:
+        found = polarisations_of(" ".join(decoded.said.bands)) or polarisations_of(file_name)
+        polarisation = found[0] if len(found) == 1 else ""
+        if asked not in (None, COMPLEX, EACH, "1", polarisation):
+            raise UnreadableError(f"no band {asked}; its only band: {polarisation or 'without a name'}")
+        return [Channel(values, polarisation)]
+    bands_last = values if values.shape[-1] <= 4 else np.moveaxis(values, 0, -1)
+    num = bands_last.shape[-1]
+    if num > 4 or bands_last.dtype.kind not in "uifc":
+        raise UnreadableError(f"{num} bands of {bands_last.dtype}: neither magnitude nor real and imaginary parts")
+    if asked is None and (num == 3 or (num == 4 and bands_last.dtype == np.uint8)):
+        return [Channel(one_channel(bands_last[..., :3]))]
+    try:
+        return channels(bands_last, decoded.said, file_name, asked)
+    except BandsError as error:
+        raise UnreadableError(str(error)) from error
 
 
 def _damaged(words: str) -> DamagedError:
@@ -133,7 +189,7 @@ def _what_it_is_instead(data: bytes) -> UnreadableError:
     return UnknownFormatError(f"no known format (begins with {data[:8]!r})")
 
 
-def _read_pillow(data: bytes) -> Reading:
+def _read_pillow(data: bytes) -> _Decoded:
     """JPEG, PNG and some TIFF: one channel of 8 or 16 bits or of floats, or three equal ones of 8 bits."""
     if data.count(b"\xff\xda") > _MOST_SCANS and identify(data) == "jpeg":
         raise UnreadableError("a JPEG of more scans than any honest one")
@@ -144,7 +200,7 @@ def _read_pillow(data: bytes) -> Reading:
                 raise UnreadableError(f"declares {image.width} x {image.height} px")
             _check_claim((image.height, image.width), 1, data)
             image.load()
-            return Reading(magnitude(_grey(image)))
+            return _Decoded(_grey(image))
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 
@@ -212,7 +268,7 @@ def magnitude(values: np.ndarray) -> np.ndarray:
     return stored
 
 
-def _read_tiff(data: bytes) -> Reading:
+def _read_tiff(data: bytes) -> _Decoded:
     """TIFF by tifffile, or by Pillow, which knows compressions that tifffile leaves to a codec package."""
     try:
         with decoder_errors(_damaged):
@@ -223,12 +279,8 @@ def _read_tiff(data: bytes) -> Reading:
         return _read_pillow(data)
 
 
-def _by_tifffile(data: bytes) -> Reading:
-    """8/16-bit and float TIFF. 1 band: magnitude; 2 bands: real and imaginary part; 4: two such pairs, added in power.
-
-    Products of one look complex (SLC) data are delivered as int16 or float pairs; with four bands they are the two
-    channels of a dual-polarised product, and the root of the summed power keeps what either of them saw.
-    """
+def _by_tifffile(data: bytes) -> _Decoded:
+    """8/16-bit, float and complex TIFF of any number of bands, with GDAL's metadata of them."""
     import tifffile
 
     try:
@@ -246,31 +298,12 @@ def _by_tifffile(data: bytes) -> Reading:
             packed = sum(sum(one.databytecounts) for one in series.pages if one is not None)
             if packed > len(data):
                 raise UnreadableError(f"declares {packed} bytes of pixels in {len(data)}")
-        return Reading(magnitude(bands_to_one(series.asarray())))
+        gdal = page.tags.get("GDAL_METADATA") if isinstance(page, tifffile.TiffPage) else None
+        said = read_gdal(gdal.value) if gdal is not None and isinstance(gdal.value, str) else Said()
+        return _Decoded(series.asarray(), said=said)
 
 
-def bands_to_one(values: np.ndarray) -> np.ndarray:
-    """(H, W), (B, H, W) or (H, W, B) to (H, W): see `_read_tiff` for what the bands mean."""
-    if values.ndim > 2:
-        values = np.squeeze(values)
-    if values.ndim == 2:
-        return values
-    if values.ndim != 3:
-        raise UnreadableError(f"not an image: shape {values.shape}")
-    bands_last = values if values.shape[-1] <= 4 else np.moveaxis(values, 0, -1)
-    num_bands = bands_last.shape[-1]
-    if bands_last.dtype == np.uint8 and num_bands in (3, 4):
-        return one_channel(bands_last[..., :3])
-    if num_bands in (2, 4) and bands_last.dtype.kind in "if":
-        return np.sqrt((bands_last.astype(np.float32) ** 2).sum(axis=-1))
-    if num_bands in (2, 4) and bands_last.dtype.kind == "c":
-        return np.sqrt((np.abs(bands_last) ** 2).sum(axis=-1))
-    if num_bands == 3:
-        return one_channel(bands_last)
-    raise UnreadableError(f"{num_bands} bands of {bands_last.dtype}: neither magnitude nor real and imaginary parts")
-
-
-def _read_npy(data: bytes) -> Reading:
+def _read_npy(data: bytes) -> _Decoded:
     stream = io.BytesIO(data)
     version = np.lib.format.read_magic(stream)
     if version not in _NPY_HEADERS:
@@ -281,10 +314,10 @@ def _read_npy(data: bytes) -> Reading:
         raise DamagedError(f"damaged: declares {shape} {dtype} in {len(data)} bytes")
     values = np.frombuffer(data, dtype, math.prod(shape), stream.tell()) if num_bytes else np.empty(shape, dtype)
     values = values.reshape(shape[::-1]).T if is_fortran else values.reshape(shape)
-    return Reading(magnitude(bands_to_one(values)))
+    return _Decoded(values)
 
 
-def _read_mat(data: bytes) -> Reading:
+def _read_mat(data: bytes) -> _Decoded:
     """MATLAB v5: `complex_img` where there is one (SAMPLE), else the only two-dimensional array there is."""
     if b"MATLAB 7.3" in data[:128] or data[128:136] == b"\x89HDF\r\n\x1a\n":
         raise UnreadableError("a MATLAB 7.3 file; save it with -v7")
@@ -295,18 +328,18 @@ def _read_mat(data: bytes) -> Reading:
     images = {name: value for name, value in content.arrays.items() if value.ndim == 2 and min(value.shape) > 1}
     if "complex_img" not in images and len(images) != 1:
         raise UnreadableError(f"holds no complex_img and {len(images)} images ({', '.join(sorted(images)) or 'none'})")
-    return Reading(magnitude(images.get("complex_img", next(iter(images.values())))), content.texts)
+    return _Decoded(images.get("complex_img", next(iter(images.values()))), content.texts)
 
 
-def _read_phoenix(data: bytes) -> Reading:
+def _read_phoenix(data: bytes) -> _Decoded:
     try:
         image, header = read_phoenix(data)
     except InputError as error:
         raise UnreadableError(str(error)) from error
-    return Reading(magnitude(image), header)
+    return _Decoded(image, header)
 
 
-READERS: dict[str, Callable[[bytes], Reading]] = {
+READERS: dict[str, Callable[[bytes], _Decoded]] = {
     "jpeg": _read_pillow,
     "png": _read_pillow,
     "tiff": _read_tiff,

@@ -55,7 +55,7 @@ def run(config: BuildDatasetConfig, progress: Progress = Progress()) -> Result: 
     folders = _folders(names, config.data_root)
     archives = check_folders(config.archives)
     if config.split_by is not None and not any(name.startswith("folder:") for name in names):
-        raise InputError("nothing to split", where="split-by", expected="a source folder:PATH", got=", ".join(names))
+        raise InputError("no folder to split", where="split-by", expected="a source folder:PATH", got=", ".join(names))
     if config.dry_run:
         return dry_run(folders, archives, config.distribution)
     if config.verify:
@@ -170,6 +170,10 @@ def _write(
             writer.add(chip.image, label, split, chip.path, columns)
         num_images = len(source.jobs) - len(ledger.strays)
         _stop_if_too_many(ledger.rejected, num_images, config.max_rejected, manifest.name)
+    if ledger.said["polarisation"]:
+        manifest = replace(manifest, polarisation=tuple(sorted(ledger.said["polarisation"])))
+    told = [f"{key}: {', '.join(sorted(ledger.said[key]))}" for key in ("calibration", "units") if ledger.said[key]]
+    manifest = replace(manifest, notes=(*manifest.notes, *told))
     rejected = [*ledger.rejected, *ledger.strays]
     if not ledger.paths:
         reasons = [item["reason"] for item in rejected[:1]]
@@ -223,6 +227,7 @@ def _decoding(source: Source, config: BuildDatasetConfig, progress: Progress) ->
         chips=chips,
         normalisation=Normalisation(**wanted),
         describe=config.near_duplicates,
+        bands=None if distribution else config.bands,
     )
     if settings.normalisation.needs_measuring:
         found = decoding.sample(source.jobs, settings, config.workers)

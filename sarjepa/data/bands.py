@@ -1,0 +1,135 @@
+"""Bands: which of a file's bands are real and imaginary part, which are polarisations, and which of them are chips.
+
+Two bands of an image are either the parts of one complex number, whose magnitude is the root of the sum of squares, or
+two polarisations, of which that root would be a mixture that no radar measured. The file says which, in this order:
+
+1. a complex type of number;
+2. GDAL's metadata: descriptions such as i_VV and q_VV, or Sigma0_VH and Sigma0_VV;
+3. its own name, where it has a polarisation for every band (ship_VH_VV.tif);
+4. signs: real and imaginary part are negative for about half of the pixels, as decibels and magnitudes are not.
+
+Where none of it decides, nothing is guessed: the file is refused until the user says what the bands are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+COMPLEX, EACH = "complex", "each"
+SIGNED = (0.25, 0.75)  # share of negative values in a band that is one part of a complex number
+_POLARISATION = re.compile(r"(?<![A-Za-z])(HH|HV|VH|VV)(?![A-Za-z])", re.I)
+_PART = re.compile(r"(?<![A-Za-z])(i|q|re|im|real|imag|imaginary)(?![A-Za-z])", re.I)
+_CALIBRATION = re.compile(r"(?<![A-Za-z])(sigma|gamma|beta)[ _-]?(?:0|nought|naught|zero)", re.I)
+_ITEM = re.compile(r"<Item\s+([^>]*)>([^<]*)</Item>")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a file says of its bands.
+
+    Attributes:
+        bands: the descriptions, band by band; may be fewer than there are bands.
+        calibration: sigma0, gamma0 or beta0; empty where nothing is said.
+        units: as the file names them; empty likewise.
+    """
+
+    bands: tuple[str, ...] = ()
+    calibration: str = ""
+    units: str = ""
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One image of a file: (H, W), real or complex, with its polarisation, empty where it is not said."""
+
+    image: np.ndarray
+    polarisation: str = ""
+
+
+class BandsError(ValueError):
+    """The bands of a file do not say what they are, or are not those that were asked for."""
+
+
+def read_gdal(metadata: str) -> Said:
+    """What GDAL's metadata (tag 42112 of a TIFF, XML) say of the bands."""
+    found: dict[int, list[str]] = {}
+    units = ""
+    for marks, text in _ITEM.findall(metadata):
+        sample = re.search(r'sample="(\d{1,4})"', marks)
+        if "unit" in marks.lower():
+            units = units or text.strip()
+        elif sample:
+            found.setdefault(int(sample[1]), []).append(text.strip())
+    calibration = _CALIBRATION.search(metadata)
+    bands = tuple(" ".join(found.get(number, ())) for number in range(max(found, default=-1) + 1))
+    return Said(bands, f"{calibration[1].lower()}0" if calibration else "", units)
+
+
+def polarisations_of(text: str) -> tuple[str, ...]:
+    """The polarisations that a name or a description has, in order, each once."""
+    return tuple(dict.fromkeys(found.upper() for found in _POLARISATION.findall(text)))
+
+
+def channels(values: np.ndarray, said: Said, name: str = "", asked: str | None = None) -> list[Channel]:
+    """The images that are wanted of a file with several bands.
+
+    Args:
+        values: (H, W, B), B from 2 to 4, real or complex.
+        said: by the file.
+        name: of the file.
+        asked: complex, the number of a band from 1 on, a polarisation, or each; None: the only one there is.
+
+    Raises:
+        BandsError: nothing says what the bands are, or there is none like that.
+    """
+    num = values.shape[-1]
+    is_complex = values.dtype.kind == "c"
+    names = [polarisations_of(text)[0] if polarisations_of(text) else "" for text in said.bands[:num]]
+    names += [""] * (num - len(names))
+    is_paired = not is_complex and num in (2, 4) and (asked == COMPLEX or _is_paired(values, said, names))
+    if is_paired:
+        parts_HWBP = values.astype(np.float32).reshape(*values.shape[:2], num // 2, 2)
+        values, names = np.sqrt((parts_HWBP**2).sum(axis=-1)), names[::2]
+    in_name = polarisations_of(name)
+    if not any(names) and len(in_name) == len(names):
+        names = list(in_name)
+    found = [Channel(values[..., band], polarisation) for band, polarisation in enumerate(names)]
+    return _chosen(found, asked, is_complex or is_paired, values.dtype)
+
+
+def _is_paired(values: np.ndarray, said: Said, names: Sequence[str]) -> bool:
+    """Whether bands are real and imaginary part by turns, as far as anything says."""
+    if said.bands and all(_PART.search(text) for text in said.bands):
+        return True
+    if len(set(names)) == len(names):  # a polarisation each
+        return False
+    shares = (values < 0).mean(axis=(0, 1))
+    return bool(((shares > SIGNED[0]) & (shares < SIGNED[1])).all())
+
+
+def _chosen(found: list[Channel], asked: str | None, is_complex: bool, dtype: np.dtype) -> list[Channel]:
+    if asked == EACH or (len(found) == 1 and asked in (None, COMPLEX)):
+        return found
+    if asked == COMPLEX:
+        if not is_complex:
+            raise BandsError(f"{len(found)} bands of {dtype} are not real and imaginary part")
+        power = sum(np.abs(channel.image).astype(np.float32) ** 2 for channel in found)
+        return [Channel(np.sqrt(power), "+".join(one.polarisation for one in found if one.polarisation))]
+    named = [channel.polarisation for channel in found]
+    if asked is not None:
+        place = int(asked) - 1 if asked.isdigit() else named.index(asked) if asked in named else -1
+        if not 0 <= place < len(found):
+            there = ", ".join(name for name in named if name) or f"{len(found)}, without a name"
+            raise BandsError(f"no band {asked}; its bands: {there}")
+        return [found[place]]
+    if all(named):
+        raise BandsError(f"holds the polarisations {', '.join(named)}: --bands {named[-1]} takes one, --bands each all")
+    ways = "--bands 1 takes one, --bands each all"
+    if not is_complex:
+        ways += ", --bands complex takes them for real and imaginary part"
+    what = "complex bands" if is_complex else f"bands of {dtype}"
+    raise BandsError(f"{len(found)} {what}, and nothing says what they are: {ways}")
