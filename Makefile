@@ -29,13 +29,13 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,lint]'
 	@touch $@
 
-demo: $(VENV)/.installed  ## simulated chips -> pre-training -> few-shot table -> attention pictures, about 5 minutes
-	$(BIN)/sarjepa build-dataset --preset demo --data-root $(DATA)
+demo: $(VENV)/.installed  ## simulated chips -> pre-training -> few-shot table -> attention pictures, some minutes
+	$(BIN)/sarjepa build-dataset --preset demo-views --data-root $(DATA)
 	rm -rf $(DEMO) results/demo
-	$(BIN)/sarjepa pretrain --preset demo --data-root $(DATA) --run-dir $(DEMO)
-	$(BIN)/sarjepa fewshot-bench --preset demo --data-root $(DATA) --checkpoint $(DEMO) --checkpoint random:$(DEMO) \
+	$(BIN)/sarjepa pretrain --preset demo-views --data-root $(DATA) --run-dir $(DEMO)
+	$(BIN)/sarjepa fewshot-bench --preset demo-views --data-root $(DATA) --checkpoint $(DEMO) --checkpoint random:$(DEMO) \
 	  --checkpoint pixels --out results/demo
-	$(BIN)/sarjepa visualize-attention --preset demo --data-root $(DATA) --checkpoint $(DEMO)
+	$(BIN)/sarjepa visualize-attention --preset demo-views --data-root $(DATA) --checkpoint $(DEMO)
 	$(BIN)/sarjepa report --run $(DEMO) --data-root $(DATA)
 	@echo "table: results/demo/table.md   pictures: $(DEMO)/*.png   all of it: $(DEMO)/report.html"
 

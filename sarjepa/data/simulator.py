@@ -38,7 +38,7 @@ NUM_LOOKS = 2
 TEXTURE_ORDER = 4.0  # gamma order of the clutter's texture: grassland is about 2 to 10
 DEPRESSION_DEG = {"train": 17.0, "test": 15.0}
 CLUTTER_LEVEL = (14.0, 48.0)  # clutter amplitude in grey levels; chips of MSTAR's 8-bit renderings range so
-SHIFT_PX = 3.0  # targets are not centred to the pixel
+SHIFT_PX = 6.0  # a detector's box is not centred on the target: up to 1.8 m off, a quarter of its length
 POINT_GAIN = 5.0  # a target's points stand this far above the clutter
 NUM_FACETS = 24  # small odd reflectors all over a vehicle: tools, hatches, rails
 
