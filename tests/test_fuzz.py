@@ -265,7 +265,7 @@ def _used(path: Path) -> str:
 
 
 def _edited_tensor(value: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
-    choices = (value.flatten(), value[None], value.long(), value.double(), value[:0], value.new_zeros(()))
+    choices = (value.flatten(), value[None], value.long(), value.double(), value.flatten()[:0], value.new_zeros(()))
     return choices[int(generator.integers(0, len(choices)))]
 
 

@@ -189,9 +189,9 @@ class Zip:
         try:
             with decoder_errors(self._damaged):
                 self._zip = zipfile.ZipFile(path)
+                entries = [entry for entry in self._zip.infolist() if not entry.is_dir()]
         except OSError as error:
             raise _cannot_read(path, error) from error
-        entries = [entry for entry in self._zip.infolist() if not entry.is_dir()]
         for entry in entries:
             if entry.flag_bits & 1:
                 raise InputError("encrypted member", where=path, got=repr(entry.filename))

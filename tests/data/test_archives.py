@@ -55,6 +55,16 @@ def read_all(path: Path, cache: Path) -> dict[str, bytes]:
     }
 
 
+def test_a_zip_member_without_a_name_is_one_line(tmp_path: Path) -> None:
+    packed = make_zip(tmp_path / "set.zip", {"x": b"1"})
+    content = bytearray(packed.read_bytes())
+    listed = content.index(b"PK\1\2")
+    content[listed + 28 : listed + 32] = b"\0\0\1\0"  # the name's one byte becomes an extra field
+    packed.write_bytes(bytes(content))
+    with pytest.raises(InputError, match=r"set\.zip"):
+        read_all(packed, tmp_path / "cache")
+
+
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 def test_every_kind_of_tar_reads_like_a_zip_and_a_folder(tmp_path: Path, mode: str) -> None:
     packed = make_tar(tmp_path / "any.bin", mode)

@@ -78,6 +78,17 @@ def test_a_description_that_says_something_else_is_one_line(file: Path, key: str
         load_classifier(file)
 
 
+def test_a_description_that_leaves_the_side_of_an_image_out_takes_its_default(file: Path) -> None:
+    with safe_open(file, "pt") as opened:
+        said = json.loads(opened.metadata()["sarjepa-classifier"])
+        weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
+    del said["shape"]["image_size"]
+    save_file(weights, file, metadata={"sarjepa-classifier": json.dumps(said)})
+    found = load_classifier(file)
+    assert found.describe["shape"]["image_size"] == 224 and found.describe["dataset"] == ""
+    assert found.probabilities([np.full((16, 16), 0.5)]).shape == (1, 2)
+
+
 def test_a_classifier_without_a_weight_is_one_line(file: Path) -> None:
     with safe_open(file, "pt") as opened:
         said, weights = opened.metadata(), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
