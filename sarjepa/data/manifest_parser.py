@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from sarjepa.data.manifest import FORMATS, Boxes, ChipRule, Distribution, Manifest, Rule
@@ -48,7 +49,10 @@ def expand_sources(names: Iterable[str]) -> list[str]:
                 "no folder named", where=repr(name), expected="folder:PATH", hint="folder:. is this folder"
             )
         if name not in GROUPS and name not in known and not name.startswith("folder:"):
-            raise InputError("no such source", where=repr(name), hint=nearest(name, [*known, *GROUPS, "folder:PATH"]))
+            hint = f"for a folder of your own: folder:{name}"
+            if "/" not in name and not Path(name).is_dir():
+                hint = nearest(name, [*known, *GROUPS, "folder:PATH"])
+            raise InputError("no such source", where=repr(name), hint=hint)
         expanded.extend(GROUPS.get(name, (name,)))
     return list(dict.fromkeys(expanded))
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from sarjepa.config import BuildDatasetConfig
 from sarjepa.data import decoding, summary
-from sarjepa.data.built import source_name
+from sarjepa.data.built import built_folder, expand_built, source_name
 from sarjepa.data.ledger import DUPLICATE_KEYS, Ledger
 from sarjepa.data.locate import check_folders, doubts, locate
 from sarjepa.data.manifest import ChipRule, Manifest
@@ -51,6 +51,9 @@ class Built:
 
 def run(config: BuildDatasetConfig, progress: Progress = Progress()) -> Result:  # noqa: B008 - stateless
     """Build every source that the settings name, or only look: --dry-run, --verify, --check-leaks."""
+    if config.verify or config.check_leaks:  # of whatever is built, under the name that it has there
+        standing = {name: built_folder(config.data_root, name) for name in expand_built(config.sources)}
+        return verify_built(standing, progress) if config.verify else check_leaks(standing, progress)
     names = expand_sources(config.sources)
     folders = _folders(names, config.data_root)
     archives = check_folders(config.archives)
@@ -58,11 +61,18 @@ def run(config: BuildDatasetConfig, progress: Progress = Progress()) -> Result: 
         raise InputError("no folder to split", where="split-by", expected="a source folder:PATH", got=", ".join(names))
     if config.dry_run:
         return dry_run(folders, archives, config.distribution)
-    if config.verify:
-        return verify_built(folders, progress)
-    if config.check_leaks:
-        return check_leaks(folders, progress)
-    built = [_build(name, folder, config, progress) for name, folder in folders.items()]
+    built, failures = [], []
+    for name, folder in folders.items():
+        try:
+            built.append(_build(name, folder, config, progress))
+        except InputError as error:
+            if len(folders) == 1:
+                raise
+            failures.append(f"{name}: {error}")
+    if failures:
+        for one in built:
+            progress.note(f"{one.name}: {one.index['num_chips']} chips, {one.state}")
+        raise InputError(f"{len(failures)} of {len(folders)} sources could not be built", where="; ".join(failures))
     return Result(
         message="\n".join(f"{one.name}: {one.index['num_chips']} chips, {one.state}" for one in built),
         folder=Path(config.data_root) / "shards",

@@ -188,6 +188,25 @@ def test_a_list_of_splits_is_part_of_what_was_built(tmp_path: Path) -> None:
         build(tmp_path / "data", "synthetic", split_by="folder")
 
 
+def test_one_source_that_is_missing_does_not_stop_the_others(tmp_path: Path) -> None:
+    said, own = Listening(), own_images(tmp_path / "own", 2)
+    sources = ("msar", f"folder:{own}", "fusarship")
+    with pytest.raises(InputError, match=r"2 of 3 sources could not be built: msar: files of .*; fusarship: files of"):
+        build(tmp_path / "data", *sources, progress=said)
+    assert any(line.startswith("own: 4 chips, written to") for line in said.said)
+    assert len(open_shards(tmp_path / "data" / "shards" / "own")) == 4
+
+
+def test_a_built_source_is_verified_by_its_name_and_a_plain_path_is_taken_for_a_folder(tmp_path: Path) -> None:
+    own = own_images(tmp_path / "own", 2)
+    build(tmp_path / "data", f"folder:{own}")
+    assert build(tmp_path / "data", "own", verify=True).message == "own: 4 chips, every shard as written"
+    with pytest.raises(InputError, match=r"not built.*did you mean 'own'"):
+        build(tmp_path / "data", "ow", verify=True)
+    with pytest.raises(InputError, match=re.escape(f"for a folder of your own: folder:{own}")):
+        build(tmp_path / "data", str(own))
+
+
 def test_a_folder_without_classes_has_no_labels(tmp_path: Path) -> None:
     own_images(tmp_path / "flat", 3, ("",))
     build(tmp_path / "data", f"folder:{tmp_path / 'flat'}")
