@@ -186,6 +186,8 @@ def _what_it_is_instead(data: bytes) -> UnreadableError:
         return UnreadableError("holds nothing but zeros" if data else "empty file")
     if instead := not_data(data[:256]):
         return UnreadableError(instead)
+    if data[:4] == b"PK\x03\x04":
+        return UnknownFormatError("a zip: unpack it, or give it by --archives if it is of a public set")
     return UnknownFormatError(f"no known format (begins with {data[:8]!r})")
 
 

@@ -188,6 +188,15 @@ def test_a_list_of_splits_is_part_of_what_was_built(tmp_path: Path) -> None:
         build(tmp_path / "data", "synthetic", split_by="folder")
 
 
+def test_a_zip_in_ones_own_folder_is_named_as_what_it_is(tmp_path: Path) -> None:
+    with zipfile.ZipFile(own_images(tmp_path / "own", 2) / "more.zip", "w") as archive:
+        archive.writestr("a.txt", "a")
+    build(tmp_path / "data", f"folder:{tmp_path / 'own'}")
+    index = open_shards(tmp_path / "data" / "shards" / "own").index
+    reason = "a zip: unpack it, or give it by --archives if it is of a public set"
+    assert index["rejected"] == [{"path": "more.zip", "reason": reason}]
+
+
 def test_one_source_that_is_missing_does_not_stop_the_others(tmp_path: Path) -> None:
     said, own = Listening(), own_images(tmp_path / "own", 2)
     sources = ("msar", f"folder:{own}", "fusarship")
