@@ -16,7 +16,7 @@ import functools
 
 import numpy as np
 import torch
-from scipy.special import gammaincinv
+from scipy.special import gammaincinv, ndtri
 
 _NUM_LEVELS = 1 << 16
 
@@ -50,6 +50,19 @@ def amplitudes(looks: int) -> torch.Tensor:
     return torch.from_numpy(np.sqrt(gammaincinv(looks, quantile) / looks)).float()
 
 
+@functools.lru_cache(maxsize=1)
+def normals() -> torch.Tensor:
+    """Equally likely values of a standard normal variable, (65536,) float32, ascending."""
+    return torch.from_numpy(ndtri((np.arange(_NUM_LEVELS) + 0.5) / _NUM_LEVELS)).float()
+
+
+def levels(seed_B: np.ndarray, height: int, width: int, device: torch.device) -> torch.Tensor:
+    """A row of a table of 65,536 for every pixel, (B, 1, height, width) int32; each image's follow from its seed."""
+    bits = hashed_bits(torch.from_numpy(seed_B).to(device), -(-height * width // 4))
+    level_BN = bits.view(torch.int16)[:, : height * width].int() + _NUM_LEVELS // 2
+    return level_BN.view(len(seed_B), 1, height, width)
+
+
 def speckled(image_B1HW: torch.Tensor, seed_B: np.ndarray, looks_B: np.ndarray) -> torch.Tensor:
     """Multiply magnitude by the square root of a gamma variable of L looks.
 
@@ -61,12 +74,9 @@ def speckled(image_B1HW: torch.Tensor, seed_B: np.ndarray, looks_B: np.ndarray) 
     Returns:
         (B, 1, H, W), not clipped.
     """
-    num_pixels = image_B1HW.shape[2] * image_B1HW.shape[3]
-    out = image_B1HW.clone()
+    out, (height, width), device = image_B1HW.clone(), image_B1HW.shape[2:], image_B1HW.device
     for looks in np.unique(looks_B[looks_B > 0]):
         rows = np.flatnonzero(looks_B == looks)
-        bits = hashed_bits(torch.from_numpy(seed_B[rows]).to(image_B1HW.device), -(-num_pixels // 4))
-        level_BN = bits.view(torch.int16)[:, :num_pixels].int() + _NUM_LEVELS // 2
-        factor = amplitudes(int(looks)).to(image_B1HW.device)[level_BN].view(-1, 1, *image_B1HW.shape[2:])
-        out[torch.from_numpy(rows).to(image_B1HW.device)] *= factor
+        level_B1HW = levels(seed_B[rows], height, width, device)
+        out[torch.from_numpy(rows).to(device)] *= amplitudes(int(looks)).to(device)[level_B1HW]
     return out

@@ -116,7 +116,7 @@ METHODS: dict[str, Composition] = {
     "lomar": Composition(LocalMasked, "pixel", _linear_predictor),
     "mae": Composition(GlobalMasked, "pixel", _pixel_predictor, "sincos"),
     "fg-mae": Composition(_feature_guided, "hog-gaussian", _pixel_predictor, "sincos"),
-    "sarmae": Composition(partial(GlobalMasked, corrupt=add_speckle), "pixel", _pixel_predictor, "sincos"),
+    "sarmae": Composition(partial(GlobalMasked, corrupt=add_speckle), "pixel", _pixel_predictor, "sincos", revision=3),
     "i-jepa": Composition(
         partial(LatentBlocks, distance=smooth_l1_to_normalised), "pixel", _token_predictor, "sincos", False
     ),
