@@ -171,7 +171,7 @@ class ViewParameters:
     def words(self, row: int) -> tuple[str, ...]:
         """What was drawn for one view, in lines short enough for a picture; what is neutral is not named."""
         move = f"{self.down_px[row]:+d} {self.right_px[row]:+d} px" if self.down_px[row] or self.right_px[row] else ""
-        turn = f"{self.angle_deg[row]:+.0f}°" if self.angle_deg[row] else ""
+        turn = f"{round(float(self.angle_deg[row])):+d}°" if self.angle_deg[row] else ""
         zoom = f"scale {self.scale[row]:.2f}" if self.scale[row] != 1 else ""
         gain = f"gain {self.gain[row]:.2f}" if self.gain[row] != 1 else ""
         contrast = f"contrast {self.contrast[row]:.2f}" if self.contrast[row] != 1 else ""
