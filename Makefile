@@ -40,7 +40,7 @@ demo: $(VENV)/.installed  ## simulated chips -> pre-training -> few-shot table -
 	@echo "table: results/demo/table.md   pictures: $(DEMO)/*.png   all of it: $(DEMO)/report.html"
 
 test: $(VENV)/.installed  ## the test suite; tests of real chips run where SARJEPA_SHARED (or ../shared) holds them
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 FUZZ ?= 1000
 fuzz: $(VENV)/.installed  ## FUZZ damaged files for every reader, and every kill point of every command; an hour or two
