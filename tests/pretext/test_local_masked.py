@@ -10,7 +10,8 @@ import torch
 
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.predictor import Predictor
-from sarjepa.models.released import read_pickle, sort_released
+from sarjepa.models.released import sort_released
+from sarjepa.pickles import read_pickle
 from sarjepa.pretext.local_masked import LocalMasked
 from sarjepa.pretext.masking import ImageKeys, LocalWindows
 from sarjepa.pretext.method import MASKED, UNSEEN, VISIBLE
