@@ -22,6 +22,7 @@ from sarjepa.setting import (
     COMMAND_LINE,
     FREE,
     GRID,
+    NEWEST,
     PATH,
     REPEAT,
     RUN,
@@ -326,6 +327,7 @@ class ProbeConfig(SingleEvaluation):
         f"run folder, checkpoint or exported encoder; or a baseline: {', '.join(BASELINES)}; default: the newest run",
         PATH,
         CHECKPOINT,
+        NEWEST,
     ] = None
     solver: Annotated[
         str | None, "adamw (as published), lbfgs, lda, knn or centroid; default: the recipe's", OneOf(*SOLVERS)
@@ -369,7 +371,7 @@ class FinetuneConfig(SingleEvaluation, Tuning):
     command: ClassVar[str] = "finetune"
 
     checkpoint: Annotated[
-        str | None, "run folder, checkpoint or exported encoder; default: the newest run", PATH, CHECKPOINT
+        str | None, "run folder, checkpoint or exported encoder; default: the newest run", PATH, CHECKPOINT, NEWEST
     ] = None
     curve: Annotated[bool, "also test after every epoch, for the curve; the last epoch stays the result"] = False
 
@@ -386,6 +388,7 @@ class FewshotBenchConfig(Tuning):
         "run's encoder at initialisation; default: the newest run",
         PATH,
         CHECKPOINT,
+        NEWEST,
         REPEAT,
         GRID,
     ] = ()
@@ -463,6 +466,7 @@ class VisualizeAttentionConfig(Common):
         "repeat it to set several side by side; default: the newest run",
         PATH,
         CHECKPOINT,
+        NEWEST,
         REPEAT,
     ] = ()
     images: Annotated[

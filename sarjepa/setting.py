@@ -30,11 +30,12 @@ class Mark(enum.Enum):
     FREE = "changes where, how fast and how long the work is done, not what comes out"
     BUILT = "built sources, or groups of them: one that is not built is refused before anything slow begins"
     CHECKPOINT = "a checkpoint, or `random:` and one: a path where nothing is is refused likewise"
+    NEWEST = "where it is left out, the newest run is taken"
     RUN = "the folder of a run; refused likewise"
     GRID = "spans the results of one folder: calls that differ in it add to the folder, each result kept apart"
 
 
-PATH, REPEAT, FREE, BUILT, CHECKPOINT, RUN, GRID = Mark
+PATH, REPEAT, FREE, BUILT, CHECKPOINT, NEWEST, RUN, GRID = Mark
 
 
 @dataclass(frozen=True)

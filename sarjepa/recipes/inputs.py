@@ -9,7 +9,7 @@ from __future__ import annotations
 from sarjepa.config import BASELINES, Common
 from sarjepa.data.built import built_folder, expand_built
 from sarjepa.models.addresses import checkpoint_file, is_address, is_classifier, newest_run, run_folder
-from sarjepa.setting import BUILT, CHECKPOINT, RUN, Setting, settings_of
+from sarjepa.setting import BUILT, CHECKPOINT, NEWEST, RUN, Setting, settings_of
 
 
 def check_inputs(config: Common) -> None:
@@ -28,8 +28,7 @@ def check_inputs(config: Common) -> None:
             for folder in _names(config, setting):
                 run_folder(folder)
         if CHECKPOINT in setting.marks and not getattr(config, "resume", False):  # then it was read long ago
-            newest = "newest run" in setting.help
-            for name in _names(config, setting) or ((newest_run(),) if newest else ()):
+            for name in _names(config, setting) or ((newest_run(),) if NEWEST in setting.marks else ()):
                 path = name.removeprefix("random:")
                 if not (path in BASELINES or is_address(path) or is_classifier(path)):
                     checkpoint_file(path)
