@@ -52,7 +52,7 @@ from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import Classifier, Feature, Head
 from sarjepa.overlay import overlay, read_settings_file
 from sarjepa.recipes.evaluating.class_report import class_table
-from sarjepa.recipes.fewshot.tables import accuracy_table, comparison_table, detail_table
+from sarjepa.recipes.fewshot_bench.tables import accuracy_table, comparison_table, detail_table
 from sarjepa.reports.cards import BuiltIndex
 from sarjepa.results.records import FewshotResults, Report, Run
 

@@ -28,7 +28,7 @@ from sarjepa.models.heads import Classifier, Head
 from sarjepa.progress import Progress
 from sarjepa.recipes import finetune, probe
 from sarjepa.recipes.evaluating.class_report import class_table
-from sarjepa.recipes.reporting.results import Found, report_line
+from sarjepa.recipes.report.results import Found, report_line
 from sarjepa.results.records import Report
 
 

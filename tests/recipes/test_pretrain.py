@@ -30,7 +30,7 @@ from sarjepa.pretext.masking import ImageKeys
 from sarjepa.pretext.views import ViewAgreement, feature_of
 from sarjepa.progress import Progress
 from sarjepa.recipes import build_dataset, pretrain
-from sarjepa.recipes.pretraining import method as method_of_run
+from sarjepa.recipes.pretrain import method as method_of_run
 from sarjepa.setting import COMMAND_LINE
 from sarjepa.training.runtime import pick_precision
 

@@ -31,7 +31,7 @@ from sarjepa.files import write_json
 from sarjepa.overlay import overlay, read_preset
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench, finetune, pretrain, probe, report, visualize_attention
-from sarjepa.recipes.reporting.results import Found, fewshot_lines
+from sarjepa.recipes.report.results import Found, fewshot_lines
 from sarjepa.results.records import ClassScores, FewshotResults, Report
 
 SECTIONS = [

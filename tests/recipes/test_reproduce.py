@@ -14,10 +14,10 @@ from sarjepa.files import write_json
 from sarjepa.models.encoder import encoder_shape
 from sarjepa.progress import Progress
 from sarjepa.recipes import reproduce
-from sarjepa.recipes.reproduction import experiment as experiments
-from sarjepa.recipes.reproduction import walk
-from sarjepa.recipes.reproduction.accuracy import Value, accuracy_tables, difference_table
-from sarjepa.recipes.reproduction.experiment import (
+from sarjepa.recipes.reproduce import experiment as experiments
+from sarjepa.recipes.reproduce import walk
+from sarjepa.recipes.reproduce.accuracy import Value, accuracy_tables, difference_table
+from sarjepa.recipes.reproduce.experiment import (
     MEASURES,
     ROW_BASELINES,
     Experiment,
@@ -26,7 +26,7 @@ from sarjepa.recipes.reproduction.experiment import (
     experiment_names,
     read_experiment,
 )
-from sarjepa.recipes.reproduction.plan import PlanContext, Step, plan, run_name, unique
+from sarjepa.recipes.reproduce.plan import PlanContext, Step, plan, run_name, unique
 from sarjepa.reports.paper import published
 
 SCALES = ("demo", "laptop", "paper")

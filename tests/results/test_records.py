@@ -15,8 +15,8 @@ from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.files import json_text, printable, write_json
 from sarjepa.recipes.evaluating.class_report import class_table
-from sarjepa.recipes.fewshot.cells import comparisons, make_cells
 from sarjepa.recipes.fewshot_bench import write_tables
+from sarjepa.recipes.fewshot_bench.cells import comparisons, make_cells
 from sarjepa.results.records import FewshotResults, Report, Run
 from sarjepa.results.store import RunStore
 

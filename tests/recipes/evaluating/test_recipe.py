@@ -16,7 +16,7 @@ from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench, finetune, probe
 from sarjepa.recipes.evaluating.class_report import class_table
 from sarjepa.recipes.evaluating.recipe import RECIPES, copies_of, recipe_name, settled, training_of
-from sarjepa.recipes.fewshot import grid
+from sarjepa.recipes.fewshot_bench import grid
 from sarjepa.results.records import FewshotResults, Report
 
 

@@ -1,0 +1,286 @@
+"""build-dataset: manifest -> find or fetch -> archives -> readers -> normalise -> slice -> shards -> groups -> index.
+
+A source is built under a temporary name beside the place where it will stand; index.json is written last, and the
+finished folder is put in place by renaming. A build that is killed leaves what was there before, and a folder that the
+next build removes; what was downloaded or unpacked is kept and not fetched again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sarjepa.config import BuildDatasetConfig
+from sarjepa.data import decoding, summary
+from sarjepa.data.built import built_folder, expand_built, source_name
+from sarjepa.data.ledger import DUPLICATE_KEYS, Ledger
+from sarjepa.data.locate import check_folders, doubts, locate
+from sarjepa.data.manifest import ChipRule, Manifest
+from sarjepa.data.manifest_parser import expand_sources, load_manifest, source_names
+from sarjepa.data.normalize import Normalisation, measured
+from sarjepa.data.own_images import folder_digest, folder_source, split_of
+from sarjepa.data.place import check_replaceable, exclusive, put_in_place, scratch_folder
+from sarjepa.data.shard_writer import disk_errors
+from sarjepa.data.shards import FORMAT, ShardWriter, open_shards
+from sarjepa.data.sources import Source, public_source, synthetic_source
+from sarjepa.documents import read_record
+from sarjepa.download import fetch
+from sarjepa.errors import InputError
+from sarjepa.files import write_atomically, write_json
+from sarjepa.overlay import by_name, changes, deciding
+from sarjepa.progress import Progress
+from sarjepa.recipes.build_dataset.checks import check_leaks, dry_run, verify_built
+from sarjepa.reports.cards import BuiltIndex, card_text, counts_table, provenance_of
+from sarjepa.reports.contact_sheet import contact_sheet, pick_chips
+from sarjepa.results.result import Result
+
+_WRITTEN = re.compile(r"(index\.json|CARD\.md|contact-sheet\.png|.+-\d{5}\.h5)(\.partial)?")  # the files of a build
+
+
+@dataclass(frozen=True)
+class Built:
+    """A source as it stands now, and how it came to stand there."""
+
+    name: str
+    state: str
+    index: dict[str, Any]
+
+
+def run(config: BuildDatasetConfig, progress: Progress = Progress()) -> Result:  # noqa: B008 - stateless
+    """Build every source that the settings name, or only look: --dry-run, --verify, --check-leaks."""
+    if config.verify or config.check_leaks:  # of whatever is built, under the name that it has there
+        standing = {name: built_folder(config.data_root, name) for name in expand_built(config.sources)}
+        return verify_built(standing, progress) if config.verify else check_leaks(standing, progress)
+    names = expand_sources(config.sources)
+    folders = _folders(names, config.data_root)
+    archives = check_folders(config.archives)
+    if config.split_by is not None and not any(name.startswith("folder:") for name in names):
+        raise InputError("no folder to split", where="split-by", expected="a source folder:PATH", got=", ".join(names))
+    if config.dry_run:
+        return dry_run(folders, archives, config.distribution)
+    built, failures = [], []
+    for name, folder in folders.items():
+        try:
+            built.append(_build(name, folder, config, progress))
+        except InputError as error:
+            if len(folders) == 1:
+                raise
+            failures.append(f"{name}: {error}")
+    if failures:
+        for one in built:
+            progress.note(f"{one.name}: {one.index['num_chips']} chips, {one.state}")
+        raise InputError(f"{len(failures)} of {len(folders)} sources could not be built", where="; ".join(failures))
+    return Result(
+        message="\n".join(f"{one.name}: {one.index['num_chips']} chips, {one.state}" for one in built),
+        folder=Path(config.data_root) / "shards",
+        tables=tuple(counts_table(one.name, one.index["classes"], one.index["counts"]) for one in built),
+    )
+
+
+def _folders(names: Sequence[str], data_root: str) -> dict[str, Path]:
+    """Where each source's shards stand, no two in one place."""
+    folders = {name: source_folder(name, data_root) for name in names}
+    owners: dict[Path, str] = {}
+    for name, folder in folders.items():
+        if owners.setdefault(folder, name) != name:
+            got = f"{owners[folder]} and {name}"
+            raise InputError("two sources of one name", where=folder.name, got=got, hint="rename one of the folders")
+    return folders
+
+
+def source_folder(name: str, data_root: str) -> Path:
+    """Where a source's shards stand: DATA_ROOT/shards/<source>; folder:PATH is called as its folder."""
+    if not name.startswith("folder:"):
+        return Path(data_root) / "shards" / name
+    own = source_name(name)
+    if not own:
+        raise InputError("a folder without a name", where=name, hint="a source is called as its folder: name one below")
+    if own in source_names():
+        raise InputError("a folder named like a public source", where=name, hint="rename the folder")
+    return Path(data_root) / "shards" / own
+
+
+def _build(name: str, final: Path, config: BuildDatasetConfig, progress: Progress) -> Built:
+    """Build one source, unless it stands."""
+    with exclusive(final):
+        asked = _settings(config, name)
+        if (final / "index.json").is_file() and not config.force:
+            return _standing(final, asked, config, progress)
+        check_replaceable(final, lambda file: _WRITTEN.fullmatch(file) is not None)
+        source = _open(name, config, progress)
+        with scratch_folder(final) as folder:
+            index = _write(source, asked, folder, config, progress)
+            put_in_place(folder, final)
+    return Built(final.name, f"written to {final}", index)
+
+
+def _standing(final: Path, asked: dict[str, Any], config: BuildDatasetConfig, progress: Progress) -> Built:
+    """A source that was built before: left as it is, with a warning where the settings ask for something else."""
+    index = open_shards(final).index
+    stored = index.get("settings") or {}
+    found = [str(one) for one in changes(config, stored) if one.name in by_name(asked)]
+    if stored.get("files") != asked.get("files"):
+        progress.warn(f"{final.name} was built from other files; --force builds it again")
+    elif found:
+        progress.warn(f"{final.name} was built with other settings, now {', '.join(found)}; --force builds it again")
+    return Built(final.name, f"already built in {final}", index)
+
+
+def _open(name: str, config: BuildDatasetConfig, progress: Progress) -> Source:
+    """The source's files as jobs, fetched where they are missing."""
+    if name == "synthetic":
+        return synthetic_source(config.seed, config.chips_per_class)
+    if name.startswith("folder:"):
+        source = folder_source(Path(name.removeprefix("folder:")).expanduser(), config.split_by)
+        for note in source.manifest.notes:
+            progress.note(f"{name}: {note}")
+        if config.split_by is None and (splits := [one for one in source.manifest.classes if split_of(one)]):
+            what = f"not every image is in a folder called like a split, so {', '.join(splits)} counts as a class"
+            progress.warn(f"{name}: {what}; --split-by folder or FILE.csv says the splits")
+        return source
+    manifest = load_manifest(name)
+    cache = Path(config.data_root) / "cache"
+    downloads = cache / "downloads" / name
+    folders = [*check_folders(config.archives), downloads]
+    located = locate(manifest, folders, config.distribution)
+    if manifest.unverified:
+        progress.note(f"{name}: not verified against the source: {', '.join(manifest.unverified)}")
+    for doubt in doubts(located.distribution, folders):
+        progress.warn(f"{name}: {doubt}")
+    fetched = [fetch(file, downloads, progress) for file in located.missing if file.fetchable]
+    located = replace(located, paths=(*located.paths, *fetched))
+    return public_source(manifest, located, cache / "unpacked")
+
+
+def _settings(config: BuildDatasetConfig, name: str) -> dict[str, Any]:
+    """The settings that the shards' content depends on."""
+    asked = deciding(config, of_grid=True)
+    if name == "synthetic":
+        return asked | {"seed": config.seed}
+    del asked["chips_per_class"]
+    if name.startswith("folder:"):
+        asked["files"] = folder_digest(Path(name.removeprefix("folder:")).expanduser(), config.split_by)
+    return asked
+
+
+def _write(
+    source: Source, asked: dict[str, Any], folder: Path, config: BuildDatasetConfig, progress: Progress
+) -> dict[str, Any]:
+    """Decode every file into shards, group the chips, and write what describes them."""
+    manifest = source.manifest
+    settings = _decoding(source, config, progress)
+    ledger = Ledger(manifest.classes, [{"path": path, "reason": reason} for path, reason in source.rejected])
+    writer = ShardWriter(folder, manifest.name)
+    results = decoding.decode(source.jobs, settings, config.workers)
+    for decoded in progress.track(results, f"building {manifest.name}", total=len(source.jobs)):
+        for chip, label, split, columns in ledger.enter(decoded):
+            writer.add(chip.image, label, split, chip.path, columns)
+        num_images = len(source.jobs) - len(ledger.strays)
+        _stop_if_too_many(ledger.rejected, num_images, config.max_rejected, manifest.name)
+    if ledger.said["polarisation"]:
+        manifest = replace(manifest, polarisation=tuple(sorted(ledger.said["polarisation"])))
+    told = [f"{key}: {', '.join(sorted(ledger.said[key]))}" for key in ("calibration", "units") if ledger.said[key]]
+    manifest = replace(manifest, notes=(*manifest.notes, *told))
+    rejected = [*ledger.rejected, *ledger.strays]
+    if not ledger.paths:
+        reasons = [item["reason"] for item in rejected[:1]]
+        raise InputError("no chips came out", where=manifest.name, got=reasons[0] if reasons else "no files")
+    groups, found = ledger.group(config.near_duplicates)
+    shards = writer.finish(groups)
+    assert writer.dtype is not None, "chips were written"
+    side = source.distribution.expected_side if source.distribution else None
+    differences = summary.differences(source.expected, ledger.files.counts())
+    differences += summary.size_difference(side, ledger.files.sizes)
+    index = {
+        "format": FORMAT,
+        "source": manifest.name,
+        "num_chips": writer.num_chips,
+        "classes": list(manifest.classes),
+        "label_sets": manifest.label_sets,
+        "benchmark": manifest.benchmark,
+        "resolution_m": manifest.resolution_m,
+        "counts": ledger.chips.counts(),
+        "file_counts": ledger.files.counts(),
+        "expected": source.expected,
+        "sizes": ledger.chips.describe_sizes(),
+        "normalisation": settings.normalisation.describe(writer.dtype),
+        "manifest_sha256": manifest.sha256,
+        "distribution": source.distribution.name if source.distribution else None,
+        "settings": asked,
+        "num_rejected": len(rejected),
+        "rejected": rejected,
+        "num_empty_tiles": ledger.num_empty,
+        "duplicates": found or dict.fromkeys(DUPLICATE_KEYS),
+        "shards": shards,
+        "card": provenance_of(manifest, differences),
+    }
+    _describe(index, differences, folder, manifest, progress)
+    return index
+
+
+def _decoding(source: Source, config: BuildDatasetConfig, progress: Progress) -> decoding.Settings:
+    """How the files are decoded: the manifest's rules, overruled by the settings; set-wide numbers measured first."""
+    manifest, distribution = source.manifest, source.distribution
+    chips = replace(manifest.chips, overlap=config.overlap or manifest.chips.overlap)
+    if config.chip_size is not None:
+        chips = ChipRule("tiles", config.chip_size, config.overlap)
+    wanted = (distribution and distribution.normalisation) or manifest.normalisation
+    if config.normalisation is not None:
+        wanted = {"method": config.normalisation, "per": config.normalise_per}
+    settings = decoding.Settings(
+        containers=source.containers,
+        formats=distribution.formats if distribution else None,
+        distribution=distribution,
+        chips=chips,
+        normalisation=Normalisation(**wanted),
+        describe=config.near_duplicates,
+        bands=None if distribution else config.bands,
+    )
+    if settings.normalisation.needs_measuring:
+        found = decoding.sample(source.jobs, settings, config.workers)
+        pixels = progress.track(found, f"measuring {manifest.name}", total=len(source.jobs))
+        settings = replace(settings, normalisation=measured(settings.normalisation, pixels))
+    return settings
+
+
+def _stop_if_too_many(rejected: list[dict[str, str]], num_files: int, share: float, name: str) -> None:
+    if len(rejected) > share * num_files:
+        last = rejected[-1]
+        raise InputError(
+            "too many files cannot be used",
+            where=name,
+            expected=f"at most {share:.1%} of {num_files}",
+            got=f"{len(rejected)} so far, the last {last['path']}: {last['reason']}",
+            hint="check the files, or allow more with --max-rejected",
+        )
+
+
+def _describe(
+    index: dict[str, Any], differences: list[str], folder: Path, manifest: Manifest, progress: Progress
+) -> None:
+    """Write index.json, the contact sheet and the card, and warn of what a user must not overlook."""
+    with disk_errors(folder / "index.json"):
+        write_json(folder / "index.json", index)
+        built = read_record(folder / "index.json", BuiltIndex)
+        write_atomically(folder / "CARD.md", card_text(built, provenance_of(manifest, differences)))
+    shards, names = open_shards(folder), [*manifest.classes, ""]
+    rows = [(names[label], shards.images(chosen)) for label, chosen in pick_chips(shards.labels, len(manifest.classes))]
+    with disk_errors(folder):
+        sheet = contact_sheet(f"{manifest.title}: {len(shards)} chips", rows, shards.scale)
+        write_atomically(folder / "contact-sheet.png", sheet)
+    if differences:
+        progress.warn(f"{manifest.name}: not as expected: {'; '.join(differences[:5])}")
+    if index["rejected"]:
+        first = index["rejected"][0]
+        progress.warn(
+            f"{manifest.name}: {index['num_rejected']} files left out, e.g. {first['path']}: {first['reason']}"
+        )
+    for example in (index["duplicates"]["examples"] or [])[:1]:
+        found = index["duplicates"]
+        progress.warn(
+            f"{manifest.name}: near-duplicate groups span splits ({found['spanning_splits']}) or labels "
+            f"({found['spanning_labels']}), e.g. {' = '.join(example['paths'][:2])}"
+        )

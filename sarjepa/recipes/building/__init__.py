@@ -1,1 +1,0 @@
-"""The parts of `sarjepa build-dataset` that build nothing: its looking modes."""

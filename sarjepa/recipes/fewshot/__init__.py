@@ -1,1 +1,0 @@
-"""The parts of `sarjepa fewshot-bench`: grid (fill it) → cells (means and intervals) → tables."""

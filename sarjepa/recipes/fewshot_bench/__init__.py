@@ -1,0 +1,170 @@
+"""fewshot-bench: checkpoints x data sets x variants x shots x runs, to one table with its uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sarjepa.config import BASELINES, DOWNSTREAM, FewshotBenchConfig
+from sarjepa.data.built import built_datasets
+from sarjepa.documents import read_record
+from sarjepa.errors import InputError
+from sarjepa.evaluation.benchmark import Benchmark, open_benchmark
+from sarjepa.evaluation.draw_records import FORMAT, HINT, DatasetDraws, DrawsFile, from_record, to_record
+from sarjepa.evaluation.fewshot import Draw, draw
+from sarjepa.evaluation.opened import open_checkpoint
+from sarjepa.files import json_text
+from sarjepa.models.addresses import newest_run
+from sarjepa.progress import Progress
+from sarjepa.recipes.evaluating.recipe import RECIPES
+from sarjepa.recipes.fewshot_bench.cells import cells_csv, comparisons, make_cells
+from sarjepa.recipes.fewshot_bench.grid import Grid, variants
+from sarjepa.recipes.fewshot_bench.tables import accuracy_table, comparison_table, detail_table, failed_text, plot
+from sarjepa.results.records import RESULTS, FewshotResults, Run
+from sarjepa.results.result import Result
+from sarjepa.results.store import RunStore
+from sarjepa.results.tables import Table, counted
+from sarjepa.training.runtime import pick_device, pick_precision
+
+DEFAULT_OUT = "results/fewshot"
+# Settings of the published recipe that folders from before there were recipes have in full.
+_SPELT_OUT = ("precision", "epochs", "batch_size", "lr", "weight_decay", "layer_decay")
+Draws = dict[tuple[str, str], list[Draw]]  # by data set and split policy
+
+
+def run(config: FewshotBenchConfig, progress: Progress) -> Result:
+    """Fill the grid, going on where it was, and write the tables.
+
+    Args:
+        config: the settings.
+        progress: where to tell how far it is.
+
+    Raises:
+        InputError: a data set is not built, a checkpoint cannot be read, nothing is left to do, or the folder cannot be
+            written, is in use or holds results of other settings.
+    """
+    device = pick_device(config.device)
+    benchmarks = [open_benchmark(config.data_root, name, config.label_set, config.crop) for name in _datasets(config)]
+    draws = {(b.name, policy): _draws(config, b, policy) for b in benchmarks for policy in config.split_policy}
+    checkpoints = config.checkpoint or (newest_run(),)
+    baselines = tuple(name for name in config.baselines if name in BASELINES and name not in checkpoints)
+    # Whatever is wrong with the input is said before the folder is made.
+    encoders = [open_checkpoint(name, config.seed, device, progress) for name in (*checkpoints, *baselines)]
+    rows = [(opened, variants(config, opened)) for opened in encoders]
+    if not any(its_variants for _, its_variants in rows[: len(checkpoints)]):
+        raise InputError("nothing to fine-tune", where=", ".join(checkpoints), hint="use --protocols linear-probe")
+    if "fine-tune" in config.protocols and (without := [name for name in config.checkpoint if name in BASELINES]):
+        progress.note(f"{', '.join(without)}: no weights to fine-tune, so the table has no such row")
+    folder = Path(config.out or DEFAULT_OUT)
+    runs: list[Run] = []
+    failures: list[str] = []
+    with RunStore(folder, _spelt_out(config, device)) as store:
+        store.write("draws.json", json_text(_draws_file(benchmarks, draws)))
+        for opened, its_variants in rows:
+            for benchmark in benchmarks:
+                for variant in its_variants:
+                    grid = Grid(config, store, opened, benchmark, variant, device, progress)
+                    runs += grid.fill(draws[benchmark.name, variant.split_policy], failures)
+        tables = _write(config, store, runs, failures)
+        num_others = store.num_others()
+    if num_others:
+        others = counted(num_others, "stored run")
+        progress.warn(f"{folder / 'runs'}: not in the table, as this call did not ask for them: {others}")
+    for failure in failures:
+        progress.warn(f"failed, will be tried again by the next call: {failure}")
+    return Result(f"{counted(len(runs), 'run')}, {len(failures)} failed; {folder / 'table.md'}", folder, tables)
+
+
+def _spelt_out(config: FewshotBenchConfig, device: torch.device) -> FewshotBenchConfig:
+    """The settings in the words of folders that know no recipe, where they can be said so."""
+    if config.recipe != "published":
+        return config
+    published = RECIPES["published"]["fine-tune"]
+    own: dict[str, Any] = {
+        key: published.get(key) if getattr(config, key) is None else getattr(config, key) for key in _SPELT_OUT
+    }
+    return replace(config, **{**own, "precision": pick_precision(str(own["precision"]), device)})
+
+
+def _datasets(config: FewshotBenchConfig) -> tuple[str, ...]:
+    """The data sets asked for, or the downstream ones that are built."""
+    built = built_datasets(config.data_root)
+    found = config.datasets or tuple(name for name in DOWNSTREAM if name in built)
+    if not found:
+        raise InputError(
+            "no downstream data set is built",
+            where=Path(config.data_root) / "shards",
+            expected=f"one of {', '.join(DOWNSTREAM)}, or --datasets",
+            got=", ".join(built) or "none",
+            hint="run sarjepa build-dataset --sources mstar,saracd",
+        )
+    return found
+
+
+def _draws(config: FewshotBenchConfig, benchmark: Benchmark, policy: str) -> list[Draw]:
+    """The draws of every shot count and seed: read from the file, or made.
+
+    Raises:
+        InputError: the file cannot be read, or lacks a draw.
+    """
+    seeds = range(config.seed, config.seed + config.runs)
+    places = [(shots, seed) for shots in sorted(set(config.shots)) for seed in seeds]
+    if config.draws is None:
+        return [draw(benchmark.candidates, policy, shots, seed) for shots, seed in places]
+    path = Path(config.draws)
+    if not path.is_file():
+        raise InputError("no such file of draws", where=path, hint=HINT)
+    record = read_record(path, DrawsFile, HINT).datasets.get(benchmark.name, {}).get(policy)
+    if record is None:
+        expected = f"{benchmark.name}, {policy} split"
+        raise InputError("no such draws in the file", where=path, expected=expected, hint=HINT)
+    found = from_record(benchmark.candidates, record, str(path))
+    missing = [place for place in places if place not in found]
+    if missing:
+        raise InputError("the file lacks draws", where=path, expected=f"{missing[0][0]} shots of seed {missing[0][1]}")
+    return [found[place] for place in places]
+
+
+def _draws_file(benchmarks: Sequence[Benchmark], draws: Draws) -> DrawsFile:
+    """draws.json: by data set and split policy."""
+    datasets: dict[str, dict[str, DatasetDraws]] = {}
+    candidates = {benchmark.name: benchmark.candidates for benchmark in benchmarks}
+    for (name, policy), drawn in draws.items():
+        datasets.setdefault(name, {})[policy] = to_record(candidates[name], policy, drawn)
+    return DrawsFile(format=FORMAT, datasets=datasets)
+
+
+def _write(
+    config: FewshotBenchConfig, store: RunStore, runs: Sequence[Run], failures: Sequence[str]
+) -> tuple[Table, ...]:
+    """The folder's files; the tables that are worth showing."""
+    cells, pairs = make_cells(runs, config.runs), comparisons(runs)
+    results = FewshotResults(
+        settings=asdict(config),
+        runs=tuple(runs),
+        cells=tuple(cells),
+        comparisons=tuple(pairs),
+        failed=tuple(failures),
+    )
+    store.write(RESULTS, json_text(results))
+    return write_tables(store, results)
+
+
+def write_tables(store: RunStore, results: FewshotResults) -> tuple[Table, ...]:
+    """results.csv, table.md, table.tex and plot.png; the table of each data set."""
+    cells, paper = results.cells, results.settings["compare"] == "paper"
+    if not cells:
+        store.write("table.md", failed_text(results.failed))
+        return ()
+    main = tuple(accuracy_table(cells, dataset, paper) for dataset in dict.fromkeys(cell.dataset for cell in cells))
+    pairs = (comparison_table(results.comparisons),) if results.comparisons else ()
+    tables = (*main, detail_table(cells), *pairs)
+    store.write("results.csv", cells_csv(cells))
+    store.write("table.md", "\n".join([*(table.markdown() for table in tables), failed_text(results.failed)]))
+    store.write("table.tex", "\n".join(table.latex() for table in tables))
+    store.write("plot.png", plot(cells, paper))
+    return main

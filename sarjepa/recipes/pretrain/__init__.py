@@ -1,0 +1,308 @@
+"""Pre-training, from built shards to an encoder.
+
+The parts meet here: chips are drawn from shards and augmented, a method of `sarjepa.pretext` turns a batch into a loss,
+the loop of `sarjepa.training` takes the steps. Because every batch, crop and mask is a pure function of the step and
+the seed, resuming needs nothing but weights, optimiser and step, and gives the weights of a run that was never stopped.
+
+A run is two things: `_Run`, which is settled before the first step, and `TrainingState`, which every step changes.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from sarjepa.config import PretrainConfig
+from sarjepa.data.built import expand_built
+from sarjepa.data.loader import ahead
+from sarjepa.errors import InputError
+from sarjepa.files import write_atomically
+from sarjepa.models.encoder import Encoder
+from sarjepa.pretext.methods import METHODS, check_revision
+from sarjepa.progress import Progress, Task
+from sarjepa.recipes.pretrain.batches import Batches
+from sarjepa.recipes.pretrain.run_folder import RunFolder
+from sarjepa.recipes.pretrain.state import TrainingState, checkpoint_of, new_state, restore, with_whole_weights
+from sarjepa.recipes.pretrain.views_picture import views_picture
+from sarjepa.recipes.pretrain.watch import Watch, watch_of
+from sarjepa.reports.formats import figure_bytes
+from sarjepa.reports.pretraining import curves_figure, target_rows, targets_figure
+from sarjepa.results.result import Result
+from sarjepa.results.stored import SETTINGS, read_settings
+from sarjepa.training.checkpoint import LAST, save_checkpoint
+from sarjepa.training.log import StepLog
+from sarjepa.training.loop import LossNotFiniteError, StepRecord, StopRequest, fit, stop_on_signals
+from sarjepa.training.runtime import Ranks, autocast, pick_device, pick_precision, process_group
+from sarjepa.training.schedule import warmup_cosine
+from sarjepa.version import __version__
+
+_NUM_PREVIEWS = 4
+_WARMUP_EPOCHS, _WARMUP_SHARE = 20.0, 0.1  # as published, and at most this share of a shorter run
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is settled before the first step.
+
+    Attributes:
+        config: the settings.
+        device, ranks: where this process runs.
+        progress: where to tell how far it is.
+        batches: the images of each step.
+        folder: of the run.
+        log: of the steps, on rank 0.
+        watch: the online probe, on rank 0 and where it is asked for.
+        first, last: steps done before this call, and after it unless it is stopped.
+        num_steps: of the whole run.
+        num_warmup_steps: of them, those in which the rate rises.
+        began: seconds of the monotonic clock.
+    """
+
+    config: PretrainConfig
+    device: torch.device
+    ranks: Ranks
+    progress: Progress
+    batches: Batches
+    folder: RunFolder
+    log: StepLog | None
+    watch: Watch | None
+    first: int
+    last: int
+    num_steps: int
+    num_warmup_steps: int
+    began: float
+
+    def lr_at(self, step: int) -> float:
+        """The rate of a step counted from 0."""
+        peak = self.config.lr * self.batches.size / 256
+        return warmup_cosine(step, self.num_steps, self.num_warmup_steps, peak)
+
+
+def run(config: PretrainConfig, progress: Progress) -> Result:
+    """Pre-train; see `PretrainConfig` for the settings and the README for the files of a run folder."""
+    device = pick_device(config.device)
+    config = replace(config, sources=expand_built(config.sources))
+    config = replace(config, precision=_precision(config, device))
+    with process_group(device) as ranks:
+        progress = progress if ranks.is_first else Progress()
+        torch.manual_seed(config.seed)
+        state = new_state(config, device, ranks, progress)
+        batches = Batches(config, device, ranks, state.method.views)
+        folder = RunFolder(_folder(config), config)
+        watch = watch_of(config, device) if ranks.is_first else None
+        with folder.taken() if ranks.is_first else nullcontext():
+            return _train(_opened(config, device, ranks, progress, batches, folder, watch, state), state)
+
+
+def _folder(config: PretrainConfig) -> Path:
+    return Path(config.run_dir or f"runs/{config.method}-{config.model}-{'-'.join(config.sources)}")
+
+
+def _precision(config: PretrainConfig, device: torch.device) -> str:
+    """The number format: a run that goes on keeps the one it was started with, whatever this machine prefers."""
+    if config.precision == "auto" and config.resume and (_folder(config) / SETTINGS).is_file():
+        return str(read_settings(_folder(config)).get("precision", "auto"))
+    return pick_precision(config.precision, device)
+
+
+def _opened(
+    config: PretrainConfig,
+    device: torch.device,
+    ranks: Ranks,
+    progress: Progress,
+    batches: Batches,
+    folder: RunFolder,
+    watch: Watch | None,
+    state: TrainingState,
+) -> _Run:
+    """Start a new run in its folder, or pick up the state of the one that is there."""
+    for line in batches.pool.left_out:
+        progress.note(line)
+    num_steps, num_warmup_steps = (
+        config.epochs * batches.epoch_steps,
+        round(warmup_epochs(config) * batches.epoch_steps),
+    )
+    if config.warmup_epochs is None:
+        progress.note(f"the learning rate warms up over {warmup_epochs(config):g} of {config.epochs} epochs")
+    if config.resume:
+        stored = folder.state(device, progress)
+        check_revision(config.method, stored["describe"], folder.path)
+        batches.check_data(stored["describe"])
+        restore(state, stored, folder.path)
+    elif ranks.is_first:  # the others might look when rank 0 has begun to write
+        folder.check_new()
+    log = folder.start(state.step) if ranks.is_first else None
+    first = state.step
+    last = max(first, min(num_steps, config.max_steps or num_steps))
+    return _Run(config, device, ranks, progress, batches, folder, log, watch, first, last, num_steps, num_warmup_steps,
+                time.monotonic())  # fmt: skip
+
+
+def warmup_epochs(config: PretrainConfig) -> float:
+    """The epochs in which the rate rises: as set, or those of the paper, or a tenth of a shorter run."""
+    return min(_WARMUP_EPOCHS, _WARMUP_SHARE * config.epochs) if config.warmup_epochs is None else config.warmup_epochs
+
+
+def _train(run: _Run, state: TrainingState) -> Result:
+    """Take the steps that are left, save, export, draw."""
+    if run.ranks.is_first and state.method.views:
+        picture = views_picture(run.batches, run.config.seed)
+        write_atomically(run.folder.path / "views.png", figure_bytes(picture))
+    description = f"{run.config.method} on {len(run.batches.pool)} chips"
+    with stop_on_signals() as stop, run.progress.task(description, run.last - run.first) as bar:
+        try:
+            _fit(run, state, stop, bar)
+        except InputError as error:
+            # The weights of the step before are worth keeping. (Shards need every process, and an error may be of
+            # this one alone: there the last checkpoint has to do.) Weights that gave no loss may be ruined
+            # themselves: they do not take the place of a checkpoint.
+            diverged = isinstance(error, LossNotFiniteError)
+            if not state.sharding and not (diverged and (run.folder.path / LAST).is_file()):
+                _save(run, state)
+            if diverged:
+                error.hint = f"start another run with --init {run.folder.path} and a lower --lr, or --precision fp32"
+            raise
+    state = with_whole_weights(state, run.config, run.device, run.ranks)
+    if run.ranks.is_first:
+        _finish(run, state)
+    return Result(_message(run, state, stop), run.folder.path, signal=stop.number)
+
+
+def _fit(run: _Run, state: TrainingState, stop: StopRequest, bar: Task) -> None:
+    module: torch.nn.Module = state.method
+    if run.ranks.world_size > 1 and not state.sharding:
+        module = DistributedDataParallel(state.method, [run.device] if run.device.type == "cuda" else None)
+
+    def after_step(record: StepRecord) -> bool:
+        return _after_step(run, state, record, stop, bar)
+
+    fit(
+        module,
+        state.optimizer,
+        ahead(run.batches, range(run.first, run.last), run.config.workers),
+        first_step=run.first,
+        lr_at=run.lr_at,
+        precision=run.config.precision,
+        device=run.device,
+        ranks=run.ranks,
+        clip_grad=run.config.clip_grad,
+        after_step=after_step,
+    )
+
+
+def _after_step(run: _Run, state: TrainingState, record: StepRecord, stop: StopRequest, bar: Task) -> bool:
+    """Move the teacher, log, show, save; True ends the training."""
+    config, epoch_steps = run.config, run.batches.epoch_steps
+    state.step = record.step
+    state.method.after_step(record.step / run.num_steps)
+    speed = record.num_images / (record.seconds + record.wait_seconds)
+    if state.average is not None:
+        state.average.update_parameters(state.method.encoder)
+    if run.log is not None:
+        line = {
+            "step": record.step,
+            "epoch": (record.step - 1) // epoch_steps,
+            "loss": record.loss,
+            "lr": record.lr,
+            "images/s": round(speed, 2),
+            "wait": round(record.wait_seconds, 4),
+        }
+        run.log.append(line | _look(run, state))
+    bar.advance(1, f"loss {record.loss:.4f} {speed:.0f} images/s")
+    hours = (time.monotonic() - run.began) / 3600
+    late = config.max_hours is not None and hours > config.max_hours
+    # Every rank ends at the same step, whichever of them got the signal.
+    ending = bool(run.ranks.gather_max(float(bool(stop.reason) or late), run.device))
+    if ending or record.step % (config.save_every * epoch_steps) == 0 or record.step == run.last:
+        _save(run, state)
+    return ending
+
+
+def _look(run: _Run, state: TrainingState) -> dict[str, float]:
+    """At the end of some epochs: a picture, and what the online probe sees."""
+    epoch, position = divmod(state.step, run.batches.epoch_steps)
+    if position:
+        return {}
+    if epoch % run.config.picture_every == 0 and state.step < run.last:  # the last are drawn at the end
+        _draw(run, state)
+    if run.watch is None or epoch % (run.config.probe_every or 1):
+        return {}
+    return run.watch(state.method.result(), run.progress)
+
+
+def _save(run: _Run, state: TrainingState) -> None:
+    """Checkpoint of the present step."""
+    content = checkpoint_of(state, _describe(run, state), run.ranks)
+    if content is None:
+        return
+    epoch, position = divmod(state.step, run.batches.epoch_steps)
+    keep = run.config.keep_every and not position and epoch % run.config.keep_every == 0
+    save_checkpoint(run.folder.path, content, keep_as=f"checkpoint-{epoch:04d}.pt" if keep else None)
+
+
+def _describe(run: _Run, state: TrainingState) -> dict[str, Any]:
+    pool = run.batches.pool
+    return {
+        "model": run.config.model,
+        "method": run.config.method,
+        "revision": METHODS[run.config.method].revision,
+        "target": state.method.target.name if state.method.target else None,
+        "sources": list(pool.source_names),
+        "data": run.batches.data_sha256,
+        "num_chips": len(pool),
+        "fraction": run.config.fraction,
+        "steps": state.step,
+        "epochs": state.step / run.batches.epoch_steps,
+        "seed": run.config.seed,
+        "normalisation": "magnitude in [0, 1], no mean or deviation",
+        "versions": {"sarjepa": __version__, "torch": str(torch.__version__)},
+    }
+
+
+def _finish(run: _Run, state: TrainingState) -> None:
+    """Export the encoder and draw the run's pictures."""
+    describe = _describe(run, state)
+    run.folder.export(state.method.result(), describe)
+    if state.average is not None:
+        averaged = state.average.module
+        assert isinstance(averaged, Encoder)
+        run.folder.export(averaged, {**describe, "ema": run.config.ema}, "encoder-ema.safetensors")
+    _draw(run, state)
+
+
+def _draw(run: _Run, state: TrainingState) -> None:
+    """curves.png and, where the method predicts something, targets.png of the present step."""
+    method, path = state.method, run.folder.path
+    if run.log and run.log.records:
+        write_atomically(path / "curves.png", figure_bytes(curves_figure(run.log.records)))
+    if state.sharding:
+        return  # predicting takes every process
+    image, keys = run.batches.spread(_NUM_PREVIEWS)
+    if method.views:
+        image = image[:, 0]
+    with autocast(run.config.precision, run.device):
+        shown = method.preview(image, keys)
+    if shown is None:
+        return
+    state_BRC = shown.state_BN.unflatten(1, method.encoder.grid(image))
+    rows = target_rows(shown.image, state_BRC, shown.target, shown.prediction)
+    write_atomically(path / "targets.png", figure_bytes(targets_figure(rows, shown.channel_names)))
+
+
+def _message(run: _Run, state: TrainingState, stop: StopRequest) -> str:
+    seconds, records = time.monotonic() - run.began, run.log.records if run.log else []
+    waited = sum(record["wait"] for record in records if record["step"] > run.first)
+    loss = f", loss {records[-1]['loss']:.4f}" if records else ""
+    text = (
+        f"{run.folder.path}: {state.step - run.first} steps in {seconds / 60:.1f} min, at step {state.step} of "
+        f"{run.num_steps}{loss}; waited for data {100 * waited / max(seconds, 1e-9):.1f}% of the time"
+    )
+    if stop.reason:
+        text += f"\nstopped by {stop.reason} and saved; the same command with --resume goes on"
+    return text

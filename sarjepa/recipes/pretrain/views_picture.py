@@ -1,0 +1,39 @@
+"""views.png: a few chips, and what a method of views is shown of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from sarjepa.data.augment import resample
+from sarjepa.pretext.masking import ImageKeys
+from sarjepa.recipes.pretrain.batches import Batches
+from sarjepa.reports.chips import ShownChip
+from sarjepa.reports.pretraining import ViewRow, views_figure
+
+_NUM_CHIPS, _NUM_EPOCHS, _SIDE_PX = 5, 3, 128  # the side at which chips of any size are drawn
+
+
+def views_picture(batches: Batches, seed: int) -> Figure:
+    """The views of the first epochs of some chips from all over the pool, with their parameters."""
+    pool, numbers = batches.pool, range(len(batches.views))
+    indices = np.linspace(0, len(pool) - 1, min(_NUM_CHIPS, len(pool))).astype(np.int64)
+    images, scales = pool.images(indices)
+    chips_B1SS = resample(images, scales, _SIDE_PX)
+    found = []
+    for epoch in range(_NUM_EPOCHS):
+        keys = ImageKeys(seed, epoch, indices)
+        found += [(batches.view(number, keys).cpu(), batches.drawn(number, keys)) for number in numbers]
+    rows = [
+        ViewRow(
+            ShownChip(chips_B1SS[row, 0].numpy(), f"chip {index}", (int(size[0]), int(size[1]))),
+            (int(window[0]), int(window[1])),
+            tuple(view[row, 0].numpy() for view, _ in found),
+            tuple(drawn.words(row) for _, drawn in found),
+        )
+        for row, (index, size, window) in enumerate(
+            zip(indices, pool.shapes[indices], batches.windows(indices), strict=True)
+        )
+    ]
+    headings = [f"epoch {epoch}, view {number + 1}" for epoch in range(_NUM_EPOCHS) for number in numbers]
+    return views_figure(rows, headings)

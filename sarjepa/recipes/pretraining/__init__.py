@@ -1,1 +1,0 @@
-"""The parts of `sarjepa pretrain`: its folder, its batches, what it sets up, and what watches it."""

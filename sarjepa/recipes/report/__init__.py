@@ -1,0 +1,120 @@
+"""report: a run and all that is known of it as one HTML file.
+
+The file is read by people who have neither the run nor a network: a colleague, a reviewer, oneself in two years. So
+everything stands inside it, and what a reader would look for and not find is named, with the command that makes it. The
+page is a function of the files: the same run gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sarjepa.config import ReportConfig
+from sarjepa.errors import InputError
+from sarjepa.files import write_atomically
+from sarjepa.models.addresses import newest_run
+from sarjepa.progress import Progress
+from sarjepa.recipes.report.commands import commands_section
+from sarjepa.recipes.report.pictures import attention_section
+from sarjepa.recipes.report.results import (
+    Reports,
+    Tables,
+    class_section,
+    fewshot_lines,
+    fewshot_section,
+    find_reports,
+    find_tables,
+    report_line,
+)
+from sarjepa.recipes.report.run_content import RunContent, overview_facts, read_run
+from sarjepa.recipes.report.sources import data_root_of, data_section
+from sarjepa.recipes.report.training import curves_section, files_section, settings_section, targets_section
+from sarjepa.reports.elements import bullets, element, facts
+from sarjepa.reports.page import Section, gap_list, html_page
+from sarjepa.results.result import Result
+from sarjepa.results.tables import counted
+from sarjepa.version import __version__
+
+
+def run(config: ReportConfig, progress: Progress) -> Result:
+    """Gather a run into one page.
+
+    Args:
+        config: the settings.
+        progress: is told what is missing.
+
+    Raises:
+        InputError: there is no such run, or what is named cannot be read.
+    """
+    content = read_run(Path(config.run or _newest()))
+    out = Path(config.out) if config.out else content.folder / "report.html"
+    if out.is_dir():
+        raise InputError("a folder stands where the page would go", where=out, hint="give --out a file name")
+    sections = _sections(content, config, out)
+    title = f"{content.folder.resolve().name}: {content.known('method') or 'run'}"
+    page = html_page(title, _lead(content), sections, f"Written by sarjepa {__version__}.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Names of files may hold bytes that are not text; they are shown as question marks.
+    write_atomically(out, page.encode("utf-8", errors="replace"))
+    gaps = [gap for section in sections for gap in section.gaps]
+    for gap in gaps:
+        progress.note(f"not in the report: {gap.what}" + (f"; {gap.command}" if gap.command else ""))
+    size = len(page) / 1e6
+    return Result(
+        f"{out}: {counted(len(sections), 'section')}, {counted(len(gaps), 'thing')} missing, {size:.1f} MB", out.parent
+    )
+
+
+def _newest() -> str:
+    try:
+        return newest_run()
+    except InputError as error:
+        raise InputError(
+            "no run to report on", where=error.where, hint="give --run, or run sarjepa pretrain first"
+        ) from error
+
+
+def _sections(content: RunContent, config: ReportConfig, out: Path) -> list[Section]:
+    reports, bad_reports = find_reports(content)
+    tables, bad_tables = find_tables(content, config.results)
+    root = data_root_of(content, config.data_root)
+    sections = [
+        settings_section(content),
+        curves_section(content),
+        targets_section(content, config.chips),
+        fewshot_section(content, tables, bad_tables, root),
+        class_section(content, reports, bad_reports, root, config.chips),
+        attention_section(content, root, config.chips),
+        data_section(_all_sources(content, reports, tables), root, config.chips),
+        files_section(content, out),
+        commands_section(content, reports, tables, root, config),
+    ]
+    return [_overview(content, reports, tables, sections), *sections]
+
+
+def _all_sources(content: RunContent, reports: Reports, tables: Tables) -> list[str]:
+    """The sources of the training and of every evaluation, each once."""
+    evaluated = [report.content.dataset for report in reports]
+    evaluated += [cell.dataset for table in tables for cell in table.content.cells]
+    return list(dict.fromkeys([*content.sources, *evaluated]))
+
+
+def _overview(
+    content: RunContent,
+    reports: Reports,
+    tables: Tables,
+    sections: Sequence[Section],
+) -> Section:
+    """Facts, results in one line each, and what is missing."""
+    parts = [facts(overview_facts(content))]
+    if lines := [*fewshot_lines(content, tables), *map(report_line, reports)]:
+        parts += [element("h3", "Results in a line each"), bullets(lines)]
+    if missing := gap_list(sections):
+        parts += [element("h3", "Not in this report"), *missing]
+    return Section("overview", "Overview", parts)
+
+
+def _lead(content: RunContent) -> str:
+    sources = ", ".join(content.sources) or "sources that are not stored"
+    return f"Self-supervised pre-training with {content.known('method') or 'a method that is not stored'} on {sources}."

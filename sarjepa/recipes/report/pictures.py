@@ -1,0 +1,71 @@
+"""The pictures that other commands drew, with the words that a page needs beside them.
+
+A picture says nothing to who cannot see it and little to who does not know the command, so every file name that our
+commands use has its two sentences here; any other picture goes by its name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from sarjepa.recipes.report.run_content import RunContent, root_option
+from sarjepa.reports.elements import element, picture_or_notice
+from sarjepa.reports.page import Gap, Section
+
+SUFFIXES = (".png", ".svg")
+# By the stem of the file: what it shows (alternative text), what is said below.
+WORDS = {
+    "confusion": ("confusion matrix", "Rows: true class; columns: predicted; in percent of the true class."),
+    "curve": ("training loss and test accuracy over epochs", "After each epoch; nothing was chosen by it."),
+    "plot": ("accuracy against shots", "Accuracy against shots, with 95% intervals."),
+    "attention-distance": ("attention distance per head and block", "How far each head looks, block by block (px)."),
+    "maps": ("attention of the class token, one column per head", "Where the class token looks in the last block."),
+    "patch-maps": ("attention of one patch", "Where one patch looks in the last block."),
+    "rollout": ("attention rollout after some blocks", "Attention multiplied through the blocks."),
+    "views": (
+        "chips and their views",
+        "Chips, and views of them with what was drawn for each, at one gain a row.",
+    ),
+    "targets": ("targets and predictions of masked patches", "What the masked patches hold, and what is predicted."),
+    "feature-map": ("chips in the plane of most variance", "Features in their plane of most variance."),
+    "neighbours": ("nearest chips of a few", "The nearest chips in feature space."),
+}
+WITHOUT_CHIPS = ("confusion", "curve", "plot", "attention-distance", "feature-map")  # stems; all others may show chips
+
+
+def shown_picture(path: Path) -> Element:
+    """A picture with its words."""
+    alt, caption = WORDS.get(path.stem, (path.stem.replace("-", " ").replace("_", " "), path.name))
+    return picture_or_notice(path, alt, caption)
+
+
+def pictures(folder: Path, chips: bool) -> list[Element]:
+    """The pictures of a folder, those we have words for first; a word where those with chips are left out."""
+    order = {stem: place for place, stem in enumerate(WORDS)}
+    found = [path for path in folder.iterdir() if path.suffix in SUFFIXES]
+    found.sort(key=lambda path: (order.get(path.stem, len(order)), path.name))
+    shown = [path for path in found if chips or path.stem in WITHOUT_CHIPS]
+    left_out = element("p", "Pictures that show chips of the data are left out, as asked.")
+    return [*map(shown_picture, shown), *([left_out] if len(shown) < len(found) else [])]
+
+
+def attention_folders(run: RunContent) -> list[Path]:
+    """The folders of visualize-attention inside the run: one, or one a checkpoint."""
+    files = [path for path in run.folder.glob("attention*/**/*") if path.suffix in (*SUFFIXES, ".pdf")]
+    return sorted({path.parent for path in files})
+
+
+def attention_section(run: RunContent, root: str, chips: bool) -> Section:
+    """The pictures of visualize-attention."""
+    line = f"sarjepa visualize-attention --checkpoint {run.typed}{root_option(root)}"
+    folders, content, gaps = attention_folders(run), [], []
+    for folder in folders:
+        if len(folders) > 1:
+            content.append(element("h3", folder.relative_to(run.folder).as_posix()))
+        content += pictures(folder, chips)
+        if any(folder.glob("*.pdf")):
+            gaps.append(Gap(f"a page cannot show the PDF pictures of {folder}", f"{line} --format png"))
+    if not folders:
+        gaps.append(Gap("no attention pictures", line))
+    return Section("attention", "Attention", content, tuple(gaps))

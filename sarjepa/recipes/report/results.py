@@ -1,0 +1,164 @@
+"""What was measured of a run: few-shot tables and reports a class. Read from the files that the commands left.
+
+A table is shown where it lies inside the run or was named; one under results/ is recognised by the hash of the weights
+that its rows carry, so a table of another state of the run is never taken for this one's.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+from xml.etree.ElementTree import Element
+
+from sarjepa.documents import read_record
+from sarjepa.errors import InputError
+from sarjepa.recipes.evaluating.class_report import class_table
+from sarjepa.recipes.fewshot_bench.tables import accuracy_table, comparison_table, detail_table, heading
+from sarjepa.recipes.report.pictures import pictures, shown_picture
+from sarjepa.recipes.report.run_content import RunContent, root_option
+from sarjepa.reports.elements import bullets, element, notice, table_element
+from sarjepa.reports.page import Gap, Section
+from sarjepa.results.records import REPORT, RESULTS, VARIANT, FewshotResults, Report
+from sarjepa.results.tables import counted, mean_with_spread
+
+USUAL_PLACE = Path("results")  # where fewshot-bench writes when it is not told
+_Kind = TypeVar("_Kind", Report, FewshotResults)
+
+
+@dataclass(frozen=True)
+class Found(Generic[_Kind]):
+    """A JSON file of results: where it is and what is in it."""
+
+    path: Path
+    content: _Kind
+
+
+Reports = Sequence[Found[Report]]
+Tables = Sequence[Found[FewshotResults]]
+
+
+def find_results(name: str, kind: type[_Kind], folders: Sequence[Path]) -> tuple[list[Found[_Kind]], list[Gap]]:
+    """The JSON files of a name below some folders, each once, and those that are not what they are called.
+
+    Args:
+        name: of the files.
+        kind: what such a file holds.
+        folders: searched through, in order.
+    """
+    found: dict[Path, Found[_Kind]] = {}
+    gaps = []
+    for path in (path for folder in folders for path in sorted(folder.rglob(name))):
+        if path.resolve() in found:
+            continue
+        try:
+            found[path.resolve()] = Found(path, read_record(path, kind))
+        except InputError as error:
+            gaps.append(Gap(str(error)))
+    return list(found.values()), gaps
+
+
+def find_reports(run: RunContent) -> tuple[list[Found[Report]], list[Gap]]:
+    """What probe and finetune left inside the run."""
+    return find_results(REPORT, Report, [run.folder])
+
+
+def find_tables(run: RunContent, named: Sequence[str]) -> tuple[list[Found[FewshotResults]], list[Gap]]:
+    """The few-shot tables inside the run and in the named folders, and those of the usual place with its weights.
+
+    Raises:
+        InputError: a named folder is not there, or holds none.
+    """
+    for folder in map(Path, named):
+        if not any(folder.rglob(RESULTS)):
+            hint = "give --results the --out of sarjepa fewshot-bench"
+            raise InputError("no results in the folder", where=folder, expected=RESULTS, hint=hint)
+    shown, gaps = find_results(RESULTS, FewshotResults, [run.folder, *map(Path, named)])
+    usual, _ = find_results(RESULTS, FewshotResults, [USUAL_PLACE])
+    there = {table.path.resolve() for table in shown}
+    shown += [table for table in usual if table.path.resolve() not in there and _own_rows(run, table)]
+    return shown, gaps
+
+
+def _own_rows(run: RunContent, table: Found[FewshotResults]) -> set[str]:
+    """What a table calls the weights that the run holds now; nothing where it has no row of them."""
+    own = run.weights_sha256
+    return {row.checkpoint for row in table.content.runs if own and row.weights_sha256 == own}
+
+
+def fewshot_section(run: RunContent, tables: Tables, unread: Sequence[Gap], root: str) -> Section:
+    """Every few-shot table with its notes, intervals and comparisons."""
+    content: list[Element] = []
+    for found in tables:
+        content += [element("h3", str(found.path.parent)), *_table_elements(run, found)]
+    inside = shlex.quote(str(run.folder / "fewshot"))
+    line = f"sarjepa fewshot-bench --checkpoint {run.typed} --out {inside}{root_option(root)}"
+    gaps = unread if tables else [*unread, Gap("no few-shot table", line)]
+    return Section("few-shot", "Few-shot tables", content, tuple(gaps))
+
+
+def _table_elements(run: RunContent, found: Found[FewshotResults]) -> Iterator[Element]:
+    cells, failed = found.content.cells, found.content.failed
+    if not _own_rows(run, found):
+        yield notice("No row of these tables was measured with the weights that the run holds now.")
+    if failed:
+        yield notice("Runs that failed and are not in the tables: ", bullets(failed))
+    paper = found.content.settings.get("compare") == "paper"
+    for dataset in dict.fromkeys(cell.dataset for cell in cells):
+        yield table_element(accuracy_table(cells, dataset, paper))
+    if (plot := found.path.with_name("plot.png")).is_file():
+        yield shown_picture(plot)
+    if pairs := found.content.comparisons:
+        yield table_element(comparison_table(pairs))
+    if cells:
+        yield table_element(detail_table(cells))
+
+
+def class_section(run: RunContent, reports: Reports, unread: Sequence[Gap], root: str, chips: bool) -> Section:
+    """What probe and finetune found, a class at a time, with their pictures."""
+    content: list[Element] = []
+    for found in reports:
+        content += [
+            element("h3", f"{found.content.protocol} on {found.content.dataset}"),
+            table_element(class_table(found.content)),
+            *pictures(found.path.parent, chips),
+        ]
+    protocols = {found.content.protocol for found in reports}
+    dataset = run.sources[0] if run.sources else "mstar"
+    gaps = [
+        Gap(
+            f"no report of {command}",
+            f"sarjepa {command} --checkpoint {run.typed} --dataset {shlex.quote(dataset)}{root_option(root)}",
+        )
+        for protocol, command in (("linear-probe", "probe"), ("fine-tune", "finetune"))
+        if protocol not in protocols
+    ]
+    return Section("classes", "Class by class", content, (*unread, *gaps))
+
+
+def report_line(found: Found[Report]) -> str:
+    """A report's accuracy in one line."""
+    report = found.content
+    # A saved classifier was trained before, and nobody asked on what.
+    whole = ", the whole training split" if report.num_train else ""
+    trained_on = f", {counted(report.shots, 'shot')} a class" if report.shots else whole
+    low, high = report.accuracy_ci95
+    return (
+        f"{report.protocol} on {report.dataset}{trained_on}: {report.accuracy:.1f}% "
+        f"(95% interval {low:.1f} to {high:.1f}), macro-F1 {report.macro_f1:.1f}%"
+    )
+
+
+def fewshot_lines(run: RunContent, tables: Tables) -> list[str]:
+    """The few-shot accuracies of this run's weights, one line per data set and variant, each once."""
+    entries: dict[str, dict[str, None]] = {}
+    for table in tables:
+        own = _own_rows(run, table)
+        for cell in (cell for cell in table.content.cells if cell.checkpoint in own):
+            variant = [f"{heading(key)} {getattr(cell, key)}" for key in VARIANT if key != "protocol"]
+            name = ", ".join([cell.dataset, cell.protocol, *variant])
+            number = f"{mean_with_spread(cell.mean, cell.std)}% ({counted(cell.shots, 'shot')})"
+            entries.setdefault(name, {})[number] = None
+    return [f"{name}: {', '.join(numbers)}" for name, numbers in entries.items()]

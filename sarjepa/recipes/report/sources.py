@@ -1,0 +1,69 @@
+"""The data behind a run, as their cards tell it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element
+
+from sarjepa.data.built import shards_folder
+from sarjepa.data.manifest_parser import load_manifest, source_names
+from sarjepa.documents import read_record
+from sarjepa.errors import InputError
+from sarjepa.recipes.report.run_content import RunContent, root_option
+from sarjepa.reports.cards import BuiltIndex, Provenance, card_elements, provenance_of
+from sarjepa.reports.elements import element, picture_or_notice
+from sarjepa.reports.page import Gap, Section
+
+
+def data_root_of(run: RunContent, root: str) -> str:
+    """Where the run's data are: under the given root, or where the run found them."""
+    own = run.settings.get("data-root")
+    there = any(shards_folder(root, source).is_dir() for source in run.sources)
+    return str(own) if own and not there else root
+
+
+def typed_source(source: str) -> str:
+    """What `build-dataset --sources` calls a source."""
+    return source if source in source_names() else f"folder:PATH/{source}"
+
+
+def built_index(source: str, root: str) -> BuiltIndex | None:
+    """What was built of a source; None where nothing was.
+
+    Raises:
+        InputError: index.json is damaged.
+    """
+    path = shards_folder(root, source) / "index.json"
+    return read_record(path, BuiltIndex) if path.is_file() else None
+
+
+def data_section(sources: Sequence[str], root: str, chips: bool) -> Section:
+    """The card of every source.
+
+    Args:
+        sources: by name: those of the training, then those of the evaluation.
+        root: holds shards/SOURCE.
+        chips: whether contact sheets are shown.
+    """
+    note = "As the data stand now; a run stores no checksum of the data it was trained on."
+    content: list[Element] = [element("p", note, class_="note")]
+    gaps = []
+    for source in sources:
+        again = f"sarjepa build-dataset --sources {shlex.quote(typed_source(source))}{root_option(root)}"
+        try:
+            built = built_index(source, root)
+        except InputError as error:
+            gaps.append(Gap(f"no data card of {source}: {error}", f"{again} --force"))
+            continue
+        if built is None:
+            gaps.append(Gap(f"no data card of {source}: {shards_folder(root, source)} is not built", again))
+            continue
+        is_public = source in source_names()
+        provenance = built.card or (provenance_of(load_manifest(source)) if is_public else Provenance(title=source))
+        sheet = element("p", "The contact sheet is left out, as asked.")
+        if chips:
+            path = shards_folder(root, source) / "contact-sheet.png"
+            sheet = picture_or_notice(path, f"contact sheet of {source}", f"Chips of {source}.")
+        content += card_elements(built, provenance, sheet)
+    return Section("data", "Data", content if len(content) > 1 else [], tuple(gaps))

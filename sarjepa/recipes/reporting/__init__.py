@@ -1,1 +1,0 @@
-"""The parts of `sarjepa report`: one module per section of the page."""

@@ -1,0 +1,117 @@
+"""reproduce: one of the paper's tables or figures, at the scale of a laptop or of the paper.
+
+A thin walk: the experiment is read, turned into commands, the commands that are not yet done are run, and what they
+wrote is put side by side under results/. Stopped anywhere, it goes on where it was; runs are shared between tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sarjepa.config import DOWNSTREAM, Evaluation, PretrainConfig, ReproduceConfig, VisualizeAttentionConfig
+from sarjepa.data.built import built_datasets, open_source
+from sarjepa.errors import InputError
+from sarjepa.progress import Progress
+from sarjepa.recipes.reproduce.counts import counts_table
+from sarjepa.recipes.reproduce.experiment import Experiment, Scale, read_experiment
+from sarjepa.recipes.reproduce.files import WRITERS, write_tables
+from sarjepa.recipes.reproduce.plan import PlanContext, Planned, plan, unique
+from sarjepa.recipes.reproduce.walk import Walker, record_of
+from sarjepa.results.result import Result
+from sarjepa.results.store import RunStore
+
+BUILD = "run sarjepa build-dataset --sources {} first"
+
+
+def run(config: ReproduceConfig, progress: Progress) -> Result:
+    """Walk the experiment and write its table or figure.
+
+    Args:
+        config: the settings.
+        progress: where to tell how far it is.
+
+    Raises:
+        InputError: no such experiment or scale, a data set is not built, a folder belongs to other settings, or a
+            command failed.
+    """
+    experiment, scale = read_experiment(config.experiment, config.scale)
+    folder = Path(config.out or f"results/{experiment.name}")
+    if experiment.measure == "counts":
+        return _counts(experiment, config, folder)
+    context = _context(config, scale, progress)
+    planned = plan(experiment, context)
+    firsts, trainings = unique([row.first for row in planned]), unique([row.train for row in planned])
+    measures = unique([step for row in planned for step in row.measure])
+    for step in (*firsts, *trainings, *measures):
+        record_of(step)  # a folder of other settings is refused before hours go into the others
+    shared = replace(config, sources=context.sources, datasets=context.datasets)
+    with RunStore(folder, shared) as store:
+        walker = Walker(config.jobs, config.launch)
+        if firsts:
+            walker.walk(firsts, f"{experiment.name}: pre-training what others start from", progress)
+        walker.walk(trainings, f"{experiment.name}: pre-training", progress)
+        walker.walk(measures, f"{experiment.name}: measuring", progress)
+        about = _about(experiment, context, planned)
+        tables = WRITERS[experiment.measure](experiment, planned, store, about)
+        store.write("commands.txt", "".join(f"{step.text()}\n" for step in (*firsts, *trainings, *measures)))
+    return Result(
+        f"{len(unique([*firsts, *trainings]))} runs, {len(measures)} measured; {folder / 'table.md'}", folder, tables
+    )
+
+
+def _counts(experiment: Experiment, config: ReproduceConfig, folder: Path) -> Result:
+    table = counts_table(experiment.title, config.data_root, config.sources)
+    with RunStore(folder, ReproduceConfig(experiment=experiment.name)) as store:  # counts have no scale
+        write_tables(store, experiment, [table], "")
+        store.write("table.csv", table.csv())
+    return Result(f"{len(table.rows)} data sets; {folder / 'table.md'}", folder, (table,))
+
+
+def _context(config: ReproduceConfig, scale: Scale, progress: Progress) -> PlanContext:
+    """The scale with what the user chose, held against what is built."""
+    sources = _built(config, config.sources, scale.sources, "to train on", progress)
+    measured = config.datasets or tuple(name for name in config.sources if name in (*DOWNSTREAM, "synthetic"))
+    datasets = _built(config, measured, scale.datasets, "to measure on", progress)
+    seeds = range(config.seed, config.seed + (config.seeds or scale.seeds))
+    root = Path(config.run_root) / f"{scale.name}-{'-'.join(sources)}"
+    common = {"data-root": config.data_root if config.data_root != "data" else None,
+              "device": config.device if config.device != "auto" else None}  # fmt: skip
+    return PlanContext(scale, sources, datasets, tuple(seeds), common, root, config.imagenet)
+
+
+def _built(
+    config: ReproduceConfig, chosen: Sequence[str], usual: Sequence[str], what_for: str, progress: Progress
+) -> tuple[str, ...]:
+    """The sets that were asked for, which must be built; else those of the scale's that are, saying which are not."""
+    for name in chosen:
+        open_source(config.data_root, name)
+    if chosen:
+        return tuple(chosen)
+    there = built_datasets(config.data_root)
+    found, absent = [[name for name in usual if (name in there) == wanted] for wanted in (True, False)]
+    if not found:
+        raise InputError(f"no data set {what_for} is built", where=Path(config.data_root) / "shards",
+                         expected=f"one of {', '.join(usual)}", hint=BUILD.format(",".join(usual)))  # fmt: skip
+    if absent:
+        hint = BUILD.format(",".join(absent))
+        progress.warn(f"left out of the sets {what_for}, not built: {', '.join(absent)}; {hint}")
+    return tuple(found)
+
+
+def _about(experiment: Experiment, context: PlanContext, planned: Sequence[Planned]) -> str:
+    """The scale in a sentence, and what is missing from the table."""
+    reference = next(row.train for row in planned if row.row.name == experiment.reference and row.train)
+    config = reference.config
+    assert isinstance(config, PretrainConfig)
+    text = (
+        f"Scale {context.scale.name}: {config.model}, {config.image_size} px, {config.epochs} epochs of "
+        f"{'+'.join(context.sources)}, batch {config.batch_size}."
+    )
+    measured = next(step.config for row in planned for step in row.measure)
+    assert isinstance(measured, Evaluation | VisualizeAttentionConfig)
+    text += f" Centre crop of the chips measured on: {measured.crop}."
+    if context.imagenet is None and any(row.baseline == "imagenet" for row in experiment.rows):
+        text += " imagenet: no weights were given (--imagenet)."
+    return text

@@ -1,0 +1,180 @@
+"""From measured runs to a table: means over pre-training seeds, their spread, and what stands out of it.
+
+A few-shot cell already is a mean over draws, whose spread says what other shots would have given. What a table of
+methods needs is the other spread: what another pre-training of the same method would have given. So the unit here is
+the pre-training seed; the mean of its draws is one value, and the spread stated is that of these values. Methods are
+compared seed by seed on the same draws, and a difference is called clear only where the 95% interval of Student's t
+over the seeds leaves out zero. With three seeds that is a high bar, and it should be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sarjepa.config import BASELINES
+from sarjepa.documents import read_record
+from sarjepa.evaluation.statistics import Summary, summarise
+from sarjepa.recipes.reproduce.experiment import Experiment
+from sarjepa.recipes.reproduce.plan import Planned
+from sarjepa.reports.paper import SOURCE, published
+from sarjepa.results.records import RESULTS, FewshotResults
+from sarjepa.results.tables import Table, csv_text, mean_with_spread
+
+FEATURES = {"cls": "class token", "mean": "mean of the patch tokens", "grid2": "2 x 2 grid of patch tokens",
+            "grid4": "4 x 4 grid of patch tokens"}  # fmt: skip
+
+
+def feature_words(pool: str) -> str:
+    """What a feature of results is called in a title: "cls+grid4@3,6"."""
+    pools, _, blocks = pool.partition("@")
+    words = " and ".join(FEATURES.get(part, part) for part in pools.split("+"))
+    return f"{words} of blocks {blocks}" if blocks else words
+
+
+@dataclass(frozen=True)
+class Value:
+    """A row's accuracy (%) with one seed: the mean over `num_draws` draws and their sample standard deviation."""
+
+    row: str
+    seed: int
+    dataset: str
+    protocol: str
+    pool: str
+    shots: int
+    mean: float
+    std_of_draws: float | None
+    num_draws: int
+
+    @property
+    def panel(self) -> tuple[str, str, str]:
+        """What one table of numbers has in common."""
+        return (self.dataset, self.protocol, self.pool)
+
+
+def gather(plan: Sequence[Planned]) -> list[Value]:
+    """The few-shot cells of every measured row and seed."""
+    values = []
+    for planned in plan:
+        for step in planned.measure:
+            values += [
+                Value(planned.row.name, planned.seed, cell.dataset, cell.protocol, cell.pool, cell.shots, cell.mean,
+                      cell.std, cell.num_runs)
+                for cell in read_record(step.folder / RESULTS, FewshotResults).cells
+            ]  # fmt: skip
+    return values
+
+
+def panels(values: Sequence[Value]) -> dict[tuple[str, str, str], list[Value]]:
+    """Values by data set, protocol and feature; a baseline, which has one feature, stands in each of its data set."""
+    keys = dict.fromkeys(value.panel for value in values if value.pool not in BASELINES)
+    return {
+        key: [value for value in values if value.panel[:2] == key[:2] and value.pool in (key[2], *BASELINES)]
+        for key in keys
+    }
+
+
+def over_seeds(values: Sequence[Value], row: str, shots: int) -> Summary | None:
+    """The mean over seeds of a row at a number of shots."""
+    found = [value.mean for value in values if (value.row, value.shots) == (row, shots)]
+    return summarise(found) if found else None
+
+
+def entry(summary: Summary | None) -> str:
+    """Mean ± sample standard deviation, as far as there are any."""
+    return "-" if summary is None else mean_with_spread(summary.mean, summary.std)
+
+
+def accuracy_tables(experiment: Experiment, values: Sequence[Value], about: str) -> list[Table]:
+    """One table per data set, protocol and feature: rows as the experiment lists them, with the published numbers."""
+    tables = []
+    for (dataset, protocol, pool), own in panels(values).items():
+        shots = sorted({value.shots for value in own})
+        paper = _paper(experiment, dataset, protocol, pool)
+        rows = []
+        for row in experiment.rows:
+            theirs = paper.get(row.paper or "", {})
+            beside = [f"{theirs[dataset, num]:.1f}" if (dataset, num) in theirs else "-" for num in shots]
+            rows.append(
+                (row.name, *(entry(over_seeds(own, row.name, num)) for num in shots), *(beside if paper else ()))
+            )
+        columns = ("", *(f"{num} shots" for num in shots), *((f"paper {num}" for num in shots) if paper else ()))
+        title = f"{experiment.title}. {dataset}, {protocol}, {feature_words(pool)}: accuracy (%)"
+        tables.append(Table(title, columns, tuple(rows), _note(own, about, bool(paper))))
+    return tables
+
+
+def _paper(experiment: Experiment, dataset: str, protocol: str, pool: str) -> dict[str, dict[tuple[str, int], float]]:
+    """The published rows that belong beside these numbers: they are of the class token."""
+    if experiment.published is None or pool != "cls":
+        return {}
+    found = published(experiment.published, protocol)
+    return found if any(name == dataset for row in found.values() for name, _ in row) else {}
+
+
+def _note(values: Sequence[Value], about: str, has_paper: bool) -> str:
+    seeds = sorted({value.seed for value in values})
+    spread = [value.std_of_draws for value in values if value.std_of_draws is not None]
+    if len(seeds) > 1:
+        text = f"Mean ± sample standard deviation over {len(seeds)} pre-trainings, seeds {seeds[0]} to {seeds[-1]}"
+    else:
+        text = f"One pre-training, seed {seeds[0]}: its spread over seeds is not known"
+    text += f"; each is the mean of {values[0].num_draws} draws"
+    if spread:
+        text += f", which spread by {min(spread):.1f} to {max(spread):.1f} (standard deviation) themselves"
+    return f"{text}. {about}" + (
+        f" paper: {SOURCE}; centre crop 128 px; its draws are not published." if has_paper else ""
+    )
+
+
+def difference_table(experiment: Experiment, values: Sequence[Value]) -> Table:
+    """The reference against every other row, seed by seed, averaged over shots."""
+    rows = []
+    for (dataset, protocol, pool), own in panels(values).items():
+        for row in experiment.rows:
+            if not row.baseline and row.pretrain == experiment.row(experiment.reference or "").pretrain:
+                continue  # the reference, under whatever name
+            per_seed = _differences(own, experiment.reference or "", row.name)
+            if not per_seed:
+                continue
+            summary = summarise(per_seed)
+            low, high = summary.ci95
+            known = not math.isnan(low)
+            verdict = ("above" if low > 0 else "below" if high < 0 else "not clear") if known else "one seed"
+            rows.append((
+                f"{experiment.reference} - {row.name}", dataset, protocol, feature_words(pool), f"{summary.mean:+.1f}",
+                ", ".join(f"{value:+.1f}" for value in per_seed),
+                f"{low:+.1f} to {high:+.1f}" if known else "-", verdict,
+            ))  # fmt: skip
+    columns = ("rows", "data set", "protocol", "feature", "difference", "seed by seed", "95% interval", "verdict")
+    note = (
+        "Points of accuracy, averaged over the shot counts. The interval is Student's t over pre-training seeds; above "
+        "or below: it leaves out zero. One interval in twenty would do so by chance."
+    )
+    return Table("Differences", columns, tuple(rows), note)
+
+
+def _differences(values: Sequence[Value], first: str, second: str) -> list[float]:
+    """Differences of two rows, seed by seed; a baseline without seeds stands against each."""
+    by_row: dict[str, dict[int, list[float]]] = {first: {}, second: {}}
+    for value in values:
+        if value.row in by_row:
+            by_row[value.row].setdefault(value.seed, []).append(value.mean)
+    fixed = len(by_row[second]) == 1 and len(by_row[first]) > 1
+    other = {seed: next(iter(by_row[second].values())) for seed in by_row[first]} if fixed else by_row[second]
+    common = sorted(by_row[first].keys() & other.keys())
+    return [float(np.mean(by_row[first][seed]) - np.mean(other[seed])) for seed in common]
+
+
+def values_csv(values: Sequence[Value]) -> str:
+    """One line per row, seed, data set, protocol, feature and number of shots."""
+    columns = ("row", "seed", "dataset", "protocol", "feature", "shots", "num_draws", "mean", "std_of_draws")
+    rows = [
+        (value.row, value.seed, value.dataset, value.protocol, value.pool, value.shots, value.num_draws, value.mean,
+         value.std_of_draws)
+        for value in values
+    ]  # fmt: skip
+    return csv_text(columns, rows)

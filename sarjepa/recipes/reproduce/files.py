@@ -1,0 +1,152 @@
+"""What a walked plan is written as: the files under results/, one writer a measure.
+
+Each writer reads what the commands left in their folders, and nothing else; so a table can be written again from runs
+that were copied from another machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from sarjepa.config import PretrainConfig
+from sarjepa.evaluation.attention import uniform_distance
+from sarjepa.models.encoder import encoder_shape
+from sarjepa.recipes.reproduce.accuracy import (
+    Value,
+    accuracy_tables,
+    difference_table,
+    feature_words,
+    gather,
+    panels,
+    values_csv,
+)
+from sarjepa.recipes.reproduce.experiment import Experiment
+from sarjepa.recipes.reproduce.plan import Planned, Step, unique
+from sarjepa.recipes.reproduce.walk import record_of, seconds_of
+from sarjepa.reports.attention_figures import HeadDistances, attention_distance
+from sarjepa.reports.finetuning import finetuning_curves
+from sarjepa.reports.formats import figure_bytes
+from sarjepa.reports.reproduction import accuracy_against, accuracy_of_rows
+from sarjepa.results.store import RunStore
+from sarjepa.results.tables import Table
+
+
+def write_tables(store: RunStore, experiment: Experiment, tables: Sequence[Table], end: str) -> None:
+    """table.md and table.tex."""
+    text = "\n".join([f"# {experiment.title}\n\n{experiment.about}\n", *(table.markdown() for table in tables), end])
+    store.write("table.md", text.rstrip() + "\n")
+    store.write("table.tex", "\n".join(table.latex() for table in tables))
+
+
+def _provenance(planned: Sequence[Planned]) -> str:
+    """Where the numbers come from: commits, machines, hours."""
+    trainings = unique([step for row in planned for step in (row.first, row.train)])
+    measures = unique([step for row in planned for step in row.measure])
+    records = [record for step in (*trainings, *measures) if (record := record_of(step))]
+    said = {key: sorted({str(record[key]) for record in records if record[key]})
+            for key in ("commit", "date", "processor", "gpu", "versions")}  # fmt: skip
+    lines = [f"- {key}: {'; '.join(values) or 'none'}" for key, values in said.items()]
+    for what, steps in (("pre-training", trainings), ("measuring", measures)):
+        lines.append(f"- {what}: {len(steps)} commands, {seconds_of(steps) / 3600:.2f} hours of processes added up")
+    return "\n".join(["**How it was made**", "", *lines, "- commands: commands.txt"])
+
+
+def _few_shot(experiment: Experiment, planned: Sequence[Planned], store: RunStore, about: str) -> tuple[Table, ...]:
+    """table.md, table.csv, table.tex and figure.png of accuracies."""
+    values = gather(planned)
+    tables = accuracy_tables(experiment, values, about)
+    write_tables(store, experiment, [*tables, difference_table(experiment, values)], _provenance(planned))
+    store.write("table.csv", values_csv(values))
+    store.write("figure.png", figure_bytes(_accuracy_figure(experiment, values)))
+    return tuple(tables)
+
+
+def _accuracy_figure(experiment: Experiment, values: Sequence[Value]) -> Figure:
+    def by_shots(own: Sequence[Value], name: str) -> dict[int, list[float]]:
+        shots = sorted({value.shots for value in own})
+        found = {num: [v.mean for v in own if (v.row, v.shots) == (name, num)] for num in shots}
+        return {num: means for num, means in found.items() if means}
+
+    named = {
+        f"{dataset}, {protocol}\n{feature_words(pool)}": own
+        for (dataset, protocol, pool), own in panels(values).items()
+    }
+    groups = list(dict.fromkeys(row.group for row in experiment.rows if row.group))
+    if groups:
+
+        def points(own: Sequence[Value], group: str) -> list[tuple[float, dict[int, list[float]]]]:
+            return [(float(row.at or 0), by_shots(own, row.name)) for row in experiment.rows if row.group == group]
+
+        scaling = {name: {group: points(own, group) for group in groups} for name, own in named.items()}
+        return accuracy_against(scaling, experiment.title)
+    rows = {name: [(row.name, by_shots(own, row.name)) for row in experiment.rows] for name, own in named.items()}
+    return accuracy_of_rows(rows, experiment.title)
+
+
+def _read_csv(step: Step, name: str) -> np.ndarray:
+    """The numbers of a CSV that a command wrote, without its header."""
+    return np.loadtxt(step.folder / name, delimiter=",", skiprows=1, ndmin=2)
+
+
+def _attention(experiment: Experiment, planned: Sequence[Planned], store: RunStore, about: str) -> tuple[Table, ...]:
+    """figure.png of the distance of each head; table.* of the mean of each block."""
+    distances = {}
+    for row in experiment.rows:
+        found = [_read_csv(one.measure[0], "attention-distance.csv") for one in planned if one.row == row]
+        # Heads of different seeds have nothing in common: they stand side by side.
+        distances[row.name] = np.concatenate([rows[:, 2].reshape(int(rows[:, 0].max()), -1) for rows in found], axis=1)
+    blocks = max(len(distance) for distance in distances.values())
+    columns = ("", *(f"block {block}" for block in range(1, blocks + 1)))
+    rows = tuple(
+        (name, *(f"{heads.mean():.1f} ({heads.min():.1f} to {heads.max():.1f})" for heads in distance))
+        for name, distance in distances.items()
+    )
+    note = f"px of the input, mean over heads (smallest to largest head), class token left out. {about}"
+    table = Table(f"{experiment.title}: attention distance", columns, rows, note)
+    write_tables(store, experiment, [table], _provenance(planned))
+    store.write("table.csv", table.csv())
+    uniform_px = _uniform_px(planned)
+    panels_of_heads = {name: HeadDistances(heads, uniform_px) for name, heads in distances.items()}
+    store.write("figure.png", figure_bytes(attention_distance(panels_of_heads, about)))
+    return (table,)
+
+
+def _uniform_px(planned: Sequence[Planned]) -> float:
+    """The distance of uniform attention on the runs' own grid of patches."""
+    config = next(one.train.config for one in planned if one.train)
+    assert isinstance(config, PretrainConfig)
+    shape = encoder_shape(config.model, config.image_size, config.patch_size, "relative")
+    side = config.image_size // shape.patch_size
+    return uniform_distance((side, side), shape.patch_size)
+
+
+def _curves(experiment: Experiment, planned: Sequence[Planned], store: RunStore, about: str) -> tuple[Table, ...]:
+    """figure.png of loss and test accuracy by epoch; table.* of the last epoch."""
+    datasets = [getattr(step.config, "dataset", "") for step in planned[0].measure]
+    curves = {
+        dataset: {
+            row.name: np.stack([_read_csv(one.measure[at], "curve.csv")[:, 1:] for one in planned if one.row == row])
+            for row in experiment.rows
+        }
+        for at, dataset in enumerate(datasets)
+    }
+    rows = tuple(
+        (name, dataset, f"{curve[:, -1, 0].mean():.3f}", f"{curve[:, -1, 1].mean():.1f}",
+         f"{curve[:, -1, 1].min():.1f} to {curve[:, -1, 1].max():.1f}")
+        for dataset, own in curves.items() for name, curve in own.items()
+    )  # fmt: skip
+    columns = ("", "data set", "training loss", "test accuracy (%)", "over pre-trainings")
+    shots = getattr(planned[0].measure[0].config, "shots", None)
+    note = f"Last epoch, one draw of {shots} shots a class, the same for every row. {about}"
+    table = Table(f"{experiment.title}: last epoch", columns, rows, note)
+    write_tables(store, experiment, [table], _provenance(planned))
+    store.write("table.csv", table.csv())
+    store.write("figure.png", figure_bytes(finetuning_curves(curves, experiment.title)))
+    return (table,)
+
+
+Writer = Callable[[Experiment, Sequence[Planned], RunStore, str], tuple[Table, ...]]
+WRITERS: dict[str, Writer] = {"few-shot": _few_shot, "attention": _attention, "curve": _curves}

@@ -1,0 +1,151 @@
+"""From a table at a scale to the commands that make it.
+
+Every number of a table comes from a command that a person could have typed: `sarjepa pretrain` for a run, and
+`fewshot-bench`, `finetune` or `visualize-attention` to look at it. A plan is the list of them. Rows that share their
+settings share the run: its folder is named after what it differs in, so that table 4 and figure 4 train the multi-scale
+ratio once.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sarjepa.config import BASELINES, COMMANDS, Common
+from sarjepa.overlay import option, overlay, read_preset
+from sarjepa.recipes.reproduce.experiment import Experiment, Row, Scale
+
+# The command that takes each measure, and what its folder inside the run is called.
+MEASURED_BY = {"few-shot": "fewshot-bench", "curve": "finetune", "attention": "visualize-attention"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command.
+
+    Attributes:
+        command: of sarjepa.
+        arguments: as on the command line, without what only this machine needs.
+        config: the settings they resolve to.
+        folder: where its files go.
+    """
+
+    command: str
+    arguments: tuple[str, ...]
+    config: Common
+    folder: Path
+
+    def text(self) -> str:
+        """The line to type."""
+        return shlex.join(["sarjepa", self.command, *self.arguments])
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A row with one pre-training seed: the run it starts from and its own, if it has them, and what measures it."""
+
+    row: Row
+    seed: int
+    first: Step | None
+    train: Step | None
+    measure: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class PlanContext:
+    """What all steps of a plan share.
+
+    Attributes:
+        scale: how large the runs are.
+        sources, datasets: built sets to train on and to measure on.
+        seeds: of the pre-trainings.
+        common: settings of every command (data root, device).
+        root: the folder of the runs.
+        imagenet: weights of the ImageNet row, if given.
+    """
+
+    scale: Scale
+    sources: tuple[str, ...]
+    datasets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    common: Mapping[str, Any]
+    root: Path
+    imagenet: str | None = None
+
+    def step(self, command: str, folder: Path, *layers: Mapping[str, Any]) -> Step:
+        """A command with its settings: preset < scale < layers."""
+        given = dict(self.scale.settings.get(command, {}))
+        for layer in layers:
+            given |= layer
+        preset = read_preset(self.scale.preset, command)
+        own = {key: value for key, value in self.common.items() if value is not None}
+        config = overlay(COMMANDS[command], [("the preset", preset), ("the experiment", {**given, **own})])
+        words = [word for name, value in {**given, **own}.items() for word in option(name, value)]
+        return Step(command, ("--preset", self.scale.preset, *words), config, folder)
+
+
+def run_name(settings: Mapping[str, Any], seed: int) -> str:
+    """A run's folder: its method, what else it differs in, its seed."""
+    others = [f"{key}-{value}" for key, value in sorted(settings.items()) if key != "method"]
+    text = "-".join([settings.get("method", "sar-jepa"), *others, f"seed{seed}"])
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text)
+
+
+def plan(experiment: Experiment, context: PlanContext) -> list[Planned]:
+    """Every row with every seed, seeds outermost, so that a plan that is cut short has whole tables of fewer seeds."""
+    return [
+        planned
+        for seed in context.seeds
+        for row in experiment.rows
+        if (planned := _planned(experiment, row, seed, context)) is not None
+    ]
+
+
+def _planned(experiment: Experiment, row: Row, seed: int, context: PlanContext) -> Planned | None:
+    """A row with a seed; None for a baseline that has no seed of its own (past the first) or is not at hand."""
+    if row.baseline in (*BASELINES, "imagenet"):
+        checkpoint = context.imagenet if row.baseline == "imagenet" else row.baseline
+        if checkpoint is None or seed != context.seeds[0]:
+            return None
+        run, first, train = context.root / row.baseline, None, None
+    else:
+        trained = experiment.row(experiment.reference or "") if row.baseline else row
+        first = (
+            None if trained.after is None else _training(trained.after, run_name(trained.after, seed), seed, context)
+        )
+        name = run_name(trained.pretrain, seed) + (f"-after-{first.folder.name}" if first else "")
+        given = {"init": str(first.folder)} if first else {}
+        train = _training({**trained.pretrain, **given}, name, seed, context)
+        run = train.folder
+        checkpoint = f"random:{run}" if row.baseline else str(run)
+    suffix = "-untrained" if row.baseline == "untrained" else ""
+    return Planned(row, seed, first, train, _measures(experiment.measure, checkpoint, run, suffix, context))
+
+
+def _training(settings: Mapping[str, Any], name: str, seed: int, context: PlanContext) -> Step:
+    run = context.root / name
+    return context.step("pretrain", run, {"sources": context.sources, **settings, "seed": seed, "run-dir": str(run)})
+
+
+def _measures(measure: str, checkpoint: str, run: Path, suffix: str, context: PlanContext) -> tuple[Step, ...]:
+    """The commands that look at a checkpoint; their folders stand inside the run's."""
+    command = MEASURED_BY[measure]
+
+    def step(name: str, **given: Any) -> Step:
+        folder = run / f"{name}{suffix}"
+        return context.step(command, folder, {"checkpoint": checkpoint, **given, "out": str(folder)})
+
+    if measure == "few-shot":
+        return (step("few-shot", datasets=context.datasets),)
+    if measure == "curve":
+        return tuple(step(f"curve-{name}", dataset=name, curve=True) for name in context.datasets)
+    return (step("attention", dataset=context.datasets[0]),)
+
+
+def unique(steps: Sequence[Step | None]) -> list[Step]:
+    """The steps in order, each folder once."""
+    return list({str(step.folder): step for step in steps if step is not None}.values())

@@ -1,0 +1,179 @@
+"""Walking a plan: each command in a process of its own, several at once, and nothing done twice.
+
+A finished step leaves `made-by.json` in its folder: the command, its resolved settings, the commit, the machine and the
+seconds. A step whose file says the same is not repeated; one that says something else is refused with the difference,
+since its numbers belong to other settings. A run that was stopped goes on from its checkpoint.
+
+Processes, and not calls: a command that runs out of memory takes only itself along, one-thread processes side by side
+use two cores better than two threads do, and torchrun can start the same line on several GPUs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict
+from typing import Any
+
+from sarjepa.config import PretrainConfig
+from sarjepa.errors import InputError, Stopped
+from sarjepa.files import write_json
+from sarjepa.models.checkpoints import load_encoder
+from sarjepa.overlay import refuse_changes
+from sarjepa.pretext.methods import METHODS, check_revision
+from sarjepa.progress import Progress
+from sarjepa.recipes.reproduce.plan import Step
+from sarjepa.recipes.reproduce.provenance import machine
+from sarjepa.training.checkpoint import LAST
+from sarjepa.training.loop import stop_on_signals
+
+MADE_BY = "made-by.json"
+_POLL_S = 0.3
+
+
+def record_of(step: Step) -> dict[str, Any] | None:
+    """What the finished step left, or None where it has yet to be done.
+
+    Raises:
+        InputError: the folder was made with other settings, or its method has changed since.
+    """
+    path = step.folder / MADE_BY
+    if not path.is_file():
+        return None
+    record = json.loads(path.read_text(encoding="utf-8"))
+    refuse_changes(step.config, record["settings"], step.folder, "move the folder away, or give another --run-root")
+    if isinstance(step.config, PretrainConfig):
+        check_revision(step.config.method, record, step.folder)
+    if record["settings"].get("max_steps") != getattr(step.config, "max_steps", None):
+        return None  # it ended elsewhere, and goes on
+    return record
+
+
+def has_ended(step: Step) -> bool:
+    """Whether a command did all of its work: a pre-training that is told to stop saves and reports success."""
+    config = step.config
+    if not isinstance(config, PretrainConfig):
+        return True
+    trained: dict[str, Any] = load_encoder(step.folder).describe
+    return trained["epochs"] >= config.epochs or trained["steps"] == config.max_steps
+
+
+class Walker:
+    """Runs steps.
+
+    Args:
+        jobs: how many processes at a time.
+        launch: what starts pre-training in place of this Python (`torchrun --nproc-per-node 4 -m`).
+    """
+
+    def __init__(self, jobs: int, launch: str | None) -> None:
+        self.jobs, self.launch = jobs, launch
+        self._live: set[subprocess.Popen[bytes]] = set()
+        self._over = False  # nothing more is started
+        self._stopping = False  # what is under way is told to stop
+
+    def walk(self, steps: Sequence[Step], description: str, progress: Progress) -> None:
+        """Do what is not yet done.
+
+        Raises:
+            InputError: a step failed, with the last line it said; what is under way is finished first.
+            Stopped: a signal came; runs have saved and go on with the next call.
+        """
+        to_do = [step for step in steps if record_of(step) is None]
+        with (
+            stop_on_signals() as stop,
+            progress.task(description, len(steps), "runs") as bar,
+            ThreadPoolExecutor(self.jobs) as pool,
+        ):
+            bar.advance(len(steps) - len(to_do))
+            waiting: set[Future[str]] = {pool.submit(self._run, step) for step in to_do}
+            failure: BaseException | None = None
+            while waiting:
+                done, waiting = wait(waiting, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+                for future in done:
+                    error = future.exception()
+                    if error is None:
+                        bar.advance(1, future.result())
+                    elif failure is None:
+                        failure = error
+                        if self._live:
+                            progress.warn(f"{error}; waiting for what is under way")
+                if stop.reason:
+                    self._stop()
+                    raise Stopped(stop.number)
+            if failure is not None:
+                raise failure
+
+    def _stop(self) -> None:
+        self._over = self._stopping = True
+        for process in list(self._live):
+            process.terminate()
+
+    def _run(self, step: Step) -> str:
+        """Run one step, unless it is over; what it is called."""
+        if self._over:
+            return ""
+        done = False
+        try:
+            name = self._do(step)
+            done = True
+        finally:
+            if not done:
+                self._over = True  # here, before this thread takes the next step
+        return name
+
+    def _do(self, step: Step) -> str:
+        began = time.time()
+        log = step.folder.with_name(step.folder.name + ".log")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as output:
+            # In a session of its own: Ctrl-C reaches this process alone, which then tells each child once. A child
+            # that is told twice does not stop to save.
+            process = subprocess.Popen(
+                self._line(step), stdout=output, stderr=subprocess.STDOUT, env=self._environment(),
+                start_new_session=True,
+            )  # fmt: skip
+            self._live.add(process)
+            if self._stopping:  # since this thread last looked
+                process.terminate()
+            code = process.wait()
+            self._live.discard(process)
+        if self._stopping:
+            return step.folder.name
+        if code:
+            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise InputError(f"{step.command} failed", where=step.text(), got=said[-1] if said else f"code {code}",
+                             hint=f"read {log}; what is finished is kept")  # fmt: skip
+        if not has_ended(step):
+            raise InputError(f"{step.command} was stopped before its end", where=step.text(),
+                             hint="give the same command again: it goes on from the checkpoint")  # fmt: skip
+        record = {"command": step.text(), "settings": asdict(step.config), "seconds": round(time.time() - began)}
+        if isinstance(step.config, PretrainConfig):
+            record["revision"] = METHODS[step.config.method].revision
+        write_json(step.folder / MADE_BY, record | machine())
+        log.unlink()
+        return step.folder.name
+
+    def _line(self, step: Step) -> list[str]:
+        start = [sys.executable, "-m"]
+        extra: list[str] = []
+        if step.command == "pretrain":
+            start = shlex.split(self.launch) if self.launch else start
+            if (step.folder / LAST).is_file():
+                extra = ["--resume"]
+        return [*start, "sarjepa", step.command, *step.arguments, *extra]
+
+    def _environment(self) -> dict[str, str]:
+        share = max(1, len(os.sched_getaffinity(0)) // self.jobs)
+        return {"OMP_NUM_THREADS": str(share), **os.environ} if self.jobs > 1 else dict(os.environ)
+
+
+def seconds_of(steps: Sequence[Step]) -> float:
+    """How long the finished steps took, added up."""
+    return float(sum((record_of(step) or {"seconds": 0})["seconds"] for step in steps))

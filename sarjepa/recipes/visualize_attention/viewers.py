@@ -1,0 +1,215 @@
+"""How a subject becomes an input, and who looks at it.
+
+An input rule resamples to the side an encoder was trained at or to any other height and width in whole patches, or
+leaves the image as it is and cuts it to whole patches ("native"), for scenes that are not square. A viewer is a
+checkpoint's encoder with its rule.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sarjepa.data.augment import bicubic_matrices
+from sarjepa.errors import InputError
+from sarjepa.evaluation.opened import OpenedEncoder, open_checkpoint
+from sarjepa.models.addresses import is_address
+from sarjepa.models.encoder import Encoder
+from sarjepa.progress import Progress
+from sarjepa.recipes.visualize_attention.subjects import Subject
+from sarjepa.reports.chips import ShownChip
+
+NATIVE = "native"
+_FILES_OF_A_RUN = ("encoder", "encoder-ema", "checkpoint-last", "classifier")
+_LARGEST_BYTES, _BATCH_BYTES = 2**32, 2**28  # of the softmax of all blocks: of one subject, and of a batch
+_LARGEST_BATCH = 64
+
+
+@dataclass(frozen=True)
+class InputRule:
+    """How a subject becomes an input.
+
+    Attributes:
+        size: height and width (px) that it is resampled to; None: it is cut to whole patches as it is.
+        patch: side (px) of a patch.
+        device: where inputs go.
+    """
+
+    size: tuple[int, int] | None
+    patch: int
+    device: torch.device
+
+    def cut(self, subject: Subject) -> np.ndarray:
+        """The part of the image that is shown: all of it, or its centre in whole patches (at least one, padded)."""
+        if self.size is not None:
+            return subject.image_HW
+        image, patch = subject.image_HW, self.patch
+        short = [max(0, patch - side) for side in image.shape]
+        image = np.pad(image, [(lack // 2, lack - lack // 2) for lack in short])
+        height, width = (side - side % patch for side in image.shape)
+        top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+        return image[top : top + height, left : left + width]
+
+    def grid(self, subject: Subject) -> tuple[int, int]:
+        """Rows and columns of patches of its input."""
+        height, width = self.size or self.cut(subject).shape
+        return height // self.patch, width // self.patch
+
+    def __call__(self, subject: Subject) -> torch.Tensor:
+        """The input, (1, 1, H, W) float32 in [0, 1]."""
+        image_HW = torch.from_numpy(np.ascontiguousarray(self.cut(subject))).to(self.device)
+        if self.size is not None:
+            image_HW = _resample(image_HW, self.size)
+        return image_HW[None, None]
+
+    def shown(self, subject: Subject) -> ShownChip:
+        """The input as a picture, in the proportions and the scale of the subject."""
+        rows, columns = self.cut(subject).shape
+        return ShownChip(self(subject)[0, 0].cpu().numpy(), subject.title, (rows, columns), subject.resolution_m)
+
+
+def _resample(image_HW: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Bicubic, as the evaluation resamples chips (`sarjepa.data.augment`), to any height and width."""
+    height_1, width_1 = (torch.tensor([side], device=image_HW.device) for side in image_HW.shape)
+    [rows_SH] = bicubic_matrices(height_1, image_HW.shape[0], size[0])
+    [columns_SW] = bicubic_matrices(width_1, image_HW.shape[1], size[1])
+    return (rows_SH @ (image_HW @ columns_SW.T).clamp(0, 1)).clamp(0, 1)
+
+
+def input_rule(setting: str | None, image_size: int, patch: int, device: torch.device) -> InputRule:
+    """The rule that an image-size setting stands for.
+
+    Args:
+        setting: "native", "N", "HxW", or None for the encoder's own side.
+        image_size: the side (px) the encoder was trained at.
+        patch: side (px) of its patches.
+        device: where inputs go.
+
+    Raises:
+        InputError: the setting has another form, or is not in whole patches.
+    """
+    if setting == NATIVE:
+        return InputRule(None, patch, device)
+    words = (setting or str(image_size)).lower().split("x")
+    if len(words) > 2 or not all(word.strip().isdigit() for word in words):
+        raise InputError("no such image size", where=repr(setting), expected="native, N or HxW (px)")
+    height, width = int(words[0]), int(words[-1])
+    if not height or not width or height % patch or width % patch:
+        near = "x".join(str(max(1, round(side / patch)) * patch) for side in (height, width))
+        raise InputError(
+            "the image size is not in whole patches",
+            where="image-size",
+            expected=f"multiples of {patch} px",
+            got=setting,
+            hint=f"try {near}, or native",
+        )
+    return InputRule((height, width), patch, device)
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """An encoder that looks.
+
+    Attributes:
+        name: of its checkpoint, as the user wrote it.
+        label: what it is called in pictures.
+        encoder: in evaluation mode.
+        rule: how subjects become its inputs.
+        sources: what it was trained on, as far as its checkpoint says.
+    """
+
+    name: str
+    label: str
+    encoder: Encoder
+    rule: InputRule
+    sources: tuple[str, ...] = ()
+
+    def inputs(self, subjects: Sequence[Subject]) -> Tensor:
+        """A batch, (B, 1, H, W), of subjects whose inputs are of one size."""
+        return torch.cat([self.rule(subject) for subject in subjects])
+
+    def softmax_bytes(self, subject: Subject) -> int:
+        """What the softmax of all blocks takes: it grows with the square of the number of patches."""
+        rows, columns = self.rule.grid(subject)
+        return 4 * self.encoder.shape.depth * self.encoder.shape.num_heads * (1 + rows * columns) ** 2
+
+    def batch_size(self, subjects: Sequence[Subject]) -> int:
+        """How many subjects go through at a time; one where each has a size of its own."""
+        if self.rule.size is None:
+            return 1
+        return max(1, min(_LARGEST_BATCH, _BATCH_BYTES // self.softmax_bytes(subjects[0])))
+
+    def check_memory(self, subject: Subject) -> None:
+        """Refuse an input whose softmax would not fit.
+
+        Raises:
+            InputError: more than 4 GiB; says which size would do.
+        """
+        (rows, columns), num_bytes = self.rule.grid(subject), self.softmax_bytes(subject)
+        if num_bytes <= _LARGEST_BYTES:
+            return
+        shrink = (_LARGEST_BYTES / num_bytes) ** 0.25
+        fits = [max(1, int(shrink * side)) * self.rule.patch for side in (rows, columns)]
+        raise InputError(
+            "the image is too large to look at",
+            where=subject.title.replace("\n", ", "),
+            expected="attention of at most 4 GiB",
+            got=f"{num_bytes / 2**30:.0f} GiB for {rows} x {columns} patches",
+            hint=f"give --image-size {fits[0]}x{fits[1]}, or a --crop",
+        )
+
+
+def open_viewers(
+    names: Sequence[str], image_size: str | None, seed: int, device: torch.device, progress: Progress
+) -> list[Viewer]:
+    """The encoders of some checkpoints, each with a label of its own.
+
+    Args:
+        names: as the user wrote them.
+        image_size: the image-size setting.
+        seed: of a random initialisation.
+        device: where they go.
+        progress: is told what was opened.
+
+    Raises:
+        InputError: a checkpoint is missing, cannot be read or has no attention, or the size does not fit it.
+    """
+    return [
+        _viewer(open_checkpoint(name, seed, device, progress), label, image_size, device)
+        for name, label in zip(names, labels_of(names), strict=True)
+    ]
+
+
+def _viewer(opened: OpenedEncoder, label: str, image_size: str | None, device: torch.device) -> Viewer:
+    encoder, facts = opened.encoder, opened.describe
+    if not isinstance(encoder, Encoder):
+        raise InputError("no attention to look at", where=opened.name, hint="give a run folder or a checkpoint")
+    sources = facts.get("sources") or facts.get("sources_of_run") or ()
+    rule = input_rule(image_size, opened.image_size, encoder.patch_size, device)
+    return Viewer(opened.name, label, encoder, rule, tuple(map(str, sources)))  # type: ignore[call-overload]
+
+
+def labels_of(names: Sequence[str]) -> list[str]:
+    """Short names, each once, for pictures and folders."""
+    labels: list[str] = []
+    for name in names:
+        label, number = _label(name), 2
+        while (unique := label if label not in labels else f"{label}-{number}") in labels:
+            number += 1
+        labels.append(unique)
+    return labels
+
+
+def _label(name: str) -> str:
+    """The end of a path or address, without its suffix; a file that every run has is called by its folder."""
+    place = name.removeprefix("random:")
+    path = Path(place) if is_address(place) else Path(place).resolve()
+    label = path.stem if path.suffix in (".pt", ".pth", ".safetensors") else path.name
+    label = path.parent.name if label in _FILES_OF_A_RUN else label
+    return ("random-" if place != name else "") + re.sub(r"[^A-Za-z0-9._-]+", "-", label)

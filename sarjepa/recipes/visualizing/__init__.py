@@ -1,1 +1,0 @@
-"""The parts of `sarjepa visualize-attention`: subjects → viewers (inputs and encoders) → pictures."""
