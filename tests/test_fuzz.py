@@ -51,9 +51,9 @@ from sarjepa.models.checkpoints import encoder_bytes, load_encoder, weights_sha2
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import Classifier, Feature, Head
 from sarjepa.overlay import overlay, read_settings_file
-from sarjepa.recipes.evaluating.class_report import class_table
-from sarjepa.recipes.fewshot_bench.tables import accuracy_table, comparison_table, detail_table
 from sarjepa.reports.cards import BuiltIndex
+from sarjepa.reports.class_table import class_table
+from sarjepa.reports.fewshot_tables import accuracy_table, comparison_table, detail_table
 from sarjepa.results.records import FewshotResults, Report, Run
 
 NUM_MUTANTS = int(os.environ.get("SARJEPA_FUZZ") or 12)

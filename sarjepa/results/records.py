@@ -17,6 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+from sarjepa.config import BASELINES
+
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
@@ -39,6 +41,11 @@ class Variant:
     split_policy: str
     recipe: str = "published"
     augment: str = "none"
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the feature is one without weights, which bears the baseline's name."""
+        return self.pool in BASELINES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from sarjepa.evaluation.linear import LinearProbes, batches, epoch_rate, initial_weight, train_probes
-from sarjepa.evaluation.statistics import summarise
 from sarjepa.models.heads import Head
+from sarjepa.results.statistics import summarise
 
 
 def mixture(num: int, width: int, num_classes: int, separation: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,7 +17,7 @@ from sarjepa.evaluation import runs
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench
 from sarjepa.recipes.fewshot_bench import grid
-from sarjepa.recipes.fewshot_bench.cells import make_cells
+from sarjepa.results.cells import make_cells
 from sarjepa.results.records import FewshotResults
 from sarjepa.results.store import RunStore
 

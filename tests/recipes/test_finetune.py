@@ -27,8 +27,8 @@ from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import Classifier, Head
 from sarjepa.progress import Progress
 from sarjepa.recipes import finetune, probe
-from sarjepa.recipes.evaluating.class_report import class_table
 from sarjepa.recipes.report.results import Found, report_line
+from sarjepa.reports.class_table import class_table
 from sarjepa.results.records import Report
 
 

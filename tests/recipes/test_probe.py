@@ -22,7 +22,8 @@ from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench, probe
 from sarjepa.recipes.evaluating import class_report
-from sarjepa.recipes.evaluating.class_report import class_table, report_folder
+from sarjepa.recipes.evaluating.class_report import report_folder
+from sarjepa.reports.class_table import class_table
 from sarjepa.results.records import Report
 
 

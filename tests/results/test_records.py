@@ -14,9 +14,9 @@ from sarjepa.config import FewshotBenchConfig
 from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.files import json_text, printable, write_json
-from sarjepa.recipes.evaluating.class_report import class_table
 from sarjepa.recipes.fewshot_bench import write_tables
-from sarjepa.recipes.fewshot_bench.cells import comparisons, make_cells
+from sarjepa.reports.class_table import class_table
+from sarjepa.results.cells import comparisons, make_cells
 from sarjepa.results.records import FewshotResults, Report, Run
 from sarjepa.results.store import RunStore
 

@@ -15,17 +15,17 @@ from sarjepa.config import BASELINES, Common
 from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation.metrics import Scores
-from sarjepa.evaluation.statistics import wilson_interval
 from sarjepa.files import json_text, write_atomically
 from sarjepa.models.addresses import is_address
 from sarjepa.overlay import Change, changes
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.record import percentages
+from sarjepa.reports.class_table import class_table
 from sarjepa.reports.figures import confusion
 from sarjepa.reports.formats import figure_bytes
 from sarjepa.results.records import REPORT, ClassScores, Report, Run
 from sarjepa.results.result import Result
-from sarjepa.results.tables import Table, counted
+from sarjepa.results.statistics import wilson_interval
 
 # Every file of a report; a later report removes those that it does not write.
 FILES = (REPORT, "confusion.png", "curve.csv", "curve.png", "predictions.csv")
@@ -134,44 +134,3 @@ def write_report(
         folder,
         (class_table(report),),
     )
-
-
-def class_table(report: Report) -> Table:
-    """The classes of a report, with what the numbers depend on below them."""
-    rows = [
-        (name, str(one.num_test), *("-" if share is None else f"{share:.1f}" for share in (one.recall, one.precision)))
-        for name, one in report.per_class.items()
-    ]
-    total = sum(one.num_test for one in report.per_class.values())
-    rows.append(("all", str(total), f"{report.balanced_accuracy:.1f} (balanced)", ""))
-    title = f"{report.checkpoint} on {report.dataset}, {report.protocol}"
-    return Table(title, ("class", "test chips", "recall (%)", "precision (%)"), tuple(rows), _note(report))
-
-
-def _note(report: Report) -> str:
-    solver = f"solver {report.solver}, " if report.protocol == "linear-probe" and report.solver else ""
-    note = (
-        f"{_trained_on(report)}{report.label_set}, {report.divided}, feature {report.pool}, {solver}"
-        f"recipe {report.recipe}, augmentation {report.augment}, {report.selection}. "
-        f"Accuracy {report.accuracy:.1f}%, macro-F1 {report.macro_f1:.1f}%."
-    )
-    if report.short:
-        had = ", ".join(f"{name} has {number}" for name, number in report.short.items())
-        note += f" Fewer chips than shots: {had}."
-    if report.near_copy_percent is None:
-        note += " Whether test chips have near-copies among the training chips is not known."
-    elif report.near_copy_percent >= 0.05:
-        note += f" {report.near_copy_percent:.1f}% of the test chips have a near-copy among the training chips."
-    return note
-
-
-def _trained_on(report: Report) -> str:
-    """The training chips; of a whole training split, a part is held out where a temperature is fitted."""
-    num_train, num_held = report.num_train, report.num_held_for_temperature
-    if not num_train:
-        return ""
-    if report.shots:
-        return f"{counted(num_train, 'training chip')} ({counted(report.shots, 'shot')} per class), "
-    if num_held:
-        return f"{num_train} of the {num_train + num_held} training chips ({num_held} held out for the temperature), "
-    return f"{num_train} training chips (the whole training split), "

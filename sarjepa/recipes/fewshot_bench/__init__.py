@@ -21,9 +21,9 @@ from sarjepa.files import json_text
 from sarjepa.models.addresses import newest_run
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.recipe import RECIPES
-from sarjepa.recipes.fewshot_bench.cells import cells_csv, comparisons, make_cells
 from sarjepa.recipes.fewshot_bench.grid import Grid, variants
-from sarjepa.recipes.fewshot_bench.tables import accuracy_table, comparison_table, detail_table, failed_text, plot
+from sarjepa.reports.fewshot_tables import accuracy_table, comparison_table, detail_table, failed_text, plot
+from sarjepa.results.cells import cells_csv, comparisons, make_cells
 from sarjepa.results.records import RESULTS, FewshotResults, Run
 from sarjepa.results.result import Result
 from sarjepa.results.store import RunStore

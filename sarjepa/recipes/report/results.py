@@ -15,11 +15,11 @@ from xml.etree.ElementTree import Element
 
 from sarjepa.documents import read_record
 from sarjepa.errors import InputError
-from sarjepa.recipes.evaluating.class_report import class_table
-from sarjepa.recipes.fewshot_bench.tables import accuracy_table, comparison_table, detail_table, heading
 from sarjepa.recipes.report.pictures import pictures, shown_picture
 from sarjepa.recipes.report.run_content import RunContent, root_option
+from sarjepa.reports.class_table import class_table
 from sarjepa.reports.elements import bullets, element, notice, table_element
+from sarjepa.reports.fewshot_tables import accuracy_table, comparison_table, detail_table, heading
 from sarjepa.reports.page import Gap, Section
 from sarjepa.results.records import REPORT, RESULTS, VARIANT, FewshotResults, Report
 from sarjepa.results.tables import counted, mean_with_spread

@@ -17,11 +17,11 @@ import numpy as np
 
 from sarjepa.config import BASELINES
 from sarjepa.documents import read_record
-from sarjepa.evaluation.statistics import Summary, summarise
 from sarjepa.recipes.reproduce.experiment import Experiment
 from sarjepa.recipes.reproduce.plan import Planned
 from sarjepa.reports.paper import SOURCE, published
 from sarjepa.results.records import RESULTS, FewshotResults
+from sarjepa.results.statistics import Summary, summarise
 from sarjepa.results.tables import Table, csv_text, mean_with_spread
 
 FEATURES = {"cls": "class token", "mean": "mean of the patch tokens", "grid2": "2 x 2 grid of patch tokens",

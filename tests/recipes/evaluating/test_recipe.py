@@ -14,9 +14,9 @@ from sarjepa.errors import InputError
 from sarjepa.evaluation.classifier import load_classifier
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench, finetune, probe
-from sarjepa.recipes.evaluating.class_report import class_table
 from sarjepa.recipes.evaluating.recipe import RECIPES, copies_of, recipe_name, settled, training_of
 from sarjepa.recipes.fewshot_bench import grid
+from sarjepa.reports.class_table import class_table
 from sarjepa.results.records import FewshotResults, Report
 
 

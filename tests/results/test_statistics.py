@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sarjepa.evaluation.statistics import compare, summarise, wilson_interval
+from sarjepa.results.statistics import compare, summarise, wilson_interval
 
 
 def test_spread_is_the_sample_standard_deviation_with_a_t_interval() -> None:

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from sarjepa.config import BASELINES
-from sarjepa.evaluation.statistics import compare, summarise, wilson_interval
 from sarjepa.results.records import CELL, VARIANT, Cell, Comparison, Measurement, Run
+from sarjepa.results.statistics import compare, summarise, wilson_interval
 from sarjepa.results.tables import csv_text
 
 
@@ -96,7 +95,7 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
 
 
 def _is_fair(one: Run, other: Run) -> bool:
-    is_same_feature = one.pool == other.pool or one.pool in BASELINES or other.pool in BASELINES
+    is_same_feature = one.pool == other.pool or one.is_baseline or other.is_baseline
     return is_same_feature and one.checkpoint != other.checkpoint
 
 
@@ -107,7 +106,7 @@ def _comparison(pairs: Sequence[tuple[Run, Run]]) -> Comparison:
     assert first.shots is not None
     variant = {key: getattr(first, key) for key in VARIANT}
     return Comparison(
-        **{**variant, "pool": second.pool if first.pool in BASELINES else first.pool},
+        **{**variant, "pool": second.pool if first.is_baseline else first.pool},
         first=first.checkpoint,
         second=second.checkpoint,
         dataset=first.dataset,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sarjepa.config import BASELINES
 from sarjepa.reports.figures import Line, accuracy_against_shots
 from sarjepa.reports.formats import figure_bytes
 from sarjepa.reports.paper import SOURCE, published
@@ -31,7 +30,7 @@ def _distinct(records: Sequence[Cell] | Sequence[Comparison], key: str) -> list[
 
 def _varying(cells: Sequence[Cell]) -> tuple[str, ...]:
     """The keys of a row that a reader needs to tell rows apart: the checkpoint, and whatever differs."""
-    kinds = [cell for cell in cells if cell.pool not in BASELINES] or cells
+    kinds = [cell for cell in cells if not cell.is_baseline] or cells
     return ("checkpoint", *(key for key in VARIANT if len(_distinct(kinds, key)) > 1))
 
 
@@ -68,9 +67,9 @@ def dataset_note(cells: Sequence[Cell]) -> str:
         *(_split_note(cells, policy) for policy in _distinct(cells, "split_policy")),
     ]
     fixed = [key for key in VARIANT if key != "split_policy" and key not in _varying(cells)]
-    kinds = [cell for cell in cells if cell.pool not in BASELINES] or cells
+    kinds = [cell for cell in cells if not cell.is_baseline] or cells
     said = {key: f"{heading(key)} {getattr(kinds[0], key)}" for key in fixed}
-    extra = [cell for cell in cells if cell.pool in BASELINES and any(
+    extra = [cell for cell in cells if cell.is_baseline and any(
         getattr(cell, key) != getattr(kinds[0], key) for key in ("protocol", "solver") if key in fixed)]  # fmt: skip
     if extra:
         said["baselines"] = f"baselines by {extra[0].protocol} and {extra[0].solver}"
