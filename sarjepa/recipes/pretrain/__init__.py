@@ -22,6 +22,7 @@ from sarjepa.config import PretrainConfig
 from sarjepa.data.built import expand_built
 from sarjepa.data.loader import ahead
 from sarjepa.errors import InputError
+from sarjepa.evaluation.watch import Watch
 from sarjepa.files import write_atomically
 from sarjepa.models.encoder import Encoder
 from sarjepa.pretext.methods import METHODS, check_revision
@@ -30,7 +31,6 @@ from sarjepa.recipes.pretrain.batches import Batches
 from sarjepa.recipes.pretrain.run_folder import RunFolder
 from sarjepa.recipes.pretrain.state import TrainingState, checkpoint_of, new_state, restore, with_whole_weights
 from sarjepa.recipes.pretrain.views_picture import views_picture
-from sarjepa.recipes.pretrain.watch import Watch, watch_of
 from sarjepa.reports.formats import figure_bytes
 from sarjepa.reports.pretraining import curves_figure, target_rows, targets_figure
 from sarjepa.results.result import Result
@@ -95,7 +95,10 @@ def run(config: PretrainConfig, progress: Progress) -> Result:
         state = new_state(config, device, ranks, progress)
         batches = Batches(config, device, ranks, state.method.views)
         folder = RunFolder(_folder(config), config)
-        watch = watch_of(config, device) if ranks.is_first else None
+        watch = None
+        if config.probe_every is not None and ranks.is_first:
+            dataset = config.probe_dataset or config.sources[0]
+            watch = Watch(config.data_root, dataset, config.probe_crop, config.precision, device)
         with folder.taken() if ranks.is_first else nullcontext():
             return _train(_opened(config, device, ranks, progress, batches, folder, watch, state), state)
 

@@ -29,7 +29,7 @@ from sarjepa.overlay import refuse_changes
 from sarjepa.pretext.methods import METHODS, check_revision
 from sarjepa.progress import Progress
 from sarjepa.recipes.reproduce.plan import Step
-from sarjepa.recipes.reproduce.provenance import machine
+from sarjepa.results.provenance import machine
 from sarjepa.training.checkpoint import LAST
 from sarjepa.training.loop import stop_on_signals
 

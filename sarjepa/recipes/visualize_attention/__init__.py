@@ -25,16 +25,15 @@ from matplotlib.figure import Figure
 from sarjepa.config import VisualizeAttentionConfig, as_dict
 from sarjepa.data.built import built_datasets
 from sarjepa.data.crops import check_crop
+from sarjepa.data.subjects import Subject, open_chips, open_images, spread
 from sarjepa.errors import InputError
 from sarjepa.evaluation.attention import mean_distances, uniform_distance
+from sarjepa.evaluation.viewers import Viewer, open_viewers
 from sarjepa.files import write_atomically
 from sarjepa.models.addresses import newest_run
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.class_report import report_folder
-from sarjepa.recipes.visualize_attention.attention_pictures import map_figures, target_figure
-from sarjepa.recipes.visualize_attention.feature_pictures import feature_figures
-from sarjepa.recipes.visualize_attention.subjects import Subject, open_chips, open_images, spread
-from sarjepa.recipes.visualize_attention.viewers import Viewer, open_viewers
+from sarjepa.recipes.visualize_attention.pictures import feature_figures, map_figures, target_figure
 from sarjepa.reports.attention_figures import HeadDistances, attention_distance
 from sarjepa.reports.formats import figure_bytes
 from sarjepa.results.result import Result, writable_folder

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sarjepa.config import PretrainConfig
 from sarjepa.evaluation.benchmark import open_benchmark
 from sarjepa.evaluation.collapse import deviation, effective_rank, patch_deviation
 from sarjepa.evaluation.fewshot import draw
@@ -72,11 +71,3 @@ class Watch:
         neighbours = fit_neighbours(feature_ND, labels, train, len(self._benchmark.classes))
         predicted = neighbours.logits(0, feature_ND[self._num_train :]).argmax(dim=1)
         return round(100 * float((predicted == labels[self._num_train :]).float().mean()), 2)
-
-
-def watch_of(config: PretrainConfig, device: torch.device) -> Watch | None:
-    """The online probe, where it is asked for."""
-    if config.probe_every is None:
-        return None
-    dataset = config.probe_dataset or config.sources[0]
-    return Watch(config.data_root, dataset, config.probe_crop, config.precision, device)

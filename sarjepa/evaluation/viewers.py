@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 
 from sarjepa.data.augment import bicubic_matrices
+from sarjepa.data.subjects import Subject
 from sarjepa.errors import InputError
 from sarjepa.evaluation.opened import OpenedEncoder, open_checkpoint
 from sarjepa.models.addresses import is_address
 from sarjepa.models.encoder import Encoder
 from sarjepa.progress import Progress
-from sarjepa.recipes.visualize_attention.subjects import Subject
-from sarjepa.reports.chips import ShownChip
 
 NATIVE = "native"
 _FILES_OF_A_RUN = ("encoder", "encoder-ema", "checkpoint-last", "classifier")
@@ -67,11 +66,6 @@ class InputRule:
         if self.size is not None:
             image_HW = _resample(image_HW, self.size)
         return image_HW[None, None]
-
-    def shown(self, subject: Subject) -> ShownChip:
-        """The input as a picture, in the proportions and the scale of the subject."""
-        rows, columns = self.cut(subject).shape
-        return ShownChip(self(subject)[0, 0].cpu().numpy(), subject.title, (rows, columns), subject.resolution_m)
 
 
 def _resample(image_HW: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from sarjepa.data.augment import resample
+from sarjepa.data.subjects import Subject
 from sarjepa.errors import InputError
+from sarjepa.evaluation.viewers import Viewer, input_rule, labels_of
 from sarjepa.models.encoder import Encoder, EncoderShape
-from sarjepa.recipes.visualize_attention.subjects import Subject
-from sarjepa.recipes.visualize_attention.viewers import Viewer, input_rule, labels_of
+from sarjepa.recipes.visualize_attention.pictures import shown_chip
 
 CPU = torch.device("cpu")
 
@@ -52,7 +53,7 @@ def test_native_keeps_the_pixels_of_the_centre_in_whole_patches(
 
 def test_a_picture_keeps_proportions_and_scale_of_the_subject() -> None:
     chip = subject(50, 70)
-    stretched, native = (input_rule(setting, 32, 8, CPU).shown(chip) for setting in ("64", "native"))
+    stretched, native = (shown_chip(input_rule(setting, 32, 8, CPU), chip) for setting in ("64", "native"))
     assert stretched.image_HW.shape == (64, 64) and stretched.size_px == (50, 70) and stretched.resolution_m == 0.5
     assert native.image_HW.shape == native.size_px == (48, 64)
 

@@ -17,7 +17,7 @@ from sarjepa.version import __version__
 
 def commit() -> str:
     """The commit of the source tree, marked where files differ from it; the version of an installed package."""
-    folder, package = Path(__file__).parent, Path(__file__).parents[2]
+    folder, package = Path(__file__).parent, Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:
         found = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from sarjepa.data.shards import open_shards
+from sarjepa.data.subjects import Subject, open_chips, open_images, spread
 from sarjepa.errors import InputError
-from sarjepa.recipes.visualize_attention.subjects import Subject, open_chips, open_images, spread
 
 
 def keys(subjects: list[Subject]) -> set[tuple[str, int]]:

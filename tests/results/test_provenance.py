@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sarjepa.recipes.reproduce import provenance
+from sarjepa.results import provenance
 from sarjepa.version import __version__
 
 
@@ -21,7 +21,7 @@ def placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The module as it would be installed inside a repository that has a commit of its own."""
     git(tmp_path, "init", "-q")
     git(tmp_path, "commit", "-q", "--allow-empty", "-m", "theirs")
-    file = tmp_path / "sarjepa" / "recipes" / "reproduction" / "provenance.py"
+    file = tmp_path / "sarjepa" / "results" / "provenance.py"
     file.parent.mkdir(parents=True)
     file.write_text("")
     (tmp_path / "sarjepa" / "config.py").write_text("")
@@ -34,7 +34,7 @@ def test_a_package_in_somebody_elses_repository_gives_its_version(placed: Path) 
 
 
 def test_a_source_tree_gives_its_commit_and_says_when_files_differ(placed: Path) -> None:
-    elsewhere = placed.parents[2] / "config.py"  # another room of the package
+    elsewhere = placed.parents[1] / "config.py"  # another room of the package
     git(placed.parent, "add", str(placed), str(elsewhere))
     git(placed.parent, "commit", "-q", "-m", "ours")
     number = git(placed.parent, "rev-parse", "--short=12", "HEAD").strip()
