@@ -21,6 +21,7 @@ BASE = {
     "progress",
     "draws",
     "speckle",
+    "resampling",
     "version",
     "download",
 }
@@ -37,6 +38,7 @@ LAYERS: dict[str, set[str]] = {
     "progress": set(),
     "draws": set(),
     "speckle": set(),
+    "resampling": set(),
     "version": set(),
     "download": set(),
     "presets": set(),

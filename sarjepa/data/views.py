@@ -14,7 +14,7 @@ A view shows a window of the chip. Where it reaches over the window's border it 
 the chip's border the chip's mirror image, since a black corner would tell how a view was turned. A window larger than
 the view is first reduced (antialiased) to the view's resolution, and then read: two resamplings, of which the first
 averages the speckle anyway. With neither rotation nor scale on, a view is the plain window, shifted by whole pixels,
-mirrored and resized as everywhere else (`sarjepa.data.augment.resample`).
+mirrored and resized as everywhere else (`sarjepa.resampling.resample`).
 
 Then gain, contrast and speckle follow, in this order, and magnitude is clipped to [0, 1].
 
@@ -33,8 +33,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from sarjepa.data.augment import pad, resample
 from sarjepa.draws import uniforms
+from sarjepa.resampling import pad, resample
 from sarjepa.speckle import speckled
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sarjepa.data.augment import centre_crop_and_resize
 from sarjepa.data.built import open_source
 from sarjepa.data.crops import check_crop, crop_side
 from sarjepa.data.shards import Shards
@@ -21,6 +20,7 @@ from sarjepa.data.views import ViewKey, draw_views, render_views
 from sarjepa.errors import InputError, nearest
 from sarjepa.evaluation.features import ImageLoader
 from sarjepa.evaluation.fewshot import Candidates, split
+from sarjepa.resampling import centre_crop_and_resize
 
 _DIVIDED = {
     "fraction-of-train": "the source's own split",

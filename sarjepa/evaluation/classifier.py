@@ -4,15 +4,14 @@
     labels = classifier.predict(images)             # names
     probabilities = classifier.probabilities(images)  # (N, C), calibrated
 
-Images are 2-D arrays of any size as a reader gives them: integers are divided by the largest value of their type,
-floats are magnitude in [0, 1] already.
+Images are one 2-D array or several, of any size, as a reader gives them: 8-bit and 16-bit integers are divided by the
+largest value of their type, floats are magnitude in [0, 1] already.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ import numpy as np
 import torch
 
 from sarjepa.boundary import decoder_errors
-from sarjepa.data.augment import centre_crop_and_resize
 from sarjepa.documents import parse_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation.finetune import predict
@@ -31,9 +29,9 @@ from sarjepa.models.checkpoints import LARGEST_SIDE_PX, check_shape
 from sarjepa.models.described import described_bytes, read_described
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import Classifier, Feature, Head
+from sarjepa.resampling import centre_crop_and_resize, magnitudes
 
 _KIND = "sarjepa-classifier"
-_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,49 +81,30 @@ class SavedClassifier:
         """C class names, in the order of the probabilities."""
         return tuple(self.describe["classes"])
 
-    def probabilities(self, images: Sequence[np.ndarray]) -> np.ndarray:
+    def probabilities(self, images: Any) -> np.ndarray:
         """(N, C) float64 probabilities of N chips.
 
         Args:
-            images: 2-D arrays of any size.
+            images: one chip or several, as `sarjepa.resampling.magnitudes` takes them.
 
         Raises:
-            InputError: an image is not 2-D, or not of integers or of magnitudes in [0, 1].
+            InputError: an image has several channels, or is not of integers or of magnitudes in [0, 1].
         """
-        if not len(images):
+        chips = magnitudes(images)
+        if not chips:
             return np.zeros((0, len(self.classes)))
-        magnitudes = [_magnitude(np.asarray(image), number) for number, image in enumerate(images)]
         device = next(self.classifier.parameters()).device
         crop, size = self.describe["crop"], self.describe["shape"]["image_size"]
 
         def load(indices: np.ndarray) -> torch.Tensor:
-            return centre_crop_and_resize([magnitudes[i] for i in indices], 1.0, crop, size, device)
+            return centre_crop_and_resize([chips[i] for i in indices], 1.0, crop, size, device)
 
-        logits_NC = predict(self.classifier, load, np.arange(len(images)))
+        logits_NC = predict(self.classifier, load, np.arange(len(chips)))
         return (logits_NC.double() / self.describe["temperature"]).softmax(dim=1).numpy()
 
-    def predict(self, images: Sequence[np.ndarray]) -> list[str]:
+    def predict(self, images: Any) -> list[str]:
         """The class name of each chip; arguments and errors as of `probabilities`."""
         return [self.classes[label] for label in self.probabilities(images).argmax(axis=1)]
-
-
-def _magnitude(image: np.ndarray, number: int) -> np.ndarray:
-    """Float magnitude in [0, 1] of the image at a place in the list."""
-    where = f"image {number}"
-    if image.ndim != 2 or not image.size:
-        raise InputError("not a single-channel image", where=where, expected="(height, width)", got=image.shape)
-    magnitude, got = None, str(image.dtype)
-    if image.dtype.kind in "uif":
-        magnitude = image.astype(np.float32)
-        if image.dtype.kind != "f":
-            magnitude /= np.iinfo(image.dtype).max
-        got = f"{image.min():g} to {image.max():g}"
-    # Comparisons with NaN are false. Rounding may lead a little above 1.
-    if magnitude is None or not (magnitude.min() >= 0 and magnitude.max() <= 1 + _ROUNDING):
-        raise InputError(
-            "not an image of magnitudes", where=where, expected="magnitudes in [0, 1], or unsigned integers", got=got
-        )
-    return magnitude
 
 
 def save_classifier(path: Path, classifier: Classifier, describe: dict[str, Any]) -> None:

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sarjepa.data.augment import bicubic_matrices
 from sarjepa.data.subjects import Subject
 from sarjepa.errors import InputError
 from sarjepa.evaluation.opened import OpenedEncoder, open_checkpoint
 from sarjepa.models.addresses import is_address
 from sarjepa.models.encoder import Encoder
 from sarjepa.progress import Progress
+from sarjepa.resampling import bicubic_matrices
 
 NATIVE = "native"
 _FILES_OF_A_RUN = ("encoder", "encoder-ema", "checkpoint-last", "classifier")
@@ -69,7 +69,7 @@ class InputRule:
 
 
 def _resample(image_HW: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Bicubic, as the evaluation resamples chips (`sarjepa.data.augment`), to any height and width."""
+    """Bicubic, as the evaluation resamples chips (`sarjepa.resampling`), to any height and width."""
     height_1, width_1 = (torch.tensor([side], device=image_HW.device) for side in image_HW.shape)
     [rows_SH] = bicubic_matrices(height_1, image_HW.shape[0], size[0])
     [columns_SW] = bicubic_matrices(width_1, image_HW.shape[1], size[1])

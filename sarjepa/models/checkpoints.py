@@ -124,6 +124,7 @@ class _Description:
     steps: int | None = None
     versions: dict[str, str] | None = None
     data: dict[str, str] | None = None
+    centre_crop: dict[str, int | None] | None = None
 
 
 def _read_torch(file: Path) -> tuple[EncoderShape, Weights, dict]:

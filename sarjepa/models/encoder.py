@@ -22,17 +22,22 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from timm.layers import PatchEmbed
 from torch import nn
 from torch.nn import functional
 
+from sarjepa.boundary import decoder_errors
 from sarjepa.errors import InputError, nearest
 from sarjepa.models.blocks import Block, initialise
+from sarjepa.models.heads import POOLS, Feature
 from sarjepa.models.relative_position import bucket_ids
+from sarjepa.resampling import centre_crop_and_resize, magnitudes
 
 POSITIONS = ("relative", "sincos", "learned")
+AS_TRAINED = "as trained"
 
 
 @dataclass(frozen=True)
@@ -180,19 +185,21 @@ class Encoder(nn.Module):
         """
         patch = self.patch_size
         if (
-            image_B1HW.dim() != 4
+            not (isinstance(image_B1HW, torch.Tensor) and image_B1HW.is_floating_point())
+            or image_B1HW.dim() != 4
             or image_B1HW.shape[1] != 1
             or image_B1HW.shape[2] % patch
             or image_B1HW.shape[3] % patch
         ):
             raise InputError(
                 "the encoder cannot read this image",
-                expected=f"(B, 1, H, W), H and W multiples of {patch}",
-                got=tuple(image_B1HW.shape),
+                expected=f"a float tensor (B, 1, H, W), H and W multiples of {patch}",
+                got=f"{type(image_B1HW).__name__} of {image_B1HW.dtype}, {tuple(image_B1HW.shape)}",
+                hint="encoder.embed takes images of any kind and size",
             )
         return image_B1HW.shape[2] // patch, image_B1HW.shape[3] // patch
 
-    def embed(self, image_B1HW: torch.Tensor) -> torch.Tensor:
+    def embed_patches(self, image_B1HW: torch.Tensor) -> torch.Tensor:
         """Patch tokens (B, N, D), with their positions where those are added."""
         rows, columns = self.grid(image_B1HW)
         patches_BND = self.patch_embed(image_B1HW)
@@ -211,7 +218,7 @@ class Encoder(nn.Module):
         """Put the class token in front, if there is one, run the blocks and the final norm: (B, 1 + N, D) or (B, N, D).
 
         Args:
-            patches_BND: some or all patches of a grid, as `embed` gives them.
+            patches_BND: some or all patches of a grid, as `embed_patches` gives them.
             buckets_NN: of these patches and the class token, where positions are relative.
             filler_BN: bool, patches that only fill up a row; nothing attends to them, and their tokens mean nothing.
         """
@@ -225,7 +232,7 @@ class Encoder(nn.Module):
     def forward_features(self, image_B1HW: torch.Tensor) -> torch.Tensor:
         """Tokens (B, 1 + N, D) of chips in [0, 1], class token first, after the final norm."""
         buckets_NN = bucket_ids(*self.grid(image_B1HW)).to(image_B1HW.device)
-        return self._led(self.encode(self.embed(image_B1HW), buckets_NN))
+        return self._led(self.encode(self.embed_patches(image_B1HW), buckets_NN))
 
     forward = forward_features
 
@@ -238,12 +245,51 @@ class Encoder(nn.Module):
         if not all(1 <= number <= len(self.blocks) for number in numbers):
             raise InputError("no such block", expected=f"1 to {len(self.blocks)}", got=tuple(numbers))
         buckets_NN = bucket_ids(*self.grid(image_B1HW)).to(image_B1HW.device)
-        tokens, found = self._with_class_token(self.embed(image_B1HW)), {}
+        tokens, found = self._with_class_token(self.embed_patches(image_B1HW)), {}
         for number, block in enumerate(self.blocks[: max(numbers, default=0)], start=1):
             tokens = block(tokens, buckets_NN)
             if number in numbers:
                 found[number] = self._led(self.norm(tokens))
         return [found[number] for number in numbers]
+
+    @torch.no_grad()
+    def embed(self, images: Any, pool: str = "cls", crop: int | str | None = AS_TRAINED, batch_size: int = 64) -> Any:
+        """(N, D) float32 features of images of any size, cropped and resized as those of the training were.
+
+        Args:
+            images: one image or several, numpy or tensors, as `sarjepa.resampling.magnitudes` takes them.
+            pool: cls, mean, grid2 or grid4, some joined ("cls+grid4"), of other blocks ("cls@3,6").
+            crop: side (px) of the centre that is kept, None for the whole image; default: what the checkpoint says.
+            batch_size: images at a time.
+
+        Returns:
+            A tensor where `images` is one or holds them, else an array; on the CPU either way.
+
+        Raises:
+            InputError: an image is not of magnitudes, there is no such pool, or the crop differed by training source.
+        """
+        chips = magnitudes(images)
+        expected = f"of {', '.join(POOLS)}, joined by +"
+        with decoder_errors(lambda words: InputError("no such pool", where=repr(pool), expected=expected)):
+            feature = Feature.read(pool)
+            width = feature.num_tokens * self.width
+        side = self._trained_crop() if isinstance(crop, str) else crop
+        device = next(self.parameters()).device
+        parts = [torch.zeros(0, width)] + [
+            feature(self, centre_crop_and_resize(chips[i : i + batch_size], 1.0, side, self.image_size, device)).cpu()
+            for i in range(0, len(chips), batch_size)
+        ]
+        found = torch.cat(parts)
+        is_tensor = isinstance(images, torch.Tensor) or any(isinstance(image, torch.Tensor) for image in images)
+        return found if is_tensor else found.numpy()
+
+    def _trained_crop(self) -> int | None:
+        said = self.describe.get("centre_crop")
+        by_source = said if isinstance(said, dict) else {}
+        if len(sides := set(by_source.values())) > 1:
+            hint = "give embed(..., crop=N), or crop=None for the whole image"
+            raise InputError("the sources of the training were cropped each its own way", got=by_source, hint=hint)
+        return next(iter(sides), None)
 
     def _led(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens with the mean of the patches in front, where there is no class token."""
@@ -261,7 +307,7 @@ class Encoder(nn.Module):
         Without a class token its row is the mean over the patches, and nobody looks at it.
         """
         buckets_NN = bucket_ids(*self.grid(image_B1HW)).to(image_B1HW.device)
-        tokens = self._with_class_token(self.embed(image_B1HW))
+        tokens = self._with_class_token(self.embed_patches(image_B1HW))
         weights = []
         for block in self.blocks:
             assert isinstance(block, Block)

@@ -75,7 +75,7 @@ class GlobalMasked(Method):
 
     def predict(self, shown_B1HW: torch.Tensor, mask: GlobalMask) -> torch.Tensor:
         """Predictions of the masked patches, (B, m, values), from what the encoder is shown."""
-        tokens = self.encoder.encode(take(self.encoder.embed(shown_B1HW), mask.visible_Bn))
+        tokens = self.encoder.encode(take(self.encoder.embed_patches(shown_B1HW), mask.visible_Bn))
         return self.predictor(tokens, mask.visible_Bn, mask.masked_Bm, self.encoder.grid(shown_B1HW))
 
     def forward(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:

@@ -98,7 +98,7 @@ class LatentBlocks(Method):
     def predict(self, image_B1HW: torch.Tensor, blocks: TargetBlocks) -> torch.Tensor:
         """Predicted tokens of every block, (B, T, m, D); each block is predicted without knowing of the others."""
         num_blocks = blocks.target_BTm.shape[1]
-        patches = take(self.encoder.embed(image_B1HW), blocks.context_Bn)
+        patches = take(self.encoder.embed_patches(image_B1HW), blocks.context_Bn)
         tokens = self.encoder.encode(patches, filler_BN=blocks.filler_Bn)
         predicted = self.predictor(
             tokens.repeat_interleave(num_blocks, dim=0),
@@ -117,7 +117,7 @@ class LatentBlocks(Method):
     def embeddings(self, image_B1HW: torch.Tensor, blocks: TargetBlocks) -> torch.Tensor:
         """The teacher's tokens of every block, (B, T, m, D)."""
         view_BCHW = self.view(image_B1HW)
-        patches = self.teacher.embed(view_BCHW.mean(dim=1, keepdim=True))
+        patches = self.teacher.embed_patches(view_BCHW.mean(dim=1, keepdim=True))
         if view_BCHW.shape[1] > 1:
             own = functional.conv2d(view_BCHW, self.scales_DCPP, stride=self.encoder.patch_size)
             patches = patches + own.flatten(2).transpose(1, 2)

@@ -66,7 +66,7 @@ class LocalMasked(Method):
 
     def predict(self, image_B1HW: torch.Tensor, windows: LocalWindows) -> torch.Tensor:
         """Predictions of every patch of every window, (S, n, values), masked or not."""
-        patches = self.encoder.embed(image_B1HW)[windows.image_S[:, None], windows.patch_Sn]
+        patches = self.encoder.embed_patches(image_B1HW)[windows.image_S[:, None], windows.patch_Sn]
         patches = torch.where(windows.masked_Sn[:, :, None], self.mask_token.to(patches.dtype), patches)
         buckets_NN = bucket_ids(windows.side, windows.side).to(image_B1HW.device)
         return self.predictor(self.encoder.encode(patches, buckets_NN), buckets_NN)[:, 1:]

@@ -88,7 +88,7 @@ class MaskedSiamese(Method):
         anchor_B1HW, target_B1HW = image.unbind(dim=1)
         masked_BN = self.masked(anchor_B1HW, keys)
         buckets_NN = bucket_ids(*self.encoder.grid(anchor_B1HW)).to(image.device)
-        tokens = self.encoder.encode(self.encoder.embed(anchor_B1HW), buckets_NN, masked_BN)
+        tokens = self.encoder.encode(self.encoder.embed_patches(anchor_B1HW), buckets_NN, masked_BN)
         feature_BD = feature_of(tokens, masked_BN)
         with torch.autocast(image.device.type, enabled=False):
             feature_ND, first = of_all_processes(feature_BD)

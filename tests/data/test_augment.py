@@ -11,15 +11,8 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.v2 import functional as reference
 
-from sarjepa.data.augment import (
-    Augmentation,
-    augment,
-    bicubic_matrices,
-    centre_crop,
-    centre_crop_and_resize,
-    draw_augmentation,
-    resample,
-)
+from sarjepa.data.augment import Augmentation, augment, draw_augmentation
+from sarjepa.resampling import bicubic_matrices, centre_crop, centre_crop_and_resize, resample
 
 GREY = 1 / 255
 SIZES = [(128, 128), (193, 192), (40, 300), (224, 224), (17, 9), (512, 333)]

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from sarjepa.config import VIEW_AUGMENTATIONS
-from sarjepa.data.augment import centre_crop_and_resize
 from sarjepa.data.views import AUGMENTATIONS, ViewKey, ViewParameters, draw_views, make_views, render_views
+from sarjepa.resampling import centre_crop_and_resize
 
 ALL = tuple(AUGMENTATIONS)
 SHAPES = [(80, 80), (100, 90), (64, 120), (200, 150), (41, 67)]

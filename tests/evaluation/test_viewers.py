@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from sarjepa.data.augment import resample
 from sarjepa.data.subjects import Subject
 from sarjepa.errors import InputError
 from sarjepa.evaluation.viewers import Viewer, input_rule, labels_of
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.recipes.visualize_attention.pictures import shown_chip
+from sarjepa.resampling import resample
 
 CPU = torch.device("cpu")
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
 from sarjepa.errors import InputError
 from sarjepa.models.encoder import SIZES, Encoder, EncoderShape, encoder_shape, sincos_positions
+from sarjepa.resampling import resample
 
 SMALL = EncoderShape(width=32, depth=2, num_heads=2, patch_size=8, image_size=32)
 
@@ -76,7 +80,7 @@ def test_without_a_class_token_the_mean_of_the_patches_stands_in_its_place() -> 
         assert not weights[:, :, :, 0].any()
     filler = torch.zeros(2, 12, dtype=torch.bool)
     filler[:, 9:] = True
-    patches = encoder.embed(image)
+    patches = encoder.embed_patches(image)
     torch.testing.assert_close(encoder.encode(patches, None, filler)[:, :9], encoder.encode(patches[:, :9]))
     with pytest.raises(InputError, match="need a class token"):
         EncoderShape(16, 2, 2, 8, class_token=False)
@@ -124,3 +128,68 @@ def test_every_block_of_a_relative_encoder_has_its_table() -> None:
     encoder = Encoder(encoder_shape("vit-demo", 64))
     tables = [name for name, _ in encoder.named_parameters() if name.endswith("lookup_table_weight")]
     assert len(tables) == len(encoder.blocks) > 0
+
+
+CHIP = np.random.default_rng(0).integers(0, 256, (50, 40), dtype=np.uint8)
+
+
+@pytest.fixture
+def small() -> Encoder:
+    torch.manual_seed(0)
+    return Encoder(EncoderShape(16, 2, 2, 8, 32)).eval()
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        CHIP,
+        CHIP[None],
+        [CHIP],
+        CHIP / 255,
+        (CHIP / 255).astype(">f4"),
+        CHIP.astype(np.uint16) * 257,
+        torch.from_numpy(CHIP),
+        torch.from_numpy(CHIP)[None, None],
+        [torch.from_numpy(CHIP)[None] / 255],
+    ],
+)
+def test_an_image_has_one_embedding_however_it_is_given(small: Encoder, same: Any) -> None:
+    expected = small.forward_features(resample([CHIP], [255.0], 32))[:, 0].detach().numpy()
+    found = small.embed(same)
+    is_tensor = torch.is_tensor(same[0])
+    assert isinstance(found, torch.Tensor if is_tensor else np.ndarray)
+    np.testing.assert_allclose(np.asarray(found), expected, atol=1e-5)
+
+
+def test_embeddings_are_cropped_as_the_training_was_unless_it_is_said_otherwise(small: Encoder) -> None:
+    centre, others = CHIP[13:37, 8:32], [CHIP, CHIP[:20], CHIP[5:]]
+    small.describe["centre_crop"] = {"toy": 24}
+    np.testing.assert_allclose(small.embed(CHIP), small.embed(centre), atol=1e-5)
+    assert np.abs(small.embed(CHIP, crop=None) - small.embed(centre)).max() > 1e-3
+    assert small.embed(others, "cls+grid4@1,2", batch_size=2).shape == (3, 2 * 17 * 16)
+    assert small.embed([]).shape == (0, 16)
+    small.describe["centre_crop"] = {"toy": 24, "mstar": None}
+    with pytest.raises(InputError, match=r"each its own way.*crop=None for the whole image"):
+        small.embed(CHIP)
+
+
+@pytest.mark.parametrize(
+    ("images", "pool", "words"),
+    [
+        (np.zeros((4, 4, 3)), "cls", "not an image of magnitudes|not a single-channel image"),
+        (np.zeros((2, 3, 8, 8)), "cls", "image 0; expected .*3, 8, 8"),
+        ([CHIP, CHIP.astype(np.int64)], "cls", "image 1; expected .* 8 or 16 bits; got int64, 0 to 255"),
+        (np.log10(CHIP + 0.1), "cls", "expected float magnitudes"),
+        (CHIP, "max", "no such pool: 'max'"),
+        (CHIP, "cls@x", "no such pool"),
+    ],
+)
+def test_what_cannot_be_embedded_is_one_line(small: Encoder, images: Any, pool: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        small.embed(images, pool)
+
+
+@pytest.mark.parametrize("image", [np.zeros((1, 1, 32, 32), np.float32), torch.zeros(1, 1, 32, 32, dtype=torch.uint8)])
+def test_an_array_or_integers_in_place_of_a_float_tensor_are_an_error_of_our_own(small: Encoder, image: Any) -> None:
+    with pytest.raises(InputError, match=r"float tensor \(B, 1, H, W\).* encoder.embed takes"):
+        small.forward_features(image)

@@ -126,10 +126,10 @@ def test_integers_and_magnitudes_give_the_same_label(toy_root: Path, tuned: Path
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        (np.full((4, 4), np.nan), "got nan to nan"),
-        (np.full((4, 4), -0.5), "got -0.5 to -0.5"),
-        (np.full((4, 4), -1, np.int16), "got -1 to -1"),
-        (np.full((4, 4), 255.0), "got 255 to 255"),
+        (np.full((4, 4), np.nan), "got float64, nan to nan"),
+        (np.full((4, 4), -0.5), "got float64, -0.5 to -0.5"),
+        (np.full((4, 4), -1, np.int16), "got int16, -1 to -1"),
+        (np.full((4, 4), 255.0), "got float64, 255 to 255"),
         (np.full((4, 4), 1j), "got complex128"),
         (np.zeros((0, 4)), r"got \(0, 4\)"),
         (np.zeros((4, 4, 3)), r"got \(4, 4, 3\)"),

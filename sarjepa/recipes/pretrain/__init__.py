@@ -264,6 +264,7 @@ def _describe(run: _Run, state: TrainingState) -> dict[str, Any]:
         "epochs": state.step / run.batches.epoch_steps,
         "seed": run.config.seed,
         "normalisation": "magnitude in [0, 1], no mean or deviation",
+        "centre_crop": run.batches.crops,
         "versions": {"sarjepa": __version__, "torch": str(torch.__version__)},
     }
 

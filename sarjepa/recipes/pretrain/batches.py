@@ -29,12 +29,11 @@ WINDOWS_PER_CHIP = 1.25  # sides: with shifts of an eighth of its side a window 
 Batch = tuple[torch.Tensor, ImageKeys]
 
 
-def _open_pool(config: PretrainConfig, sources: Sequence[tuple[str, Shards]]) -> ChipPool:
+def _crops(config: PretrainConfig) -> dict[str, int | None]:
     check_crop(config.data_root, config.centre_crop)
-    crops = [parse_crop(config.centre_crop, name) for name in config.sources]
+    crops = {name: parse_crop(config.centre_crop, name) for name in config.sources}
     # A chip's centre is the evaluation's business ("published"); pre-training sees whole chips unless told otherwise.
-    sides = [crop if isinstance(crop, int) else None for crop in crops]
-    return ChipPool(sources, config.splits, sides, config.fraction, config.seed)
+    return {name: crop if isinstance(crop, int) else None for name, crop in crops.items()}
 
 
 def _checksum(shards: Shards) -> str:
@@ -55,6 +54,7 @@ class Batches:
     Attributes:
         views: as given.
         data_sha256: by source, of the checksums of its shards.
+        crops: by source, side (px) of the centre of a chip that is kept; None: the whole chip.
         pool: the chips.
         size: images per step, over all processes.
         epoch_steps: steps per pass over the chips.
@@ -68,8 +68,9 @@ class Batches:
     ) -> None:
         self._config, self._device, self._ranks, self.views = config, device, ranks, views
         sources = [(name, open_source(config.data_root, name)) for name in config.sources]
+        self.crops = _crops(config)
         self.data_sha256 = {name: _checksum(shards) for name, shards in sources}
-        self.pool = _open_pool(config, sources)
+        self.pool = ChipPool(sources, config.splits, list(self.crops.values()), config.fraction, config.seed)
         self.size = min(config.batch_size, len(self.pool))
         if self.size % (ranks.world_size * config.accumulate):
             raise InputError(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from sarjepa.data.augment import resample
 from sarjepa.pretext.masking import ImageKeys
 from sarjepa.recipes.pretrain.batches import Batches
 from sarjepa.reports.chips import ShownChip
 from sarjepa.reports.pretraining import ViewRow, views_figure
+from sarjepa.resampling import resample
 
 _NUM_CHIPS, _NUM_EPOCHS, _SIDE_PX = 5, 3, 128  # the side at which chips of any size are drawn
 
