@@ -17,7 +17,7 @@ import typer
 from sarjepa.config import Common
 from sarjepa.errors import InputError
 from sarjepa.overlay import overlay, preset_names, read_preset, read_settings_file
-from sarjepa.setting import COMMAND_LINE, REPEAT, Setting, settings_of
+from sarjepa.setting import ARGUMENT, COMMAND_LINE, REPEAT, Setting, settings_of
 
 _COMMON = inspect.Signature(
     [
@@ -51,7 +51,9 @@ def _parameter(setting: Setting) -> inspect.Parameter:
     text = (
         setting.help if default is None or default is False or default == () else f"{setting.help} [default: {shown}]"
     )
-    option = typer.Option(help=text.replace("[", r"\["), show_default=False)
+    option = (typer.Argument if ARGUMENT in setting.marks else typer.Option)(
+        help=text.replace("[", r"\["), show_default=False
+    )
     return inspect.Parameter(
         setting.key,
         inspect.Parameter.KEYWORD_ONLY,

@@ -17,14 +17,17 @@ from typing import Annotated, ClassVar
 
 from sarjepa.errors import InputError
 from sarjepa.setting import (
+    ARGUMENT,
     BUILT,
     CHECKPOINT,
+    CLASSIFIER,
     COMMAND_LINE,
     FREE,
     GRID,
     NEWEST,
     PATH,
     REPEAT,
+    REQUIRED,
     RUN,
     Items,
     Like,
@@ -68,6 +71,7 @@ _CROP_HELP = (
     "centre crop (px) before resizing: published (128 of each benchmark), none, N, or mstar=64,...; SARATR-X: "
     "fusarship=none,saracd=none"
 )
+_CHECKPOINT_HELP = f"run folder, checkpoint or exported encoder; or a baseline: {', '.join(BASELINES)}"
 _POOL_HELP = "feature of a chip: cls, mean, grid2 or grid4 (patch tokens on a coarse grid)"
 _JOINED_POOLS = OneOf(*POOLS, joined="+")
 _AUGMENT = OneOf("none", *VIEW_AUGMENTATIONS, joined=",")
@@ -254,7 +258,57 @@ class PretrainConfig(Common):
 
 
 @dataclass(frozen=True)
-class Evaluation(Common):
+class Featured(Common):
+    """What features and the evaluations share: how a chip becomes a feature."""
+
+    crop: Annotated[str, _CROP_HELP, _CROP] = "published"
+    blocks: Annotated[
+        tuple[int, ...],
+        "blocks whose features are joined, each through the final norm, from 1; default: the last",
+        Range(1, 256),
+    ] = ()
+
+    def feature(self, pool: str) -> str:
+        """The name of a pooling of the blocks that are asked for, as results have it: "cls+grid4@3,6"."""
+        return pool + (f"@{','.join(map(str, self.blocks))}" if self.blocks else "")
+
+
+@dataclass(frozen=True)
+class FeaturesConfig(Featured):
+    """The features of every chip of a data set, for tools of your own."""
+
+    command: ClassVar[str] = "features"
+
+    checkpoint: Annotated[str | None, f"{_CHECKPOINT_HELP}; default: the newest run", PATH, CHECKPOINT, NEWEST] = None
+    dataset: Annotated[str, "built data set", BUILT] = "mstar"
+    pool: Annotated[str, f"{_POOL_HELP}, or some joined: cls+grid4", _JOINED_POOLS] = "cls"
+    precision: Annotated[
+        str, "of the encoder: bf16 (autocast), fp32, or auto: bf16 where the device has it", _PRECISIONS
+    ] = "fp32"
+    out: Annotated[
+        str | None,
+        "file to write, .npz, .h5 or .parquet; default: features-DATASET.npz inside the run, or under results/",
+        Like(r".*\.(npz|h5|parquet)", "a file that ends in .npz, .h5 or .parquet"),
+        PATH,
+        FREE,
+    ] = None
+
+
+@dataclass(frozen=True)
+class PredictConfig(Common):
+    """The class of every image in a folder, by a classifier that finetune saved, with its confidence."""
+
+    command: ClassVar[str] = "predict"
+
+    folder: Annotated[str | None, "images of any size and format, in sub-folders too", PATH, ARGUMENT, REQUIRED] = None
+    classifier: Annotated[str | None, "folder that finetune wrote, or the file in it", PATH, CLASSIFIER, REQUIRED] = (
+        None
+    )
+    out: Annotated[str, "table to write", PATH, FREE] = "predictions.csv"
+
+
+@dataclass(frozen=True)
+class Evaluation(Featured):
     """What probe, finetune and fewshot-bench share: how a chip becomes an input and a feature."""
 
     recipe: Annotated[
@@ -267,15 +321,9 @@ class Evaluation(Common):
         "frozen: training rows of a shot, itself and its views; default: 2 of mirror alone, else 4",
         Range(2, 1000, "each passes the encoder"),
     ] = None
-    blocks: Annotated[
-        tuple[int, ...],
-        "blocks whose features are joined, each through the final norm, from 1; default: the last",
-        Range(1, 256),
-    ] = ()
     label_set: Annotated[
         str | None, "classes and chips that count (mstar: soc-10, soc-10-single); default: the manifest's"
     ] = None
-    crop: Annotated[str, _CROP_HELP, _CROP] = "published"
     precision: Annotated[
         str | None,
         "of the encoder: bf16 (autocast), fp32, or auto: bf16 where the device has it; default: the recipe's",
@@ -287,10 +335,6 @@ class Evaluation(Common):
     batch_size: Annotated[int | None, "images per training step; default: the recipe's (published: 50)", _COUNT] = None
     lr: Annotated[float | None, "peak learning rate; default: the recipe's (published: 1e-3)", Range(0)] = None
     weight_decay: Annotated[float | None, "AdamW weight decay; default: the recipe's (5e-4)", Range(0, 1000)] = None
-
-    def feature(self, pool: str) -> str:
-        """The name of a pooling of the blocks that are asked for, as results have it: "cls+grid4@3,6"."""
-        return pool + (f"@{','.join(map(str, self.blocks))}" if self.blocks else "")
 
 
 @dataclass(frozen=True)
@@ -324,7 +368,7 @@ class ProbeConfig(SingleEvaluation):
 
     checkpoint: Annotated[
         str | None,
-        f"run folder, checkpoint or exported encoder; or a baseline: {', '.join(BASELINES)}; default: the newest run",
+        f"{_CHECKPOINT_HELP}; default: the newest run",
         PATH,
         CHECKPOINT,
         NEWEST,
@@ -554,6 +598,8 @@ COMMANDS: dict[str, type[Common]] = {
         ProbeConfig,
         FinetuneConfig,
         FewshotBenchConfig,
+        FeaturesConfig,
+        PredictConfig,
         VisualizeAttentionConfig,
         ReproduceConfig,
         ReportConfig,

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from sarjepa.config import COMMANDS, Common
 from sarjepa.documents import parse_yaml
 from sarjepa.errors import InputError, nearest
-from sarjepa.setting import FREE, GRID, PATH, REPEAT, Setting, settings_of
+from sarjepa.setting import ARGUMENT, FREE, GRID, PATH, REPEAT, Setting, settings_of
 
 Config = TypeVar("Config", bound=Common)
 WIDTH = 100  # of a command line, before it is continued on the next
@@ -171,7 +171,9 @@ def command_line(
         if known.name not in never and (value != default or known.name in always):
             # An option that is repeated stands once per value.
             values = value if REPEAT in known.marks and isinstance(value, list) else [value]
-            words += [shlex.join(option(known.name, one)) for one in values]
+            words += [
+                shlex.join([shown(one)] if ARGUMENT in known.marks else option(known.name, one)) for one in values
+            ]
     return _wrapped(words)
 
 

@@ -32,10 +32,13 @@ class Mark(enum.Enum):
     CHECKPOINT = "a checkpoint, or `random:` and one: a path where nothing is is refused likewise"
     NEWEST = "where it is left out, the newest run is taken"
     RUN = "the folder of a run; refused likewise"
+    ARGUMENT = "stands on the command line by its place, without an option's name"
+    REQUIRED = "has no default: a call without it is refused"
+    CLASSIFIER = "a classifier that finetune saved: a path where none is is refused likewise"
     GRID = "spans the results of one folder: calls that differ in it add to the folder, each result kept apart"
 
 
-PATH, REPEAT, FREE, BUILT, CHECKPOINT, NEWEST, RUN, GRID = Mark
+PATH, REPEAT, FREE, BUILT, CHECKPOINT, NEWEST, RUN, ARGUMENT, REQUIRED, CLASSIFIER, GRID = Mark
 
 
 @dataclass(frozen=True)

@@ -48,14 +48,21 @@ def test_every_setting_of_every_command_is_known_with_its_help(command: str) -> 
     assert all(one.help for one in known) and known[-1].name == "seed"
 
 
-FREE_EVERYWHERE = {"device": "cuda:3", "data_root": "elsewhere"}
+FREE_EVERYWHERE = {"device": "cuda:3", "data_root": "elsewhere", "out": "o.npz"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_where_and_how_fast_makes_no_other_result_whichever_command_asks(command: str) -> None:
     config = COMMANDS[command]()
     names = {one.key for one in settings_of(type(config))}
-    free = {**FREE_EVERYWHERE, "out": "o", "run_dir": "r", "workers": 9, "save_every": 7, "max_hours": 1.0, "jobs": 5}
+    free = {
+        **FREE_EVERYWHERE,
+        "run_dir": "r",
+        "workers": 9,
+        "save_every": 7,
+        "max_hours": 1.0,
+        "jobs": 5,
+    }
     moved = dataclasses.replace(config, **{key: value for key, value in free.items() if key in names})
     assert moved != config and not changes(moved, as_dict(config))
 

@@ -24,7 +24,7 @@ from sarjepa.documents import parse_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation.finetune import predict
 from sarjepa.files import write_atomically
-from sarjepa.models.addresses import CLASSIFIER_FILE
+from sarjepa.models.addresses import CLASSIFIER_FILE, no_classifier
 from sarjepa.models.checkpoints import LARGEST_SIDE_PX, check_shape
 from sarjepa.models.described import described_bytes, read_described
 from sarjepa.models.encoder import Encoder, EncoderShape
@@ -63,6 +63,7 @@ class _Description:
     recipe: str = "published"
     augment: str = "none"
     encoder: dict[str, Any] = field(default_factory=dict)
+    normalisation: dict[str, str | float | None] = field(default_factory=dict)
 
 
 class SavedClassifier:
@@ -146,7 +147,7 @@ def load_classifier(path: str | Path, device: str = "cpu") -> SavedClassifier:
     file = Path(path)
     file = file / CLASSIFIER_FILE if file.is_dir() else file
     if not file.is_file():
-        raise InputError("no classifier here", where=file, hint="run sarjepa finetune, which saves one")
+        raise no_classifier(file)
     weights, text = read_described(file, _KIND)
     if text is None:
         raise InputError("not a classifier", where=file, expected=f"metadata {_KIND!r}")

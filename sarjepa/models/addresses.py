@@ -126,6 +126,11 @@ def newest_run(folder: str = "runs") -> str:
     return str(max(files, key=lambda file: (file.stat().st_mtime, str(file))).parent)
 
 
+def no_classifier(path: str | Path) -> InputError:
+    """What is said where a classifier should be."""
+    return InputError("no classifier here", where=path, hint="run sarjepa finetune, which saves one")
+
+
 def is_classifier(path: str | Path) -> bool:
     """Whether a path is a classifier's file or the folder of one."""
     return (Path(path) / CLASSIFIER_FILE).is_file() or (Path(path).name == CLASSIFIER_FILE and Path(path).is_file())

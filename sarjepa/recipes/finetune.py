@@ -104,6 +104,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         "classes": list(benchmark.classes),
         "temperature": temperature,
         "crop": benchmark.crop,
+        "normalisation": benchmark.shards.index["normalisation"],
         "dataset": benchmark.name,
         "label_set": benchmark.label_set,
         "draw": {

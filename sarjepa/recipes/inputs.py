@@ -8,22 +8,32 @@ from __future__ import annotations
 
 from sarjepa.config import BASELINES, Common
 from sarjepa.data.built import built_folder, expand_built
-from sarjepa.models.addresses import checkpoint_file, is_address, is_classifier, newest_run, run_folder
-from sarjepa.setting import BUILT, CHECKPOINT, NEWEST, RUN, Setting, settings_of
+from sarjepa.errors import InputError
+from sarjepa.models.addresses import checkpoint_file, is_address, is_classifier, newest_run, no_classifier, run_folder
+from sarjepa.setting import ARGUMENT, BUILT, CHECKPOINT, CLASSIFIER, NEWEST, REQUIRED, RUN, Setting, settings_of
 
 
 def check_inputs(config: Common) -> None:
     """Look for the data sets, runs and checkpoints that the settings name.
 
     Raises:
-        InputError: a data set is not built, or nothing is where a run or a checkpoint should be.
+        InputError: a required setting is missing, a data set is not built, or nothing is where a run, a checkpoint or a
+            classifier should be.
     """
     settings = settings_of(type(config))
+    for setting in settings:
+        if REQUIRED in setting.marks and getattr(config, setting.key) is None:
+            word = setting.key.upper() if ARGUMENT in setting.marks else f"--{setting.name} {setting.key.upper()}"
+            raise InputError("something has to be named", where=config.command, expected=f"{word}: {setting.help}")
     for setting in settings:
         if BUILT in setting.marks:
             for source in expand_built(_names(config, setting)):
                 built_folder(config.data_root, source)
     for setting in settings:
+        if CLASSIFIER in setting.marks:
+            for path in _names(config, setting):
+                if not is_classifier(path):
+                    raise no_classifier(path)
         if RUN in setting.marks:
             for folder in _names(config, setting):
                 run_folder(folder)

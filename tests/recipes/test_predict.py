@@ -1,0 +1,70 @@
+"""predict: a folder of images, by a saved classifier, to a table."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sarjepa.config import PredictConfig
+from sarjepa.errors import InputError
+from sarjepa.evaluation.classifier import load_classifier, save_classifier
+from sarjepa.models.addresses import CLASSIFIER_FILE
+from sarjepa.models.encoder import Encoder, EncoderShape
+from sarjepa.models.heads import Classifier, Head
+from sarjepa.recipes import predict
+
+DESCRIBE = {"classes": ["tank", "truck"], "temperature": 1.5, "crop": 24}
+
+
+def saved(folder: Path, **describe: object) -> Path:
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderShape(width=16, depth=1, num_heads=2, patch_size=8, image_size=16))
+    save_classifier(folder / CLASSIFIER_FILE, Classifier(encoder, Head(16, 2, std=1.0)), {**DESCRIBE, **describe})
+    return folder
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_every_image_of_the_folder_has_its_class_and_confidence(tmp_path: Path, warnings: Any) -> None:
+    classifier, folder, out = saved(tmp_path), tmp_path / "new", tmp_path / "sub" / "found.csv"
+    (folder / "deep").mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    images = [generator.integers(0, 256, shape, dtype=np.uint8) for shape in ((40, 32), (16, 50))]
+    images += [(images[0].astype(np.uint16) << 8)]
+    for image, name in zip(images, ("a.png", "deep/b.png", "c.png"), strict=True):
+        Image.fromarray(image).save(folder / name)
+    (folder / "d.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    predict.run(PredictConfig(folder=str(folder), classifier=str(classifier), out=str(out), device="cpu"), warnings)
+    found, loaded = {row["path"]: row for row in rows_of(out)}, load_classifier(classifier)
+    assert found.keys() == {"a.png", "deep/b.png", "c.png"}
+    for image, name in zip(images, ("a.png", "deep/b.png", "c.png"), strict=True):
+        assert [found[name]["predicted"]] == loaded.predict(image)
+        [probability] = loaded.probabilities(image)
+        assert float(found[name]["confidence"]) == pytest.approx(probability.max(), abs=1e-4)
+        assert float(found[name]["p(truck)"]) == pytest.approx(probability[1], abs=1e-4)
+    assert warnings.told and "1 file left out, e.g. d.png" in warnings.told[0]
+
+
+def test_images_are_normalised_as_those_of_the_training(tmp_path: Path, warnings: Any) -> None:
+    (tmp_path / "new").mkdir()
+    image = np.random.default_rng(0).rayleigh(40.0, (24, 24)).astype(np.float32)
+    np.save(tmp_path / "new" / "a.npy", image)
+    out = tmp_path / "found.csv"
+    config = PredictConfig(folder=str(tmp_path / "new"), classifier=str(saved(tmp_path)), out=str(out), device="cpu")
+    with pytest.raises(InputError, match=r"no image in the folder can be used: a.npy; .*above 1"):
+        predict.run(config, warnings)
+    saved(
+        tmp_path, normalisation={"method": "linear", "per": "set", "reference": 200.0, "dtype": "float32", "scale": 1.0}
+    )
+    predict.run(config, warnings)
+    [expected] = load_classifier(tmp_path).probabilities((image / 200).clip(0, 1))
+    assert float(rows_of(out)[0]["p(tank)"]) == pytest.approx(expected[0], abs=1e-4)
