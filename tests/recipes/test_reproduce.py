@@ -10,14 +10,8 @@ import pytest
 
 from sarjepa.config import FewshotBenchConfig, PretrainConfig, ReproduceConfig
 from sarjepa.errors import InputError
-from sarjepa.files import write_json
-from sarjepa.models.encoder import encoder_shape
-from sarjepa.progress import Progress
-from sarjepa.recipes import reproduce
-from sarjepa.recipes.reproduce import experiment as experiments
-from sarjepa.recipes.reproduce import walk
-from sarjepa.recipes.reproduce.accuracy import Value, accuracy_tables, difference_table
-from sarjepa.recipes.reproduce.experiment import (
+from sarjepa.experiments import experiment as experiments
+from sarjepa.experiments.experiment import (
     MEASURES,
     ROW_BASELINES,
     Experiment,
@@ -26,8 +20,14 @@ from sarjepa.recipes.reproduce.experiment import (
     experiment_names,
     read_experiment,
 )
+from sarjepa.files import write_json
+from sarjepa.models.encoder import encoder_shape
+from sarjepa.progress import Progress
+from sarjepa.recipes import reproduce
+from sarjepa.recipes.reproduce import walk
 from sarjepa.recipes.reproduce.plan import PlanContext, Step, plan, run_name, unique
 from sarjepa.reports.paper import published
+from sarjepa.reports.seed_tables import Value, accuracy_tables, difference_table
 
 SCALES = ("demo", "laptop", "paper")
 

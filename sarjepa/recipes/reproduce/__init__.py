@@ -13,9 +13,9 @@ from pathlib import Path
 from sarjepa.config import DOWNSTREAM, Evaluation, PretrainConfig, ReproduceConfig, VisualizeAttentionConfig
 from sarjepa.data.built import built_datasets, open_source
 from sarjepa.errors import InputError
+from sarjepa.experiments.experiment import Experiment, Scale, read_experiment
 from sarjepa.progress import Progress
 from sarjepa.recipes.reproduce.counts import counts_table
-from sarjepa.recipes.reproduce.experiment import Experiment, Scale, read_experiment
 from sarjepa.recipes.reproduce.files import WRITERS, write_tables
 from sarjepa.recipes.reproduce.plan import PlanContext, Planned, plan, unique
 from sarjepa.recipes.reproduce.walk import Walker, record_of

@@ -12,24 +12,25 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sarjepa.config import PretrainConfig
+from sarjepa.documents import read_record
 from sarjepa.evaluation.attention import uniform_distance
+from sarjepa.experiments.experiment import Experiment
 from sarjepa.models.encoder import encoder_shape
-from sarjepa.recipes.reproduce.accuracy import (
-    Value,
-    accuracy_tables,
-    difference_table,
-    feature_words,
-    gather,
-    panels,
-    values_csv,
-)
-from sarjepa.recipes.reproduce.experiment import Experiment
 from sarjepa.recipes.reproduce.plan import Planned, Step, unique
 from sarjepa.recipes.reproduce.walk import record_of, seconds_of
 from sarjepa.reports.attention_figures import HeadDistances, attention_distance
 from sarjepa.reports.finetuning import finetuning_curves
 from sarjepa.reports.formats import figure_bytes
 from sarjepa.reports.reproduction import accuracy_against, accuracy_of_rows
+from sarjepa.reports.seed_tables import (
+    Value,
+    accuracy_tables,
+    difference_table,
+    feature_words,
+    panels,
+    values_csv,
+)
+from sarjepa.results.records import RESULTS, FewshotResults
 from sarjepa.results.store import RunStore
 from sarjepa.results.tables import Table
 
@@ -52,6 +53,19 @@ def _provenance(planned: Sequence[Planned]) -> str:
     for what, steps in (("pre-training", trainings), ("measuring", measures)):
         lines.append(f"- {what}: {len(steps)} commands, {seconds_of(steps) / 3600:.2f} hours of processes added up")
     return "\n".join(["**How it was made**", "", *lines, "- commands: commands.txt"])
+
+
+def gather(plan: Sequence[Planned]) -> list[Value]:
+    """The few-shot cells of every measured row and seed."""
+    values = []
+    for planned in plan:
+        for step in planned.measure:
+            values += [
+                Value(planned.row.name, planned.seed, cell.dataset, cell.protocol, cell.pool, cell.shots, cell.mean,
+                      cell.std, cell.num_runs, cell.is_baseline)
+                for cell in read_record(step.folder / RESULTS, FewshotResults).cells
+            ]  # fmt: skip
+    return values
 
 
 def _few_shot(experiment: Experiment, planned: Sequence[Planned], store: RunStore, about: str) -> tuple[Table, ...]:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from sarjepa.config import BASELINES, COMMANDS, Common
+from sarjepa.experiments.experiment import Experiment, Row, Scale
 from sarjepa.overlay import option, overlay, read_preset
-from sarjepa.recipes.reproduce.experiment import Experiment, Row, Scale
 
 # The command that takes each measure, and what its folder inside the run is called.
 MEASURED_BY = {"few-shot": "fewshot-bench", "curve": "finetune", "attention": "visualize-attention"}

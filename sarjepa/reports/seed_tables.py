@@ -15,12 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sarjepa.config import BASELINES
-from sarjepa.documents import read_record
-from sarjepa.recipes.reproduce.experiment import Experiment
-from sarjepa.recipes.reproduce.plan import Planned
+from sarjepa.experiments.experiment import Experiment
 from sarjepa.reports.paper import SOURCE, published
-from sarjepa.results.records import RESULTS, FewshotResults
 from sarjepa.results.statistics import Summary, summarise
 from sarjepa.results.tables import Table, csv_text, mean_with_spread
 
@@ -48,6 +44,7 @@ class Value:
     mean: float
     std_of_draws: float | None
     num_draws: int
+    is_baseline: bool = False
 
     @property
     def panel(self) -> tuple[str, str, str]:
@@ -55,24 +52,11 @@ class Value:
         return (self.dataset, self.protocol, self.pool)
 
 
-def gather(plan: Sequence[Planned]) -> list[Value]:
-    """The few-shot cells of every measured row and seed."""
-    values = []
-    for planned in plan:
-        for step in planned.measure:
-            values += [
-                Value(planned.row.name, planned.seed, cell.dataset, cell.protocol, cell.pool, cell.shots, cell.mean,
-                      cell.std, cell.num_runs)
-                for cell in read_record(step.folder / RESULTS, FewshotResults).cells
-            ]  # fmt: skip
-    return values
-
-
 def panels(values: Sequence[Value]) -> dict[tuple[str, str, str], list[Value]]:
     """Values by data set, protocol and feature; a baseline, which has one feature, stands in each of its data set."""
-    keys = dict.fromkeys(value.panel for value in values if value.pool not in BASELINES)
+    keys = dict.fromkeys(value.panel for value in values if not value.is_baseline)
     return {
-        key: [value for value in values if value.panel[:2] == key[:2] and value.pool in (key[2], *BASELINES)]
+        key: [value for value in values if value.panel[:2] == key[:2] and (value.is_baseline or value.pool == key[2])]
         for key in keys
     }
 
