@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sarjepa.files import write_atomically
-from sarjepa.reports.figures import Line, accuracy_against_shots
-from sarjepa.reports.formats import figure_bytes
+from sarjepa.reports.accuracy_figures import Line, accuracy_against_shots
+from sarjepa.reports.figures import figure_bytes
 from sarjepa.reports.paper import published
 
 ROOT = Path(__file__).parents[1]

@@ -22,7 +22,7 @@ from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.class_report import report_folder, report_of, write_report
 from sarjepa.recipes.evaluating.recipe import recipe_name, settled, training_of
 from sarjepa.recipes.evaluating.record import run_record
-from sarjepa.reports.finetuning import finetuning_curves
+from sarjepa.reports.accuracy_figures import finetuning_curves
 from sarjepa.results.records import Variant
 from sarjepa.results.result import Result, writable_folder
 from sarjepa.results.tables import csv_text

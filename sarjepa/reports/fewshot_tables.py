@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sarjepa.reports.figures import Line, accuracy_against_shots
-from sarjepa.reports.formats import figure_bytes
+from sarjepa.reports.accuracy_figures import Line, accuracy_against_shots
+from sarjepa.reports.figures import figure_bytes
 from sarjepa.reports.paper import SOURCE, published
 from sarjepa.results.records import ROW, VARIANT, Cell, Comparison
 from sarjepa.results.tables import Table, counted, mean_with_spread

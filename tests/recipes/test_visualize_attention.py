@@ -16,7 +16,7 @@ from sarjepa.errors import InputError
 from sarjepa.models.checkpoints import encoder_bytes, load_encoder
 from sarjepa.progress import Progress
 from sarjepa.recipes import visualize_attention
-from sarjepa.reports.formats import figure_bytes
+from sarjepa.reports.figures import figure_bytes
 
 PICTURES = ("attention-distance", "maps", "patch-maps", "rollout", "targets", "feature-map", "neighbours")
 

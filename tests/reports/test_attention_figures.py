@@ -13,7 +13,7 @@ from PIL import Image
 
 from sarjepa.reports.attention_figures import HeadDistances, attention_distance, map_grid
 from sarjepa.reports.chips import PAPER_WIDTH, ShownChip
-from sarjepa.reports.formats import figure_bytes
+from sarjepa.reports.figures import figure_bytes
 
 
 def distances(num: int = 1) -> Figure:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from sarjepa.reports.chips import PAPER_WIDTH, ShownChip
 from sarjepa.reports.feature_figures import NO_LABEL, Neighbour, feature_map, neighbour_grid
-from sarjepa.reports.formats import figure_bytes
+from sarjepa.reports.figures import figure_bytes
 
 CHIP = ShownChip(np.random.default_rng(0).random((16, 16)), "T72\nmstar", (64, 64), 0.3)
 

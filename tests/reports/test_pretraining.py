@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sarjepa.reports.formats import figure_bytes
+from sarjepa.reports.figures import figure_bytes
 from sarjepa.reports.pretraining import Curve, binned, curve_figure, curve_of, curves_figure, curves_of
 
 

@@ -20,9 +20,9 @@ from sarjepa.models.addresses import is_address
 from sarjepa.overlay import Change, changes
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.record import percentages
+from sarjepa.reports.accuracy_figures import confusion
 from sarjepa.reports.class_table import class_table
-from sarjepa.reports.figures import confusion
-from sarjepa.reports.formats import figure_bytes
+from sarjepa.reports.figures import figure_bytes
 from sarjepa.results.records import REPORT, ClassScores, Report, Run
 from sarjepa.results.result import Result
 from sarjepa.results.statistics import wilson_interval

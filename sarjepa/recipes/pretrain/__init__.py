@@ -31,7 +31,7 @@ from sarjepa.recipes.pretrain.batches import Batches
 from sarjepa.recipes.pretrain.run_folder import RunFolder
 from sarjepa.recipes.pretrain.state import TrainingState, checkpoint_of, new_state, restore, with_whole_weights
 from sarjepa.recipes.pretrain.views_picture import views_picture
-from sarjepa.reports.formats import figure_bytes
+from sarjepa.reports.figures import figure_bytes
 from sarjepa.reports.pretraining import curves_figure, target_rows, targets_figure
 from sarjepa.results.result import Result
 from sarjepa.results.stored import SETTINGS, read_settings

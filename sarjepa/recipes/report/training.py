@@ -15,7 +15,7 @@ from sarjepa.overlay import plain, shown
 from sarjepa.recipes.report.pictures import shown_picture
 from sarjepa.recipes.report.run_content import LOG, SETTINGS, RunContent
 from sarjepa.reports.elements import element, picture, picture_or_notice, table_element
-from sarjepa.reports.formats import figure_bytes
+from sarjepa.reports.figures import figure_bytes
 from sarjepa.reports.page import Gap, Section
 from sarjepa.reports.pretraining import curve_figure, curves_of
 from sarjepa.results.tables import Table

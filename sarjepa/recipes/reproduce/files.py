@@ -18,10 +18,9 @@ from sarjepa.experiments.experiment import Experiment
 from sarjepa.models.encoder import encoder_shape
 from sarjepa.recipes.reproduce.plan import Planned, Step, unique
 from sarjepa.recipes.reproduce.walk import record_of, seconds_of
+from sarjepa.reports.accuracy_figures import accuracy_against, accuracy_of_rows, finetuning_curves
 from sarjepa.reports.attention_figures import HeadDistances, attention_distance
-from sarjepa.reports.finetuning import finetuning_curves
-from sarjepa.reports.formats import figure_bytes
-from sarjepa.reports.reproduction import accuracy_against, accuracy_of_rows
+from sarjepa.reports.figures import figure_bytes
 from sarjepa.reports.seed_tables import (
     Value,
     accuracy_tables,

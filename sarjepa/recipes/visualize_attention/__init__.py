@@ -35,7 +35,7 @@ from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.class_report import report_folder
 from sarjepa.recipes.visualize_attention.pictures import feature_figures, map_figures, target_figure
 from sarjepa.reports.attention_figures import HeadDistances, attention_distance
-from sarjepa.reports.formats import figure_bytes
+from sarjepa.reports.figures import figure_bytes
 from sarjepa.results.result import Result, writable_folder
 from sarjepa.results.tables import Table, counted
 from sarjepa.training.runtime import pick_device

@@ -1,0 +1,225 @@
+"""Figures of accuracy: against shots, by class, over epochs of fine-tuning, over pre-trainings, against a quantity.
+
+Training loss and test accuracy have no common unit, so each has a panel of its own over the same epochs; an axis on
+either side of one panel would let the crossing of the lines depend on the ranges. Of a reproduced table the spread over
+pre-trainings matters, so every pre-training is drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from sarjepa.reports.figures import MARKERS, SERIES_COLORS, new_figure, style
+
+_NUM_NAMED = 40  # classes that a confusion matrix can name, and print numbers of
+_FEW = 50  # epochs that are told apart by a dot each
+Values = Mapping[int, Sequence[float]]  # shots: one accuracy (%) a pre-training
+Row = tuple[str, Values]
+Point = tuple[float, Values]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One series of a plot: its label, and (x, y, low, high) points."""
+
+    label: str
+    points: tuple[tuple[float, float, float, float], ...]
+    dashed: bool = False
+
+
+def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping[str, float]) -> Figure:
+    """Accuracy against shots, one panel per data set, with 95% intervals.
+
+    Args:
+        panels: {title: lines}, x in shots, y in percent.
+        chance: {title: percent} of guessing.
+    """
+    names = list(dict.fromkeys(line.label for lines in panels.values() for line in lines))
+    entry_width = 0.6 + 0.07 * max(map(len, names), default=0)  # inches of a legend entry at 8 points
+    width = max(3.4 * max(len(panels), 1) + 0.6, entry_width)
+    columns = max(1, min(len(names), int(width / entry_width)))
+    figure = new_figure(width, 3.4 + 0.2 * math.ceil(len(names) / columns))
+    axes_P = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
+    labels: dict[str, Any] = {}
+    for axes, (title, lines) in zip(axes_P, panels.items(), strict=False):
+        for place, line in enumerate(lines):
+            number = names.index(line.label)
+            x, y, low, high = np.array(line.points, dtype=float).reshape(-1, 4).T
+            labels[line.label] = axes.errorbar(
+                x * (1 + 0.012 * (place - (len(lines) - 1) / 2)),  # side by side, so that bars do not hide bars
+                y,
+                yerr=[y - low, high - y] if not line.dashed else None,
+                color=SERIES_COLORS[number % len(SERIES_COLORS)],
+                marker=MARKERS[(number + number // len(SERIES_COLORS)) % len(MARKERS)],
+                linestyle="--" if line.dashed else "-",
+                linewidth=1.3,
+                markersize=4,
+                capsize=2.5,
+            )
+        axes.axhline(chance[title], color="#888888", linewidth=0.9, linestyle=":")
+        # To the right of the bars of the fewest shots.
+        axes.annotate(
+            "chance", (0.1, chance[title]), xycoords=("axes fraction", "data"), ha="left", va="top", fontsize=7,
+            color="#666666",
+        )  # fmt: skip
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, chance[title] - 0.08 * (high - low)), high)  # room for the word below its line
+        ticks = sorted({x for line in lines for x, *_ in line.points})
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+        axes.set(title=title, xlabel="shots (training chips per class)")
+        style(axes)
+    axes_P[0].set_ylabel("accuracy (%); bars: 95% interval")
+    figure.legend(
+        [labels[name] for name in names], names, loc="outside lower center", ncols=columns, fontsize=8, frameon=False
+    )
+    return figure
+
+
+def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
+    """A confusion matrix: colour and number are the percent of the true class.
+
+    The picture stops growing at 20 classes. Beyond 40 it has colours alone and names some of the classes.
+
+    Args:
+        counts: (C, C) rows true, columns predicted.
+        classes: C names.
+        title: above it.
+    """
+    percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    num_classes = len(classes)
+    side = max(3.6, 0.5 * min(num_classes, 20) + 1.8)
+    size = min(8.0, 240 / num_classes)  # points of the letters in a cell
+    figure = new_figure(side + 0.6, side)
+    axes = figure.subplots()
+    image = axes.imshow(percent, cmap="cividis", vmin=0, vmax=100)
+    ticks = range(0, num_classes, math.ceil(num_classes / _NUM_NAMED))
+    names = [classes[tick] for tick in ticks]
+    axes.set_xticks(ticks, names, rotation=45, ha="right", rotation_mode="anchor", fontsize=max(7, size + 2))
+    axes.set_yticks(ticks, names, fontsize=max(7, size + 2))
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.set_title(title, fontsize=10)
+    for row, column in np.argwhere(percent >= 0.5) if num_classes <= _NUM_NAMED else ():
+        value = percent[row, column]
+        axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=size,
+                  color="black" if value > 55 else "white", in_layout=False)  # fmt: skip
+    figure.colorbar(image, ax=axes, shrink=0.8, label="% of the true class")
+    return figure
+
+
+def finetuning_curves(curves: Mapping[str, Mapping[str, np.ndarray]], title: str) -> Figure:
+    """Training loss and test accuracy against epochs: one line per encoder, the mean of its seeds, their range shaded.
+
+    Args:
+        curves: {data set: {encoder: (S, E, 2)}}, loss and accuracy (%) of S seeds after E epochs.
+        title: above everything.
+    """
+    figure = new_figure(7.4, 2.7 * len(curves) + 0.7)
+    grid = figure.subplots(len(curves), 2, squeeze=False)
+    for (left, right), (dataset, encoders) in zip(grid, curves.items(), strict=True):
+        for number, (name, curve_SE2) in enumerate(encoders.items()):
+            for axes, of_SE in zip((left, right), np.moveaxis(curve_SE2, 2, 0), strict=True):
+                epoch, color = np.arange(1, of_SE.shape[1] + 1), SERIES_COLORS[number % len(SERIES_COLORS)]
+                marker = "o" if len(epoch) <= _FEW else ""
+                axes.plot(epoch, of_SE.mean(axis=0), "-", marker=marker, color=color, linewidth=1.4, markersize=2.5,
+                          label=name)  # fmt: skip
+                axes.fill_between(epoch, of_SE.min(axis=0), of_SE.max(axis=0), color=color, alpha=0.18, linewidth=0)
+        left.set_ylim(0, 1.05 * max(float(curve_SE2[..., 0].max()) for curve_SE2 in encoders.values()))
+        left.set_ylabel(f"{dataset}: training loss", fontsize=8)
+        right.set_ylabel(f"{dataset}: test accuracy (%)", fontsize=8)
+        for axes in (left, right):
+            axes.set_xlabel("epoch", fontsize=8)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            style(axes)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def accuracy_of_rows(panels: Mapping[str, Sequence[Row]], title: str) -> Figure:
+    """One panel per data set and feature: rows as in the table, a colour for each number of shots.
+
+    Args:
+        panels: {title: rows}, each with its accuracies by shots.
+        title: above everything.
+    """
+    num_rows = max(len(rows) for rows in panels.values())
+    columns = min(2, len(panels))
+    lines = -(-len(panels) // columns)
+    figure = new_figure(3.6 * columns + 0.8, lines * (0.34 * num_rows + 0.95) + 0.5)
+    grid = figure.subplots(lines, columns, squeeze=False, sharey=len({len(rows) for rows in panels.values()}) == 1)
+    axes_P = grid.ravel()
+    for axes, (name, rows) in zip(axes_P, panels.items(), strict=False):
+        _dots(axes, rows)
+        axes.set_title(name, fontsize=8)
+        axes.set_xlabel("accuracy (%)", fontsize=8)
+        axes.tick_params(axis="x", labelsize=8)
+        style(axes)
+    for axes in axes_P[len(panels) :]:
+        axes.set_visible(False)
+    handles, labels = axes_P[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
+    figure.suptitle(f"{title}\none dot per pre-training; bars: their means", fontsize=9)
+    return figure
+
+
+def _dots(axes: Axes, rows: Sequence[Row]) -> None:
+    shots = sorted({num for _, values in rows for num in values})
+    for number, num in enumerate(shots):
+        color, marker = SERIES_COLORS[number % len(SERIES_COLORS)], MARKERS[number % len(MARKERS)]
+        for place, (_, values) in enumerate(rows):
+            found = np.array(values.get(num, ()))
+            axes.plot(found, np.full(len(found), place), marker, color=color, alpha=0.45, markersize=4,
+                      markeredgewidth=0)  # fmt: skip
+            if len(found):
+                axes.plot([found.mean()] * 2, [place - 0.28, place + 0.28], "-", color=color, linewidth=1.8)
+        axes.plot([], [], marker, color=color, markersize=4, label=f"{num} shots")
+    labels = [name if any(values.values()) else f"{name} (not run)" for name, values in rows]
+    axes.set_yticks(range(len(rows)), labels, fontsize=8)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+
+
+def accuracy_against(axes_of_groups: Mapping[str, Mapping[str, Sequence[Point]]], title: str) -> Figure:
+    """Scaling: one column per quantity (log axis), one row per data set; a line through the means.
+
+    Args:
+        axes_of_groups: {data set: {quantity: points}}, a point being (quantity, accuracies by shots).
+        title: above everything.
+    """
+    datasets = list(axes_of_groups)
+    groups = list(dict.fromkeys(group for own in axes_of_groups.values() for group in own))
+    figure = new_figure(2.7 * len(groups) + 0.8, 2.5 * len(datasets) + 0.8)
+    grid = figure.subplots(len(datasets), len(groups), squeeze=False, sharey="row")
+    for line, dataset in zip(grid, datasets, strict=True):
+        for axes, group in zip(line, groups, strict=True):
+            _scaling(axes, sorted(axes_of_groups[dataset].get(group, ()), key=lambda point: point[0]))
+            axes.set_xlabel(group, fontsize=8)
+            style(axes)
+        line[0].set_ylabel(f"{dataset}\naccuracy (%)", fontsize=8)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _scaling(axes: Axes, points: Sequence[Point]) -> None:
+    at = [place for place, _ in points]
+    for number, num in enumerate(sorted({num for _, values in points for num in values})):
+        color, marker = SERIES_COLORS[number % len(SERIES_COLORS)], MARKERS[number % len(MARKERS)]
+        axes.plot(at, [float(np.mean(values[num])) for _, values in points], "-", color=color, linewidth=1.3,
+                  marker=marker, markersize=5, label=f"{num} shots")  # fmt: skip
+        for place, values in points:
+            axes.plot([place] * len(values[num]), values[num], marker, color=color, alpha=0.4, markersize=3)
+    axes.set_xscale("log")
+    axes.set_xticks(at, [f"{place:g}" for place in at])
+    axes.minorticks_off()
