@@ -184,6 +184,14 @@ class PretrainConfig(Common):
         Range(0, 1, above=True),
     ] = (0.2, 1.0)
     contrast: Annotated[float, "random contrast: factor uniform in 1 - this .. 1 + this", Range(0, 1)] = 0.5
+    anchor: Annotated[
+        str | None,
+        "sarmae: network that optical images are seen by: timm:NAME, released (each with @FILE) or an encoder's path",
+    ] = None
+    anchor_weight: Annotated[float | None, "of the alignment with the anchor; default: 0.8", Range(0, 100)] = None
+    paired_share: Annotated[
+        float | None, "share of an epoch drawn from chips with an optical image; default: as they come", Range(0, 1)
+    ] = None
     view_augment: Annotated[
         tuple[str, ...], "methods of views: what differs between two views of a chip", OneOf(*VIEW_AUGMENTATIONS)
     ] = ("shift", "mirror", "rotate", "scale", "gain", "speckle")

@@ -9,7 +9,7 @@ Shapes: B chips, S the side that comes out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -30,6 +30,10 @@ class Augmentation:
     width: np.ndarray
     flip: np.ndarray
     contrast: np.ndarray
+
+    def at(self, rows: np.ndarray) -> Augmentation:
+        """The draws of some chips, in any order, each as often as it is named."""
+        return Augmentation(*(getattr(self, one.name)[rows] for one in fields(self)))
 
 
 def draw_augmentation(
@@ -92,9 +96,20 @@ def augment(
 
     Contrast blends with the image's own mean and clips, as torchvision's `adjust_contrast`.
     """
-    boxes = zip(draw.top, draw.left, draw.height, draw.width, strict=True)
-    cut = [image[t : t + h, left : left + w] for image, (t, left, h, w) in zip(images, boxes, strict=True)]
-    out = resample(cut, scales, size, flip=draw.flip, device=device)
+    out = resample_cut(images, scales, draw, size, device)
     mean = out.mean(dim=(1, 2, 3), keepdim=True)
     factor = torch.as_tensor(draw.contrast, dtype=torch.float32, device=device)[:, None, None, None]
     return (factor * out + (1 - factor) * mean).clamp(0, 1)
+
+
+def resample_cut(
+    images: Sequence[np.ndarray],
+    scales: Sequence[float],
+    draw: Augmentation,
+    size: int,
+    device: torch.device | str = "cpu",
+) -> torch.Tensor:
+    """The drawn boxes of images, flipped where drawn, and nothing else: (B, 1, size, size) float32 in [0, 1]."""
+    boxes = zip(draw.top, draw.left, draw.height, draw.width, strict=True)
+    cut = [image[t : t + h, left : left + w] for image, (t, left, h, w) in zip(images, boxes, strict=True)]
+    return resample(cut, scales, size, flip=draw.flip, device=device)

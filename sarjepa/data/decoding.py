@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -31,8 +31,8 @@ from sarjepa.data.archives import Container, open_container
 from sarjepa.data.boxes import AnnotationError, Box, columns_of, inside, read_voc, read_yolo, renamed
 from sarjepa.data.manifest import ChipRule, Distribution
 from sarjepa.data.normalize import Normalisation, normalise, samples
-from sarjepa.data.readers import Reading, UnknownFormatError, UnreadableError, read_images
-from sarjepa.data.simulator import SimulatedChip, simulate
+from sarjepa.data.readers import Reading, UnknownFormatError, UnreadableError, read_colour, read_images
+from sarjepa.data.simulator import SimulatedChip, simulate, simulate_optical
 from sarjepa.data.slicing import is_empty, middle, tiles
 from sarjepa.errors import InputError
 
@@ -44,13 +44,22 @@ Outcome = TypeVar("Outcome")
 
 @dataclass(frozen=True)
 class Job:
-    """One file of one container, or one chip to be simulated."""
+    """One file of one container, or one chip to be simulated.
 
-    path: str  # its name inside the source
+    Attributes:
+        path: its name inside the source.
+        container, member: where the file is.
+        groups: what its name says.
+        simulated: the chip, if it is one.
+        optical: container and member of the optical image of the same place, if there is one.
+    """
+
+    path: str
     container: int = -1
     member: str = ""
     groups: dict[str, str | None] = field(default_factory=dict)
     simulated: SimulatedChip | None = None
+    optical: tuple[int, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,13 +77,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A finished chip: image (H, W), its name, its columns, and what duplicates are found by."""
+    """A finished chip: image (H, W), its name, its columns, what duplicates are found by, optical image (3, H, W)."""
 
     image: np.ndarray
     path: str
     columns: dict[str, str]
     digest: bytes
     descriptor: np.ndarray | None
+    optical: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +124,7 @@ class Decoder:
             found = self._boxes(job, readings[0][0].image.shape)
             for reading, _ in readings:
                 self._check_range(reading.image)
+            optical = self._optical(job, readings[0][0].image.shape)
         except (UnreadableError, AnnotationError) as error:
             is_stray = isinstance(error, UnknownFormatError) and self.settings.distribution is None
             return Decoded(job.path, reason=str(error), is_stray=is_stray)
@@ -126,7 +137,11 @@ class Decoder:
                 placed = {"row": str(corner[0]), "column": str(corner[1])} if len(pieces) + num_without > 1 else {}
                 path = f"{job.path}{band}@{corner[0]},{corner[1]}" if placed else f"{job.path}{band}"
                 boxed = {} if found is None else columns_of(inside(found, corner, piece.shape))
-                chips.append(self._prepare(piece, path, columns | placed | boxed))
+                chip = self._prepare(piece, path, columns | placed | boxed)
+                if optical is not None:
+                    rows, across = (slice(start, start + side) for start, side in zip(corner, piece.shape, strict=True))
+                    chip = replace(chip, optical=optical[:, rows, across])
+                chips.append(chip)
         if not chips:
             return Decoded(job.path, reason="nothing but empty tiles", num_empty=num_empty)
         first, columns = readings[0]
@@ -144,19 +159,25 @@ class Decoder:
         if job.simulated is not None:
             image, header = simulate(job.simulated)
             return [(Reading(image), {"class": job.simulated.class_name, "split": job.simulated.split, **header})]
-        if job.container not in self._open:
-            self._open[job.container] = open_container(self.settings.containers[job.container])
-        data, distribution = self._bytes(job, job.member), self.settings.distribution
+        data, distribution = self._bytes(job.container, job.member), self.settings.distribution
         readings = read_images(data, self.settings.formats, job.member, self.settings.bands)
         if distribution:
             return [(reading, distribution.describe(job.groups, reading.header)) for reading in readings]
         said = {key: text for key, text in job.groups.items() if text is not None}
         return [(reading, reading.columns | said) for reading in readings]
 
-    def _bytes(self, job: Job, name: str) -> bytes:
-        """A file of the job's container."""
+    def _optical(self, job: Job, shape: tuple[int, ...]) -> np.ndarray | None:
+        """The optical image of a job at the size of its radar image, (3, H, W) uint8."""
+        if job.simulated is not None:
+            return simulate_optical(job.simulated) if job.simulated.is_paired else None
+        return None if job.optical is None else read_colour(self._bytes(*job.optical), (shape[0], shape[1]))
+
+    def _bytes(self, number: int, name: str) -> bytes:
+        """A file of a container."""
+        if number not in self._open:
+            self._open[number] = open_container(self.settings.containers[number])
         try:
-            return self._open[job.container].read(name)
+            return self._open[number].read(name)
         except InputError as error:
             raise UnreadableError(f"{error.what}: {error.got}") from error
 
@@ -168,7 +189,7 @@ class Decoder:
         name = rule.find.sub(rule.replace, job.member)
         if not self._open[job.container].holds(name):
             return []
-        data = self._bytes(job, name)
+        data = self._bytes(job.container, name)
         found = read_voc(data) if rule.format == "voc" else read_yolo(data, shape)
         return renamed(found, rule.names)
 

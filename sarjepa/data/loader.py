@@ -7,6 +7,8 @@ and k ranks see what one rank with the whole batch would see.
 For scaling studies a pool can be a share of the chips: the first of a permutation that the seed alone decides, so a
 smaller share is part of every larger one, and two points of a scaling curve differ by added chips only.
 
+Where optical images come with some chips, the share of an epoch that is drawn from these can be set (`mixed`).
+
 Chips are copied out of memory-mapped shards by background threads, a few batches ahead of the training.
 """
 
@@ -40,6 +42,7 @@ class ChipPool:
     Attributes:
         shapes: (N, 2) heights and widths (px), after the crop.
         groups: (N,) int64, equal for near-duplicates of one source.
+        paired: (N,) bool, whether a chip comes with an optical image.
         source_names: the sources, in order.
         left_out: of which sources some chips do not count (whatever `fraction`), and why, a line each.
 
@@ -86,6 +89,8 @@ class ChipPool:
             groups.append(num_groups + shards.groups[rows])
             num_groups += int(shards.groups.max(initial=-1)) + 1
         self.groups = np.concatenate(groups).astype(np.int64)[kept]
+        paired = [shards.paired[rows] for shards, rows in zip(self._shards, chosen, strict=True)]
+        self.paired = np.concatenate(paired)[kept]
         self._source_N, self._row_N = source_N[kept], row_N[kept]
         self.shapes = np.concatenate(shapes).astype(np.int64)[kept]
 
@@ -102,6 +107,45 @@ class ChipPool:
             images.append(image if whole or crop is None else middle(image, crop)[0])
             scales.append(shards.scale)
         return images, scales
+
+    def optical(self, indices: np.ndarray) -> list[np.ndarray]:
+        """The optical images of the chips at `indices`, which are paired, cut like them: (3, H, W) uint8 each."""
+        images = []
+        for index in indices:
+            source = self._source_N[index]
+            image, crop = self._shards[source].optical(int(self._row_N[index])), self._crops[source]
+            assert image is not None, "the chip is paired"
+            images.append(image if crop is None else np.stack([middle(plane, crop)[0] for plane in image]))
+        return images
+
+
+def mixed(paired_N: np.ndarray, share: float, seed: int, epoch: int) -> np.ndarray:
+    """What an epoch of N images consists of, a share of them chips with an optical image, the others without.
+
+    Chips of a kind come in an order drawn for the epoch, and from the start again where the epoch wants more of them
+    than there are: then as chip + N, chip + 2 N and so on, so that what is drawn for an image differs.
+
+    Args:
+        paired_N: (N,) bool, which chips have one.
+        share: in [0, 1].
+        seed, epoch: of the order.
+
+    Returns:
+        (N,) int64, the images of the epoch, those with an optical image first; the chip is this modulo N.
+
+    Raises:
+        InputError: there is no chip of a kind that is wanted.
+    """
+    num, parts = len(paired_N), []
+    for kind, wanted in ((True, round(share * num)), (False, num - round(share * num))):
+        chips = np.flatnonzero(paired_N == kind)
+        if wanted and not len(chips):
+            lacking = "with an optical image" if kind else "without"
+            raise InputError(f"no chip {lacking}", where="paired-share", got=share, hint="leave it out")
+        if wanted:
+            turn, place = np.divmod(np.arange(wanted), len(chips))
+            parts.append(chips[permutation(seed, f"mix-{kind}", epoch, len(chips))][place] + num * turn)
+    return np.concatenate(parts).astype(np.int64)
 
 
 def _share(num_chips: int, fraction: float, seed: int) -> np.ndarray:
@@ -134,22 +178,18 @@ def _chosen(shards: Shards, splits: Sequence[str] | None) -> tuple[np.ndarray, s
     return rows, f"none of the classes that its benchmark tests ({', '.join(tested)})"
 
 
-def batch_indices(
-    num_chips: int, batch_size: int, seed: int, step: int, rank: int = 0, world_size: int = 1
-) -> tuple[int, np.ndarray]:
-    """Epoch and chips of a step.
+def batch_indices(num_chips: int, batch_size: int, seed: int, step: int) -> tuple[int, np.ndarray]:
+    """Epoch and chips of a step, of which rank k of K takes every K-th.
 
     Args:
         num_chips: in the pool; the last, short batch of an epoch is dropped unless it is the only one.
         batch_size: over all ranks.
         seed: of the order.
         step: from 0 over the whole run.
-        rank, world_size: this process's share is every world_size-th chip of the batch.
     """
     epoch, position = divmod(step, steps_per_epoch(num_chips, batch_size))
     order = permutation(seed, "order", epoch, num_chips)
-    batch = order[position * batch_size : (position + 1) * batch_size]
-    return epoch, batch[rank::world_size]
+    return epoch, order[position * batch_size : (position + 1) * batch_size]
 
 
 def steps_per_epoch(num_chips: int, batch_size: int) -> int:

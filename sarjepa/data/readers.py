@@ -193,6 +193,13 @@ def _what_it_is_instead(data: bytes) -> UnreadableError:
 
 def _read_pillow(data: bytes) -> _Decoded:
     """JPEG, PNG and some TIFF: one channel of 8 or 16 bits or of floats, or three equal ones of 8 bits."""
+    with _opened(data) as image:
+        return _Decoded(_grey(image))
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """An image by Pillow, its claim held against its bytes, loaded."""
     if data.count(b"\xff\xda") > _MOST_SCANS and identify(data) == "jpeg":
         raise UnreadableError("a JPEG of more scans than any honest one")
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # Pillow's own limit is lower than ours
@@ -202,9 +209,29 @@ def _read_pillow(data: bytes) -> _Decoded:
                 raise UnreadableError(f"declares {image.width} x {image.height} px")
             _check_claim((image.height, image.width), 1, data)
             image.load()
-            return _Decoded(_grey(image))
+            yield image
     finally:
         Image.MAX_IMAGE_PIXELS = limit
+
+
+def read_colour(data: bytes, shape: tuple[int, int]) -> np.ndarray:
+    """An optical image at the size of the radar image beside it.
+
+    Args:
+        data: a JPEG, PNG or TIFF that Pillow reads, of 8 bits a channel.
+        shape: height and width (px) that come out.
+
+    Returns:
+        (3, H, W) uint8; red, green, blue.
+
+    Raises:
+        UnreadableError: it is none, or damaged.
+    """
+    with _silence(), decoder_errors(_damaged), _opened(data) as image:
+        if image.mode not in ("L", "P", "RGB", "RGBA"):
+            raise UnreadableError(f"an optical image of mode {image.mode}; expected 8 bits a channel")
+        colour = image.convert("RGB").resize((shape[1], shape[0]), Image.Resampling.BICUBIC)
+        return np.ascontiguousarray(np.moveaxis(np.asarray(colour), -1, 0))
 
 
 def _grey(image: Image.Image) -> np.ndarray:

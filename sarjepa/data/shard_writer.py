@@ -43,6 +43,7 @@ class _Columns:
     splits: list[str] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     meta: list[dict[str, str]] = field(default_factory=list)
+    paired: list[bool] = field(default_factory=list)
 
 
 class ShardWriter:
@@ -62,17 +63,27 @@ class ShardWriter:
         self.num_chips = 0
         self.dtype: np.dtype | None = None
         self._pixels: list[np.ndarray] = []
+        self._optical: list[np.ndarray] = []
         self._num_bytes = 0
         self._columns = _Columns()
         self._written: list[tuple[Path, _Columns]] = []
 
-    def add(self, image: np.ndarray, label: int, split: str, path: str, meta: dict[str, str] | None = None) -> None:
+    def add(
+        self,
+        image: np.ndarray,
+        label: int,
+        split: str,
+        path: str,
+        meta: dict[str, str] | None = None,
+        optical: np.ndarray | None = None,
+    ) -> None:
         """Add one chip.
 
         Args:
             image: (H, W) uint8, uint16, float16 or float32; the same type for every chip of a source.
             label, split, path: see `Chip`.
             meta: further text columns, such as {"serial": "9563"}.
+            optical: (3, H, W) uint8, the same place in colour; None where there is no such image.
 
         Raises:
             InputError: the chip's type is not that of the chips before, or the disk is full.
@@ -96,6 +107,11 @@ class ShardWriter:
         columns.splits.append(split)
         columns.paths.append(path)
         columns.meta.append(meta or {})
+        columns.paired.append(optical is not None)
+        if optical is not None:
+            assert optical.shape == (3, *image.shape) and optical.dtype == np.uint8, "as large as the chip"
+            self._optical.append(np.ascontiguousarray(optical).ravel())
+            self._num_bytes += optical.nbytes
         self.num_chips += 1
 
     def finish(self, groups: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
@@ -129,7 +145,6 @@ class ShardWriter:
         assert self.dtype is not None
         path = self.folder / f"{self.source}-{len(self._written):05d}.h5{TEMPORARY}"
         path.unlink(missing_ok=True)
-        num_pixels = self._num_bytes // self.dtype.itemsize
         # Page alignment lets every process map the pixels directly.
         with (
             disk_errors(path, self._num_bytes),
@@ -138,27 +153,46 @@ class ShardWriter:
             ) as file,
         ):
             file.attrs["format"] = FORMAT
-            pixels = file.create_dataset("pixels", (num_pixels,), self.dtype)
-            position, piece = 0, 0
-            while piece < len(self._pixels):  # a few MB at a time, so that joining them costs no second copy
-                joined = np.concatenate(self._pixels[piece : piece + 256])
-                pixels[position : position + len(joined)] = joined
-                position, piece = position + len(joined), piece + 256
+            _write_pixels(file, "pixels", self._pixels)
+            if self._optical:
+                _write_pixels(file, "optical", self._optical)
         self._written.append((path, self._columns))
-        self._pixels, self._num_bytes, self._columns = [], 0, _Columns()
+        self._pixels, self._optical, self._num_bytes, self._columns = [], [], 0, _Columns()
+
+
+def _write_pixels(file: h5py.File, name: str, pieces: Sequence[np.ndarray]) -> None:
+    """Write flat arrays of one type one behind the other."""
+    pixels = file.create_dataset(name, (sum(map(len, pieces)),), pieces[0].dtype)
+    position, piece = 0, 0
+    while piece < len(pieces):  # a few MB at a time, so that joining them costs no second copy
+        joined = np.concatenate(pieces[piece : piece + 256])
+        pixels[position : position + len(joined)] = joined
+        position, piece = position + len(joined), piece + 256
 
 
 def _write_columns(file: h5py.File, columns: _Columns, groups: np.ndarray, keys: list[str]) -> None:
     shapes = np.array(columns.shapes, dtype=np.int64).reshape(-1, 2)
-    ends = np.cumsum(shapes.prod(axis=1))
+    sizes = shapes.prod(axis=1)
     file["shapes"] = shapes
-    file["offsets"] = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+    file["offsets"] = starts(sizes)
+    if any(columns.paired):
+        file["optical_offsets"] = optical_starts(sizes, np.array(columns.paired))
     file["labels"] = np.array(columns.labels, dtype=np.int64)
     file["groups"] = groups
     file["splits"] = _texts(columns.splits)
     file["paths"] = _texts(columns.paths)
     for key in keys:
         file[f"meta/{key}"] = _texts(meta.get(key, "") for meta in columns.meta)
+
+
+def starts(sizes: np.ndarray) -> np.ndarray:
+    """(N,) int64: where each of N pieces begins that lie one behind the other."""
+    return np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+
+
+def optical_starts(sizes: np.ndarray, paired: np.ndarray) -> np.ndarray:
+    """(N,) int64: where the optical image of each chip of so many pixels begins, -1 where it has none."""
+    return np.where(paired, starts(3 * sizes * paired), -1)
 
 
 @contextmanager

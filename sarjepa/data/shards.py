@@ -5,6 +5,10 @@ pixels in one contiguous, uncompressed one-dimensional HDF5 data set, beside an 
 
     pixels (P,)   offsets (N,)   shapes (N, 2)   labels (N,)   groups (N,)   splits, paths, meta/* (N,) text
 
+and, where some chips come with an optical image of the same place, its red, green and blue planes at the chip's size:
+
+    optical (Q,) uint8   optical_offsets (N,), -1 for a chip without
+
 HDF5 tells where in the file `pixels` begins; each process maps that range into memory and a chip is a slice of it. The
 operating system's page cache is then the only copy, shared by every worker, and HDF5's global lock is not involved. The
 price is disk space: chips are not compressed. Speckle hardly compresses (PNG saves a quarter on MSTAR, half on the dark
@@ -17,7 +21,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,14 +33,15 @@ import numpy as np
 
 from sarjepa.boundary import decoder_errors
 from sarjepa.data.index import AGAIN, INDEX, read_index
-from sarjepa.data.shard_writer import DTYPES, FORMAT, ShardWriter
+from sarjepa.data.shard_writer import DTYPES, FORMAT, ShardWriter, optical_starts, starts
 from sarjepa.errors import InputError
 from sarjepa.files import sha256_of
 
 __all__ = ["FORMAT", "Chip", "ShardWriter", "Shards", "open_shards", "verify"]
 
-_NUMBERS = ("offsets", "shapes", "labels", "groups")
-_COLUMNS = (*_NUMBERS, "splits", "paths")
+_OPTICAL = "optical_offsets"
+_NUMBERS = ("offsets", "shapes", "labels", "groups", _OPTICAL)
+_COLUMNS = ("offsets", "shapes", "labels", "groups", "splits", "paths")
 
 
 @dataclass(frozen=True)
@@ -73,17 +78,26 @@ class _ShardFile:
     @cached_property
     def pixels(self) -> np.ndarray:
         """(P,) the pixels of all chips, mapped read-only."""
+        return self._mapped("pixels", DTYPES, self.columns["shapes"].prod(axis=1).sum())
+
+    @cached_property
+    def optical(self) -> np.ndarray:
+        """(Q,) the planes of all optical images, mapped read-only."""
+        paired = self.columns[_OPTICAL] >= 0
+        return self._mapped("optical", ("uint8",), 3 * self.columns["shapes"][paired].prod(axis=1).sum())
+
+    def _mapped(self, name: str, dtypes: Sequence[str], length: int) -> np.ndarray:
         with self._opened() as file:
-            pixels = file["pixels"]
+            pixels = file[name]
             offset, shape, dtype = pixels.id.get_offset(), pixels.shape, pixels.dtype
-            if dtype.name not in DTYPES or len(shape) != 1 or offset is None:
-                raise self._damage(f"pixels of {dtype}, {shape}")
+            if dtype.name not in dtypes or len(shape) != 1 or offset is None:
+                raise self._damage(f"{name} of {dtype}, {shape}")
         # A place behind the end of a mapped file ends the process, not the read.
         there, needed = self.path.stat().st_size, offset + shape[0] * dtype.itemsize
         if there < needed:
             raise self._damage(f"{there} bytes of {needed}")
-        if shape[0] != self.columns["shapes"].prod(axis=1).sum():
-            raise self._damage("shapes and pixels that do not add up")
+        if shape[0] != length:
+            raise self._damage(f"shapes and {name} that do not add up")
         return np.memmap(self.path, dtype=dtype, mode="r", offset=offset, shape=shape)
 
     @cached_property
@@ -91,7 +105,8 @@ class _ShardFile:
         """Every small data set of the file by name."""
         with self._opened() as file:
             names = [*_COLUMNS, *(f"meta/{key}" for key in file.get("meta", ()))]
-            found = {name: self._column(file, name) for name in names}
+            names += [_OPTICAL] if _OPTICAL in file else []
+            found = {_OPTICAL: np.full(self.num_chips, -1)} | {name: self._column(file, name) for name in names}
             self._check(found)
         return found
 
@@ -112,9 +127,11 @@ class _ShardFile:
         shapes_N2, labels = columns["shapes"], columns["labels"]
         if shapes_N2.min() < 1 or shapes_N2.max() >= 2**31:
             raise self._damage(f"shapes of {shapes_N2.min()} to {shapes_N2.max()} px")
-        ends = np.cumsum(shapes_N2.prod(axis=1))
-        if columns["offsets"][0] != 0 or not np.array_equal(columns["offsets"][1:], ends[:-1]):
+        sizes, optical = shapes_N2.prod(axis=1), columns[_OPTICAL]
+        if not np.array_equal(columns["offsets"], starts(sizes)):
             raise self._damage("offsets that are not those of its shapes")
+        if not np.array_equal(optical, optical_starts(sizes, optical >= 0)):
+            raise self._damage("offsets of optical images that are not those of its shapes")
         if labels.min() < -1 or labels.max() >= self.num_classes:
             raise self._damage(f"labels {labels.min()} to {labels.max()} of {self.num_classes} classes")
 
@@ -175,6 +192,14 @@ class Shards:
         """The pixels of these chips, each (H, W) as stored, read-only views of the memory map."""
         return [self._image(*self._place(int(index))) for index in indices]
 
+    def optical(self, index: int) -> np.ndarray | None:
+        """The optical image of a chip's place, (3, H, W) uint8, a read-only view; None where it has none."""
+        file, row = self._place(index)
+        if (start := file.columns[_OPTICAL][row]) < 0:
+            return None
+        height, width = file.columns["shapes"][row]
+        return np.asarray(file.optical[start : start + 3 * height * width]).reshape(3, height, width)
+
     def _place(self, index: int) -> tuple[_ShardFile, int]:
         shard = int(np.searchsorted(self._starts, index, side="right")) - 1
         return self._files[shard], index - int(self._starts[shard])
@@ -208,6 +233,11 @@ class Shards:
     def groups(self) -> np.ndarray:
         """(N,) int64 near-duplicate groups."""
         return self._column("groups")
+
+    @cached_property
+    def paired(self) -> np.ndarray:
+        """(N,) bool: which chips have an optical image."""
+        return self._column(_OPTICAL) >= 0
 
     @cached_property
     def splits(self) -> np.ndarray:
@@ -287,6 +317,8 @@ def verify(folder: str | os.PathLike[str]) -> list[str]:
             continue
         try:
             _ = file.pixels  # its columns are checked with it
+            if (file.columns[_OPTICAL] >= 0).any():
+                _ = file.optical
         except InputError as error:
             problems.append(f"{shard['file']}: {error.got}")
     if not problems and len(shards) != (stated := shards.index.get("num_chips")):

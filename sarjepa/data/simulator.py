@@ -16,6 +16,9 @@ A chip is built as a radar builds it, in amplitude and phase, then detected:
 6. **Storage**: amplitude clipped to 8 bits at a gain that varies from chip to chip, as in the public 8-bit mirrors, so
    that brightness tells nothing.
 
+A chip can be had optically too (`simulate_optical`): the same target at the same place from straight above, in colour,
+without layover, its shadow thrown by a sun that stands somewhere else. What both pictures share is outline and heading.
+
 Every chip draws from its own generator, keyed by (seed, class, split, index): any order, any number of workers, the
 same bytes. As in MSTAR, train is seen at 17 degrees of depression and test at 15.
 
@@ -41,6 +44,9 @@ CLUTTER_LEVEL = (14.0, 48.0)  # clutter amplitude in grey levels; chips of MSTAR
 SHIFT_PX = 6.0  # a detector's box is not centred on the target: up to 1.8 m off, a quarter of its length
 POINT_GAIN = 5.0  # a target's points stand this far above the clutter
 NUM_FACETS = 24  # small odd reflectors all over a vehicle: tools, hatches, rails
+SUN_ELEVATION_DEG = (25.0, 65.0)
+GROUND_RGB = ((0.42, 0.46, 0.28), (0.62, 0.54, 0.40))  # grass to dry soil
+PAINT_RGB = ((0.27, 0.31, 0.20), (0.55, 0.48, 0.34))  # olive to sand
 
 
 @dataclass(frozen=True)
@@ -134,6 +140,7 @@ class SimulatedChip:
     class_name: str
     split: str
     index: int
+    is_paired: bool = False  # with its optical image
 
     @property
     def path(self) -> str:
@@ -154,8 +161,7 @@ def simulate(chip: SimulatedChip) -> tuple[np.ndarray, dict[str, str]]:
     """
     random = chip.generator()
     depression_deg = DEPRESSION_DEG[chip.split]
-    azimuth_deg = float(random.uniform(0, 360))
-    shift_m = random.uniform(-SHIFT_PX, SHIFT_PX, 2) * SPACING_M
+    azimuth_deg, shift_m = _pose(random)
     target = TARGETS[chip.class_name]
 
     scatterers = _scatterers(chip.class_name, azimuth_deg, depression_deg, random)
@@ -166,6 +172,32 @@ def simulate(chip: SimulatedChip) -> tuple[np.ndarray, dict[str, str]]:
     level = np.exp(random.uniform(*np.log(CLUTTER_LEVEL)))
     image_RC = np.clip(np.rint(amplitude_RC * level), 0, 255).astype(np.uint8)
     return image_RC, {"azimuth": f"{azimuth_deg:.2f}", "depression": f"{depression_deg:g}"}
+
+
+def simulate_optical(chip: SimulatedChip) -> np.ndarray:
+    """The chip's target and place from straight above in daylight: (3, SIZE, SIZE) uint8, red, green, blue."""
+    azimuth_deg, shift_m = _pose(chip.generator())
+    key = stream_key(chip.seed, f"simulator/optical/{chip.split}/{chip.class_name}", chip.index)
+    random = np.random.Generator(np.random.Philox(key=key))
+    target = TARGETS[chip.class_name]
+    sun_deg, elevation_deg = random.uniform(0, 360), random.uniform(*SUN_ELEVATION_DEG)
+    ground_3, paint_3 = (
+        np.array(dark) + random.uniform() * (np.array(bright) - dark) for dark, bright in (GROUND_RGB, PAINT_RGB)
+    )
+    texture_RC = 1 + 0.25 * (_smoothed(random.gamma(TEXTURE_ORDER, 1 / TEXTURE_ORDER, (SIZE, SIZE))) - 1)
+    sunlit_RC = _lit(target, azimuth_deg, elevation_deg, shift_m, sun_deg)
+    colour_3RC = ground_3[:, None, None] * texture_RC * (0.35 + 0.65 * sunlit_RC)
+    x_RC, y_RC = _ground(azimuth_deg, shift_m)
+    for box in sorted(target.boxes, key=lambda box: box.top):  # a roof hides what is lower
+        roof_RC = (np.abs(x_RC - box.x) < box.length / 2) & (np.abs(y_RC - box.y) < box.width / 2)
+        shade = 0.8 + 0.15 * box.top + random.normal(0, 0.02, (SIZE, SIZE))
+        colour_3RC = np.where(roof_RC, paint_3[:, None, None] * shade, colour_3RC)
+    return np.clip(np.rint(255 * colour_3RC), 0, 255).astype(np.uint8)
+
+
+def _pose(random: np.random.Generator) -> tuple[float, np.ndarray]:
+    """Heading (deg) and place (row, column; m from the middle) of a chip's target, the first of its draws."""
+    return float(random.uniform(0, 360)), random.uniform(-SHIFT_PX, SHIFT_PX, 2) * SPACING_M
 
 
 def _rotation(azimuth_deg: float) -> np.ndarray:
@@ -228,31 +260,47 @@ def _box_points(box: Box) -> list[Point]:
     return points
 
 
-def _lit(target: Target, azimuth_deg: float, depression_deg: float, shift_m: np.ndarray) -> np.ndarray:
-    """(R, C) in {0, 1}: 0 where a box or its shadow hides the ground."""
+def _ground(azimuth_deg: float, shift_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ground in the target's own coordinates (m): x forward and y left, (R, C) each."""
     axis = (np.arange(SIZE) - (SIZE - 1) / 2) * SPACING_M
     ground_RC2 = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1) - shift_m
-    turn = _rotation(azimuth_deg)
-    x_RC, y_RC = np.moveaxis(ground_RC2 @ turn, -1, 0)  # the ground in the target's own coordinates
+    x_RC, y_RC = np.moveaxis(ground_RC2 @ _rotation(azimuth_deg), -1, 0)
+    return x_RC, y_RC
+
+
+def _lit(
+    target: Target, azimuth_deg: float, elevation_deg: float, shift_m: np.ndarray, source_deg: float = 0.0
+) -> np.ndarray:
+    """(R, C) in {0, 1}: 0 where a box or its shadow hides the ground.
+
+    The light comes from direction `source_deg` of the image, 0 below it, where the radar is.
+    """
+    x_RC, y_RC = _ground(azimuth_deg, shift_m)
+    forward, left = np.array([np.cos(np.deg2rad(source_deg)), np.sin(np.deg2rad(source_deg))]) @ _rotation(azimuth_deg)
     lit_RC = np.ones((SIZE, SIZE))
-    rise = np.tan(np.deg2rad(depression_deg))
+    rise = np.tan(np.deg2rad(elevation_deg))
     for box in target.boxes:
-        # A ground point is dark when the ray from it to the radar meets the box: step along the ray.
+        # A ground point is dark when the ray from it to the source meets the box: step along the ray.
         for step_m in np.arange(box.base / rise, box.top / rise, SPACING_M / 2):
-            inside_length = np.abs(x_RC + step_m * turn[0, 0] - box.x) < box.length / 2
-            inside_width = np.abs(y_RC + step_m * turn[0, 1] - box.y) < box.width / 2
+            inside_length = np.abs(x_RC + step_m * forward - box.x) < box.length / 2
+            inside_width = np.abs(y_RC + step_m * left - box.y) < box.width / 2
             lit_RC[inside_length & inside_width] = 0.0
     return lit_RC
 
 
 def _clutter(lit_RC: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """(L, R, C) complex: K-distributed ground of mean intensity 1 where it is lit, and a little receiver noise."""
-    texture_RC = random.gamma(TEXTURE_ORDER, 1 / TEXTURE_ORDER, (SIZE, SIZE))
-    for axis in (0, 1):  # neighbouring ground is alike
-        texture_RC = (np.roll(texture_RC, 1, axis) + 2 * texture_RC + np.roll(texture_RC, -1, axis)) / 4
+    texture_RC = _smoothed(random.gamma(TEXTURE_ORDER, 1 / TEXTURE_ORDER, (SIZE, SIZE)))
     speckle_LRC = _gaussian(random, (NUM_LOOKS, SIZE, SIZE))
     noise_LRC = _gaussian(random, (NUM_LOOKS, SIZE, SIZE))
     return speckle_LRC * np.sqrt(texture_RC * lit_RC) + 0.15 * noise_LRC
+
+
+def _smoothed(texture_RC: np.ndarray) -> np.ndarray:
+    """Neighbouring ground is alike."""
+    for axis in (0, 1):
+        texture_RC = (np.roll(texture_RC, 1, axis) + 2 * texture_RC + np.roll(texture_RC, -1, axis)) / 4
+    return texture_RC
 
 
 def _gaussian(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

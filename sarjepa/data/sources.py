@@ -19,6 +19,8 @@ from sarjepa.data.manifest_parser import load_manifest
 from sarjepa.errors import InputError
 from sarjepa.files import printable
 
+SIMULATED = ("synthetic", "synthetic-pairs")
+
 
 @dataclass(frozen=True)
 class Source:
@@ -40,12 +42,13 @@ class Source:
     expected: dict[str, dict[str, int]] | None = None
 
 
-def synthetic_source(seed: int, chips_per_class: int) -> Source:
-    """The simulator's chips: this many per class and split."""
-    manifest = load_manifest("synthetic")
-    assert set(manifest.classes) == set(simulator.CLASSES), "synthetic.yaml and simulator.TARGETS name the same classes"
+def synthetic_source(name: str, seed: int, chips_per_class: int) -> Source:
+    """The simulator's chips, this many per class and split: one of `SIMULATED`."""
+    manifest = load_manifest(name)
+    assert set(manifest.classes) == set(simulator.CLASSES), "the manifest and simulator.TARGETS name the same classes"
+    is_paired = name == "synthetic-pairs"
     chips = [
-        simulator.SimulatedChip(seed, name, split, index)
+        simulator.SimulatedChip(seed, name, split, index, is_paired)
         for split in simulator.DEPRESSION_DEG
         for name in manifest.classes
         for index in range(chips_per_class)

@@ -11,9 +11,9 @@ speckle too: that is what `local_masked` and the ratio target change.
     sarmae   target: pixels of the clean chip, while half of the chips are shown with speckle added
                                                      Liu et al., arXiv 2512.16635, 2025
 
-Here: positions are sine-cosine, and of SARMAE there is the part that needs no optical image. Pixels are predicted as
-they are, since a patch's mean and spread are what tells target from clutter; MAE's other form, (values - mean) /
-sqrt(variance + 1e-6) of each patch, is an option.
+Here: positions are sine-cosine, and SARMAE's second part, for chips with an optical image, is in `anchored`. Pixels
+are predicted as they are, since a patch's mean and spread are what tells target from clutter; MAE's other form, (values
+- mean) / sqrt(variance + 1e-6) of each patch, is an option.
 """
 
 from __future__ import annotations
@@ -73,15 +73,22 @@ class GlobalMasked(Method):
         """The masks of a batch, on its device."""
         return global_mask(keys, *self.encoder.grid(image_B1HW), mask_ratio=self.mask_ratio).to(image_B1HW.device)
 
-    def predict(self, shown_B1HW: torch.Tensor, mask: GlobalMask) -> torch.Tensor:
-        """Predictions of the masked patches, (B, m, values), from what the encoder is shown."""
-        tokens = self.encoder.encode(take(self.encoder.embed_patches(shown_B1HW), mask.visible_Bn))
-        return self.predictor(tokens, mask.visible_Bn, mask.masked_Bm, self.encoder.grid(shown_B1HW))
+    def see(self, shown_B1HW: torch.Tensor, mask: GlobalMask) -> torch.Tensor:
+        """The encoder's tokens, the class token first, of the visible patches of what it is shown."""
+        return self.encoder.encode(take(self.encoder.embed_patches(shown_B1HW), mask.visible_Bn))
+
+    def say(self, tokens: torch.Tensor, mask: GlobalMask, image_B1HW: torch.Tensor) -> torch.Tensor:
+        """Predictions of the masked patches, (B, m, values), from these tokens."""
+        return self.predictor(tokens, mask.visible_Bn, mask.masked_Bm, self.encoder.grid(image_B1HW))
 
     def forward(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
         """Squared error, mean over the values of the masked patches."""
         mask = self.draw(image_B1HW, keys)
-        prediction = self.predict(self.corrupt(image_B1HW, keys), mask)
+        prediction = self.say(self.see(self.corrupt(image_B1HW, keys), mask), mask, image_B1HW)
+        return self.error(prediction, image_B1HW, mask)
+
+    def error(self, prediction: torch.Tensor, image_B1HW: torch.Tensor, mask: GlobalMask) -> torch.Tensor:
+        """Squared error of predictions of the masked patches, a scalar."""
         target = take(self.target(image_B1HW, *self.encoder.grid(image_B1HW)), mask.masked_Bm)
         if self.normalise_patches:
             mean, deviation = level_of(target)
@@ -95,7 +102,7 @@ class GlobalMasked(Method):
         num_patches = grid[0] * grid[1]
         state_BN = torch.full((len(image_B1HW), num_patches), VISIBLE).scatter(1, mask.masked_Bm.cpu(), MASKED)
         shown = self.corrupt(image_B1HW, keys)
-        prediction = self.predict(shown, mask).float()
+        prediction = self.say(self.see(shown, mask), mask, shown).float()
         if self.normalise_patches:  # the picture is of the chip, so the patches get their own level back
             mean, deviation = level_of(take(self.target(image_B1HW, *grid), mask.masked_Bm))
             prediction = prediction * deviation + mean

@@ -26,12 +26,16 @@ class ImageKeys:
         seed, epoch: of the run.
         indices: (B,) of the images.
         groups: (B,) int64, equal for near-duplicates; default: there are none.
+        pair_weight: (B,) of images that come with an optical one: 0 where there is none, else the step's images over
+            those that have one. A mean over images so weighted is the mean over pairs of the whole step, however the
+            step is cut into parts and ranks.
     """
 
     seed: int
     epoch: int
     indices: np.ndarray
     groups: np.ndarray = None  # type: ignore[assignment]
+    pair_weight: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Without groups each image is its own."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,6 +17,19 @@ UNSEEN, VISIBLE, MASKED = 0, 1, 2
 
 
 @dataclass(frozen=True)
+class Alignment:
+    """What a method that looks at optical images makes of them.
+
+    Attributes:
+        optical_B3HW: in [0, 1].
+        cosine_BRC: agreement on the patch grid, NaN where none is asked for.
+    """
+
+    optical_B3HW: torch.Tensor
+    cosine_BRC: torch.Tensor
+
+
+@dataclass(frozen=True)
 class Preview:
     """What a method makes of a few images, for a picture.
 
@@ -25,6 +39,7 @@ class Preview:
         target: (B, C, H, W).
         prediction: (B, C, H, W), NaN where nothing is predicted, or no picture.
         channel_names: (C,) names.
+        alignment: with optical images, if the method looks at them.
     """
 
     image: torch.Tensor
@@ -32,6 +47,11 @@ class Preview:
     target: torch.Tensor
     prediction: torch.Tensor
     channel_names: tuple[str, ...]
+    alignment: Alignment | None = None
+
+    def beside(self, alignment: Alignment) -> Preview:
+        """The same with the optical images."""
+        return replace(self, alignment=alignment)
 
 
 class Method(nn.Module, abc.ABC):
@@ -45,19 +65,22 @@ class Method(nn.Module, abc.ABC):
         target: what is predicted, or what a teacher looks at; None where nothing of the kind is.
         views: for each view of a chip that the method compares, the augmentations that this view does without; empty
             for a method that looks at one augmented chip. A method of views needs the whole batch at once.
+        optical: the method looks at optical images beside the chips.
     """
 
     encoder: Encoder
     exported: str = "encoder"
     target: Target | None = None
     views: tuple[frozenset[str], ...] = ()
+    optical: bool = False
 
     @abc.abstractmethod
     def forward(self, image: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
         """The loss of a batch; every draw comes from `keys`.
 
         Args:
-            image: augmented chips, (B, 1, H, W), or for a method of V views (B, V, 1, H, W).
+            image: augmented chips, (B, 1, H, W), or for a method of V views (B, V, 1, H, W), or (B, 4, H, W) where
+                red, green and blue of an optical image follow the chip.
             keys: what the draws belong to.
         """
 
@@ -70,6 +93,10 @@ class Method(nn.Module, abc.ABC):
     def start_from(self, encoder: Encoder) -> None:
         """Begin with the weights of `encoder`, which is of the same shape."""
         self.encoder.load_state_dict(encoder.state_dict())
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint says of the method beside its settings, and a run that goes on must find again."""
+        return {}
 
     def after_step(self, share_done: float) -> None:
         """Called after every optimiser step with the share of the run that is done; teachers move here."""

@@ -19,8 +19,10 @@ import torch
 from torch import nn
 
 from sarjepa.errors import InputError, nearest
+from sarjepa.models.anchors import load_anchor
 from sarjepa.models.encoder import SIZES, Encoder, encoder_shape
 from sarjepa.models.predictor import Predictor, QueryPredictor
+from sarjepa.pretext.anchored import Anchored
 from sarjepa.pretext.global_masked import GlobalMasked
 from sarjepa.pretext.latent_blocks import LatentBlocks, smooth_l1_to_normalised, squared
 from sarjepa.pretext.local_masked import LocalMasked
@@ -89,6 +91,22 @@ def _feature_guided(
     return GlobalMasked(encoder, predictor, target, mask_ratio=mask_ratio, normalise_patches=normalise_patches)
 
 
+def _speckled(
+    encoder: Encoder,
+    predictor: QueryPredictor,
+    target: Target,
+    *,
+    mask_ratio: float = 0.75,
+    normalise_patches: bool = False,
+    anchor: str | None = None,
+    anchor_weight: float = 0.8,
+) -> GlobalMasked:
+    build = (
+        GlobalMasked if anchor is None else partial(Anchored, anchor=load_anchor(anchor), anchor_weight=anchor_weight)
+    )
+    return build(encoder, predictor, target, add_speckle, mask_ratio=mask_ratio, normalise_patches=normalise_patches)
+
+
 @dataclass(frozen=True)
 class Composition:
     """What a method's name stands for; the keywords of its builders are the settings it reads.
@@ -116,7 +134,7 @@ METHODS: dict[str, Composition] = {
     "lomar": Composition(LocalMasked, "pixel", _linear_predictor),
     "mae": Composition(GlobalMasked, "pixel", _pixel_predictor, "sincos"),
     "fg-mae": Composition(_feature_guided, "hog-gaussian", _pixel_predictor, "sincos"),
-    "sarmae": Composition(partial(GlobalMasked, corrupt=add_speckle), "pixel", _pixel_predictor, "sincos", revision=3),
+    "sarmae": Composition(_speckled, "pixel", _pixel_predictor, "sincos", revision=3),
     "i-jepa": Composition(
         partial(LatentBlocks, distance=smooth_l1_to_normalised), "pixel", _token_predictor, "sincos", False
     ),
@@ -209,6 +227,19 @@ def check_revision(name: str, described: Mapping[str, Any], where: object) -> No
             got=f"revision {started}",
             hint="it can still be evaluated; move it away, and start another run",
         )
+
+
+def check_facts(method: Method, described: Mapping[str, Any], where: object) -> None:
+    """Refuse to go on with another anchor than a run was started with.
+
+    Raises:
+        InputError: the method is made of something else than the checkpoint says of it.
+    """
+    for key, now in method.facts().items():
+        if (started := described.get(key)) != now:
+            raise InputError(
+                "the run was started with other weights", where=f"{key} of {where}", expected=started, got=now
+            )
 
 
 def take_weights(method: Method, weights: Mapping[str, torch.Tensor], where: object) -> None:

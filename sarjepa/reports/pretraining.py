@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib import colormaps
@@ -207,6 +207,38 @@ def _show_masked(axes: Axes, row: TargetRow) -> None:
     shown[state_HW == _MASKED] = (0.16, 0.33, 0.55)
     axes.imshow(shown, extent=row.chip.extent, interpolation="nearest")
     bare(axes)
+
+
+def pairs_figure(
+    clean_BHW: np.ndarray, rows: Sequence[TargetRow], optical_B3HW: np.ndarray, cosine_BRC: np.ndarray
+) -> Figure:
+    """One row per chip: the chip, its optical image, what the encoder sees, and how its tokens agree with the anchor's.
+
+    Args:
+        clean_BHW: the chips.
+        rows: the same chips as the encoder sees them.
+        optical_B3HW: of the same places, in [0, 1].
+        cosine_BRC: on the patch grid, NaN where no agreement is asked for: masked patches, chips without a pair.
+    """
+    figure, axes_RC, _ = tight_grid([row.chip.size_px for row in rows], 4, 0.45)
+    colors = colormaps["RdBu"].with_extremes(bad="#d9d9d9")
+    for axes_C, clean_HW, row, optical_3HW, cosine_RC in zip(
+        axes_RC, clean_BHW, rows, optical_B3HW, cosine_BRC, strict=True
+    ):
+        show_chip(axes_C[0], replace(row.chip, image_HW=clean_HW))
+        axes_C[1].imshow(np.moveaxis(optical_3HW, 0, -1), extent=row.chip.extent, interpolation="nearest")
+        _show_masked(axes_C[2], row)
+        axes_C[3].imshow(np.ma.masked_invalid(cosine_RC), cmap=colors, vmin=-1, vmax=1, extent=row.chip.extent,
+                         interpolation="nearest")  # fmt: skip
+        for axes in axes_C[1:]:
+            bare(axes)
+        known = cosine_RC[np.isfinite(cosine_RC)]
+        axes_C[3].set_ylabel(f"mean {known.mean():+.2f}" if len(known) else "no pair", fontsize=TINY)
+        axes_C[3].yaxis.set_label_position("right")
+    for axes, title in zip(axes_RC[0], ["chip", "optical", "seen, with speckle", "agreement"], strict=True):
+        axes.set_title(title, fontsize=TINY, pad=2)
+    figure.suptitle("Agreement: cosine of a token with the anchor's, red -1 to blue +1", fontsize=SMALL)
+    return figure
 
 
 @dataclass(frozen=True)

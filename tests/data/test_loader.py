@@ -122,12 +122,10 @@ def test_why_chips_are_left_out_is_said(tmp_path: Path) -> None:
         assert re.search(words, line)
 
 
-def test_an_epoch_takes_every_chip_once_and_ranks_share_a_batch() -> None:
+def test_an_epoch_takes_every_chip_once() -> None:
     batches = [batch_indices(12, 4, seed=0, step=step) for step in range(3)]
     assert sorted(np.concatenate([chips for _, chips in batches])) == list(range(12))
     assert {epoch for epoch, _ in batches} == {0} and batch_indices(12, 4, 0, 3)[0] == 1
-    shares = [batch_indices(12, 4, seed=0, step=1, rank=rank, world_size=2)[1] for rank in (0, 1)]
-    assert sorted(np.concatenate(shares)) == sorted(batches[1][1]) and len(shares[0]) == len(shares[1])
 
 
 @pytest.mark.parametrize("num_threads", [1, 3])

@@ -7,6 +7,7 @@ from importlib import resources
 import pytest
 
 from sarjepa.data.manifest_parser import GROUPS, expand_sources, load_manifest, parse_manifest, source_names
+from sarjepa.data.sources import SIMULATED
 from sarjepa.errors import InputError
 
 SARACD = (resources.files("sarjepa.data_manifests") / "saracd.yaml").read_text(encoding="utf-8")
@@ -29,7 +30,7 @@ def test_shipped_manifests_load_and_name_themselves(name: str) -> None:
 
 def test_groups_hold_the_seven_sets() -> None:
     assert set(GROUPS["all"]) == set(GROUPS["pretrain"]) | set(GROUPS["downstream"])
-    assert {*GROUPS["all"], "synthetic"} == set(source_names())
+    assert {*GROUPS["all"], *SIMULATED} == set(source_names())
     assert expand_sources(["downstream", "mstar", "folder:/x"]) == ["mstar", "fusarship", "saracd", "folder:/x"]
 
 

@@ -25,7 +25,7 @@ from sarjepa.data.own_images import folder_digest, folder_source, split_of
 from sarjepa.data.place import check_replaceable, exclusive, put_in_place, scratch_folder
 from sarjepa.data.shard_writer import disk_errors
 from sarjepa.data.shards import FORMAT, ShardWriter, open_shards
-from sarjepa.data.sources import Source, public_source, synthetic_source
+from sarjepa.data.sources import SIMULATED, Source, public_source, synthetic_source
 from sarjepa.documents import read_record
 from sarjepa.download import fetch
 from sarjepa.errors import InputError
@@ -131,8 +131,8 @@ def _standing(final: Path, asked: dict[str, Any], config: BuildDatasetConfig, pr
 
 def _open(name: str, config: BuildDatasetConfig, progress: Progress) -> Source:
     """The source's files as jobs, fetched where they are missing."""
-    if name == "synthetic":
-        return synthetic_source(config.seed, config.chips_per_class)
+    if name in SIMULATED:
+        return synthetic_source(name, config.seed, config.chips_per_class)
     if name.startswith("folder:"):
         source = folder_source(Path(name.removeprefix("folder:")).expanduser(), config.split_by)
         for note in source.manifest.notes:
@@ -158,7 +158,7 @@ def _open(name: str, config: BuildDatasetConfig, progress: Progress) -> Source:
 def _settings(config: BuildDatasetConfig, name: str) -> dict[str, Any]:
     """The settings that the shards' content depends on."""
     asked = deciding(config, of_grid=True)
-    if name == "synthetic":
+    if name in SIMULATED:
         return asked | {"seed": config.seed}
     del asked["chips_per_class"]
     if name.startswith("folder:"):
@@ -177,7 +177,7 @@ def _write(
     results = decoding.decode(source.jobs, settings, config.workers)
     for decoded in progress.track(results, f"building {manifest.name}", total=len(source.jobs)):
         for chip, label, split, columns in ledger.enter(decoded):
-            writer.add(chip.image, label, split, chip.path, columns)
+            writer.add(chip.image, label, split, chip.path, columns, chip.optical)
         num_images = len(source.jobs) - len(ledger.strays)
         _stop_if_too_many(ledger.rejected, num_images, config.max_rejected, manifest.name)
     if ledger.said["polarisation"]:

@@ -12,6 +12,7 @@ from sarjepa.data.leaks import matches, signatures
 from sarjepa.data.locate import forms_of, locate, look
 from sarjepa.data.manifest_parser import load_manifest
 from sarjepa.data.shards import Shards, open_shards, verify
+from sarjepa.data.sources import SIMULATED
 from sarjepa.download import RemoteFile
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
@@ -27,7 +28,7 @@ def dry_run(folders: dict[str, Path], archives: Sequence[Path], distribution: st
     for name, folder in folders.items():
         if (folder / "index.json").is_file():
             rows.append((name, "-", "built", "-", str(folder)))
-        elif name == "synthetic" or name.startswith("folder:"):
+        elif name in SIMULATED or name.startswith("folder:"):
             rows.append((name, "-", "nothing to fetch", "-", name.removeprefix("folder:")))
         else:
             rows.extend(_needs(name, [*archives, folder.parents[1] / "cache" / "downloads" / name], distribution))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
@@ -25,14 +26,14 @@ from sarjepa.errors import InputError
 from sarjepa.evaluation.watch import Watch
 from sarjepa.files import write_atomically
 from sarjepa.models.encoder import Encoder
-from sarjepa.pretext.methods import METHODS, check_revision
+from sarjepa.pretext.methods import METHODS, check_facts, check_revision
 from sarjepa.progress import Progress, Task
 from sarjepa.recipes.pretrain.batches import Batches
 from sarjepa.recipes.pretrain.run_folder import RunFolder
 from sarjepa.recipes.pretrain.state import TrainingState, checkpoint_of, new_state, restore, with_whole_weights
 from sarjepa.recipes.pretrain.views_picture import views_picture
 from sarjepa.reports.figures import figure_bytes
-from sarjepa.reports.pretraining import curves_figure, target_rows, targets_figure
+from sarjepa.reports.pretraining import curves_figure, pairs_figure, target_rows, targets_figure
 from sarjepa.results.result import Result
 from sarjepa.results.stored import SETTINGS, read_settings
 from sarjepa.training.checkpoint import LAST, save_checkpoint
@@ -93,7 +94,7 @@ def run(config: PretrainConfig, progress: Progress) -> Result:
         progress = progress if ranks.is_first else Progress()
         torch.manual_seed(config.seed)
         state = new_state(config, device, ranks, progress)
-        batches = Batches(config, device, ranks, state.method.views)
+        batches = Batches(config, device, ranks, state.method.views, state.method.optical)
         folder = RunFolder(_folder(config), config)
         watch = None
         if config.probe_every is not None and ranks.is_first:
@@ -137,6 +138,7 @@ def _opened(
         stored = folder.state(device, progress)
         check_revision(config.method, stored["describe"], folder.path)
         batches.check_data(stored["describe"])
+        check_facts(state.method, stored["describe"], folder.path)
         restore(state, stored, folder.path)
     elif ranks.is_first:  # the others might look when rank 0 has begun to write
         folder.check_new()
@@ -266,6 +268,7 @@ def _describe(run: _Run, state: TrainingState) -> dict[str, Any]:
         "normalisation": "magnitude in [0, 1], no mean or deviation",
         "centre_crop": run.batches.crops,
         "versions": {"sarjepa": __version__, "torch": str(torch.__version__)},
+        **state.method.facts(),
     }
 
 
@@ -294,9 +297,13 @@ def _draw(run: _Run, state: TrainingState) -> None:
         shown = method.preview(image, keys)
     if shown is None:
         return
-    state_BRC = shown.state_BN.unflatten(1, method.encoder.grid(image))
+    state_BRC = shown.state_BN.unflatten(1, method.encoder.grid(shown.image))
     rows = target_rows(shown.image, state_BRC, shown.target, shown.prediction)
     write_atomically(path / "targets.png", figure_bytes(targets_figure(rows, shown.channel_names)))
+    if shown.alignment is not None:
+        optical_B3HW, cosine_BRC = map(np.asarray, (shown.alignment.optical_B3HW, shown.alignment.cosine_BRC))
+        picture = pairs_figure(np.asarray(image[:, 0].cpu()), rows, optical_B3HW, cosine_BRC)
+        write_atomically(path / "pairs.png", figure_bytes(picture))
 
 
 def _message(run: _Run, state: TrainingState, stop: StopRequest) -> str:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from sarjepa.config import PretrainConfig
-from sarjepa.data.augment import augment, draw_augmentation
+from sarjepa.data.augment import Augmentation, augment, draw_augmentation, resample_cut
 from sarjepa.data.built import open_source
 from sarjepa.data.crops import check_crop, parse_crop
-from sarjepa.data.loader import ChipPool, batch_indices, steps_per_epoch
+from sarjepa.data.loader import ChipPool, batch_indices, mixed, steps_per_epoch
 from sarjepa.data.shards import Shards
 from sarjepa.data.views import ViewKey, ViewParameters, draw_views, render_views
 from sarjepa.errors import InputError
@@ -50,6 +51,7 @@ class Batches:
         ranks: the processes that share a batch.
         views: for each view of a chip that the method compares, the augmentations that it does without; empty for the
             random resized crop.
+        wants_optical: the method looks at optical images beside the chips.
 
     Attributes:
         views: as given.
@@ -64,9 +66,15 @@ class Batches:
     """
 
     def __init__(
-        self, config: PretrainConfig, device: torch.device, ranks: Ranks, views: Sequence[frozenset[str]] = ()
+        self,
+        config: PretrainConfig,
+        device: torch.device,
+        ranks: Ranks,
+        views: Sequence[frozenset[str]] = (),
+        wants_optical: bool = False,
     ) -> None:
         self._config, self._device, self._ranks, self.views = config, device, ranks, views
+        self._wants_optical = wants_optical
         sources = [(name, open_source(config.data_root, name)) for name in config.sources]
         self.crops = _crops(config)
         self.data_sha256 = {name: _checksum(shards) for name, shards in sources}
@@ -80,25 +88,64 @@ class Batches:
                 got=self.size,
             )
         self.epoch_steps = steps_per_epoch(len(self.pool), self.size)
+        if wants_optical and not self.pool.paired.any():
+            raise InputError(
+                "no optical images to hold the chips against",
+                where=f"anchor {config.anchor}",
+                expected="a source of pairs",
+                got=", ".join(config.sources),
+                hint="build synthetic-pairs or pairs:SAR_FOLDER,OPTICAL_FOLDER",
+            )
+        if config.paired_share is not None:
+            mixed(self.pool.paired, config.paired_share, 0, 0)  # refused here and not in a thread
 
     def __call__(self, step: int) -> list[Batch]:
         """The process's own share of a step, on the device, in as many parts as gradients are accumulated over."""
-        ranks, seed = self._ranks, self._config.seed
-        epoch, indices = batch_indices(len(self.pool), self.size, seed, step, ranks.rank, ranks.world_size)
-        return [self.augmented(epoch, part) for part in np.array_split(indices, self._config.accumulate)]
+        config, ranks, num_chips = self._config, self._ranks, len(self.pool)
+        epoch, places = batch_indices(num_chips, self.size, config.seed, step)
+        if config.paired_share is not None:
+            places = mixed(self.pool.paired, config.paired_share, config.seed, epoch)[places]
+        own = np.array_split(places[ranks.rank :: ranks.world_size], config.accumulate)
+        return [self.augmented(epoch, part, self.pool.paired[places % num_chips]) for part in own]
 
-    def augmented(self, epoch: int, indices: np.ndarray) -> Batch:
-        """Chips of the pool as the method gets them, (B, 1, S, S) or (B, V, 1, S, S), and what its draws belong to."""
-        config = self._config
-        keys = ImageKeys(config.seed, epoch, indices, self.pool.groups[indices])
+    def augmented(self, epoch: int, indices: np.ndarray, paired: np.ndarray | None = None) -> Batch:
+        """Chips of the pool as the method gets them, and what its draws belong to.
+
+        Args:
+            epoch: of the draws.
+            indices: (B,) of the images: chips, or chips and a multiple of their number (see `mixed`).
+            paired: which images of the whole step have an optical image; default: these images are the step.
+
+        Returns:
+            (B, 1, S, S); (B, V, 1, S, S) for V views; (B, 4, S, S) for a chip, red, green and blue.
+        """
+        config, chips = self._config, indices % len(self.pool)
+        keys = ImageKeys(config.seed, epoch, indices, self.pool.groups[chips])
         if self.views:
             return torch.stack([self.view(number, keys) for number in range(len(self.views))], dim=1), keys
-        images, scales = self.pool.images(indices)
+        images, scales = self.pool.images(chips)
         low, high = config.crop_scale
         draw = draw_augmentation(
-            config.seed, epoch, indices, self.pool.shapes[indices], scale=(low, high), contrast=config.contrast
+            config.seed, epoch, indices, self.pool.shapes[chips], scale=(low, high), contrast=config.contrast
         )
-        return augment(images, scales, draw, config.image_size, self._device), keys
+        image_B1SS = augment(images, scales, draw, config.image_size, self._device)
+        if not self._wants_optical:
+            return image_B1SS, keys
+        own = self.pool.paired[chips]
+        paired = own if paired is None else paired
+        keys = replace(keys, pair_weight=own * len(paired) / max(1, paired.sum()))
+        return torch.cat([image_B1SS, self._optical(chips, own, draw)], dim=1), keys
+
+    def _optical(self, chips: np.ndarray, paired: np.ndarray, draw: Augmentation) -> torch.Tensor:
+        """Optical images cropped and flipped like the chips, (B, 3, S, S); black where there is none."""
+        out = torch.zeros(len(chips), 3, self._config.image_size, self._config.image_size, device=self._device)
+        rows = np.flatnonzero(paired)
+        if len(rows):
+            planes = [plane for image in self.pool.optical(chips[rows]) for plane in image]
+            thrice = draw.at(rows.repeat(3))
+            cut = resample_cut(planes, [255.0] * len(planes), thrice, self._config.image_size, self._device)
+            out[torch.from_numpy(rows).to(self._device)] = cut.view(len(rows), 3, *cut.shape[2:])
+        return out
 
     def windows(self, indices: np.ndarray) -> np.ndarray:
         """Heights and widths (px) of the windows that views show, (B, 2); shifted, they stay in the centre crop."""

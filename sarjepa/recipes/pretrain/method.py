@@ -68,6 +68,7 @@ def _refuse_unread(config: PretrainConfig, method: Method) -> None:
     target = method.target.name if method.target else None
     reader = f"neither {config.method} nor its target {target} reads" if target else f"{config.method} does not read"
     of_batches = ["contrast", "crop_scale"] if method.views else ["view_augment"]
+    of_batches += [] if method.optical else ["anchor_weight", "paired_share"]
     for key in sorted(SETTINGS - reads(config.method, target)) + of_batches:
         value = getattr(config, key)
         if config.is_typed(key) or value not in [getattr(usual, key) for usual in (PretrainConfig(), *presets)]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sarjepa.config import DOWNSTREAM, Evaluation, PretrainConfig, ReproduceConfig, VisualizeAttentionConfig
 from sarjepa.data.built import built_datasets, open_source
+from sarjepa.data.sources import SIMULATED
 from sarjepa.errors import InputError
 from sarjepa.experiments.experiment import Experiment, Scale, read_experiment
 from sarjepa.progress import Progress
@@ -72,7 +73,7 @@ def _counts(experiment: Experiment, config: ReproduceConfig, folder: Path) -> Re
 def _context(config: ReproduceConfig, scale: Scale, progress: Progress) -> PlanContext:
     """The scale with what the user chose, held against what is built."""
     sources = _built(config, config.sources, scale.sources, "to train on", progress)
-    measured = config.datasets or tuple(name for name in config.sources if name in (*DOWNSTREAM, "synthetic"))
+    measured = config.datasets or tuple(name for name in config.sources if name in (*DOWNSTREAM, *SIMULATED))
     datasets = _built(config, measured, scale.datasets, "to measure on", progress)
     seeds = range(config.seed, config.seed + (config.seeds or scale.seeds))
     root = Path(config.run_root) / f"{scale.name}-{'-'.join(sources)}"
