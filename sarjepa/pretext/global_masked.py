@@ -81,11 +81,14 @@ class GlobalMasked(Method):
         """Predictions of the masked patches, (B, m, values), from these tokens."""
         return self.predictor(tokens, mask.visible_Bn, mask.masked_Bm, self.encoder.grid(image_B1HW))
 
+    def predict(self, shown_B1HW: torch.Tensor, mask: GlobalMask) -> torch.Tensor:
+        """Predictions of the masked patches, (B, m, values), from what the encoder is shown."""
+        return self.say(self.see(shown_B1HW, mask), mask, shown_B1HW)
+
     def forward(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
         """Squared error, mean over the values of the masked patches."""
         mask = self.draw(image_B1HW, keys)
-        prediction = self.say(self.see(self.corrupt(image_B1HW, keys), mask), mask, image_B1HW)
-        return self.error(prediction, image_B1HW, mask)
+        return self.error(self.predict(self.corrupt(image_B1HW, keys), mask), image_B1HW, mask)
 
     def error(self, prediction: torch.Tensor, image_B1HW: torch.Tensor, mask: GlobalMask) -> torch.Tensor:
         """Squared error of predictions of the masked patches, a scalar."""
@@ -102,7 +105,7 @@ class GlobalMasked(Method):
         num_patches = grid[0] * grid[1]
         state_BN = torch.full((len(image_B1HW), num_patches), VISIBLE).scatter(1, mask.masked_Bm.cpu(), MASKED)
         shown = self.corrupt(image_B1HW, keys)
-        prediction = self.say(self.see(shown, mask), mask, shown).float()
+        prediction = self.predict(shown, mask).float()
         if self.normalise_patches:  # the picture is of the chip, so the patches get their own level back
             mean, deviation = level_of(take(self.target(image_B1HW, *grid), mask.masked_Bm))
             prediction = prediction * deviation + mean

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sarjepa.data.loader import ChipPool, ahead, batch_indices
+from sarjepa.data.loader import ChipPool, ahead, batch_indices, mixed
 from sarjepa.data.shards import Shards, ShardWriter, open_shards
 from sarjepa.errors import InputError
 from sarjepa.files import write_json
@@ -126,6 +126,23 @@ def test_an_epoch_takes_every_chip_once() -> None:
     batches = [batch_indices(12, 4, seed=0, step=step) for step in range(3)]
     assert sorted(np.concatenate([chips for _, chips in batches])) == list(range(12))
     assert {epoch for epoch, _ in batches} == {0} and batch_indices(12, 4, 0, 3)[0] == 1
+
+
+@pytest.mark.parametrize(("num_paired", "share"), [(3, 0.7), (18, 0.25), (20, 1.0), (3, 0.0)])
+def test_a_mix_has_its_share_of_pairs_and_no_image_twice(num_paired: int, share: float) -> None:
+    paired = np.random.default_rng(0).permutation(np.arange(20) < num_paired)
+    epoch = mixed(paired, share, seed=0, epoch=1)
+    assert len(set(epoch.tolist())) == len(epoch) == 20 and epoch.min() >= 0
+    of_pairs = epoch[paired[epoch % 20]] % 20
+    assert len(of_pairs) == round(share * 20)
+    counts = np.bincount(of_pairs, minlength=20)[paired]
+    assert counts.max() - counts.min() <= 1
+    assert num_paired == 20 or not np.array_equal(epoch, mixed(paired, share, seed=0, epoch=2))
+
+
+def test_a_mix_of_a_kind_that_is_not_there_is_refused() -> None:
+    with pytest.raises(InputError, match="with an optical image"):
+        mixed(np.zeros(4, bool), 0.5, 0, 0)
 
 
 @pytest.mark.parametrize("num_threads", [1, 3])

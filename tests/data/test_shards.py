@@ -53,6 +53,45 @@ def test_every_chip_comes_back_as_it_was_stored(tmp_path: Path, dtype: str) -> N
         shards[len(images)]
 
 
+def _paired(folder: Path) -> tuple[Path, list[np.ndarray], list[np.ndarray | None]]:
+    """A source of float chips, two of three with an optical image."""
+    images, random = _images("float32"), np.random.default_rng(4)
+    optical = [random.integers(0, 256, (3, *image.shape), dtype=np.uint8) for image in images]
+    chosen = [None if number % 3 == 1 else image for number, image in enumerate(optical)]
+    folder.mkdir()
+    writer = ShardWriter(folder, "some", shard_bytes=9000)
+    for image, beside in zip(images, chosen, strict=True):
+        writer.add(image, 0, "", "x.png", optical=beside)
+    index = {"source": "some", "num_chips": len(images), "classes": ["x"], "shards": writer.finish(range(len(images)))}
+    write_json(folder / "index.json", index | {"normalisation": {"scale": 1.0}})
+    return folder, images, chosen
+
+
+def test_optical_images_come_back_beside_their_chips(tmp_path: Path) -> None:
+    folder, images, optical = _paired(tmp_path / "some")
+    shards = open_shards(folder)
+    assert len(shards.index["shards"]) > 2 and not verify(folder)
+    assert shards.paired.tolist() == [image is not None for image in optical]
+    for number, (image, beside) in enumerate(zip(images, optical, strict=True)):
+        assert np.array_equal(shards[number].image, image)
+        found = shards.optical(number)
+        assert (found is None) == (beside is None) and (found is None or np.array_equal(found, beside))
+    plain = open_shards(build(tmp_path / "plain", _images("uint8")))
+    assert not plain.paired.any() and plain.optical(0) is None
+
+
+@pytest.mark.parametrize("name", ["optical", "optical_offsets"])
+def test_optical_images_that_do_not_add_up_are_named(tmp_path: Path, name: str) -> None:
+    folder, _, _ = _paired(tmp_path / "some")
+    path = next(iter(sorted(folder.glob("*.h5"))))
+    with h5py.File(path, "r+") as file:
+        values = file[name][()]
+        del file[name]
+        file[name] = values[:-1] if name == "optical" else np.where(values >= 0, values + 1, values)
+    with pytest.raises(InputError, match="optical"):
+        open_shards(folder).optical(0)
+
+
 def test_columns_agree_with_the_chips(tmp_path: Path) -> None:
     shards = open_shards(build(tmp_path / "some", _images("uint8"), shard_bytes=3000))
     assert shards.labels.tolist() == [chip.label for chip in shards]

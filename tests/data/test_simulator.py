@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sarjepa.data import simulator
-from sarjepa.data.simulator import CLASSES, SIZE, SimulatedChip, simulate
+from sarjepa.data.simulator import CLASSES, SIZE, SimulatedChip, simulate, simulate_optical
 
 
 def _set(split: str, num: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -32,6 +32,21 @@ def test_chips_are_8_bit_with_the_depression_of_their_split() -> None:
         assert image.dtype == np.uint8
         assert image.shape == (SIZE, SIZE)
         assert columns["depression"] == depression
+
+
+def test_the_optical_image_shows_the_same_target_at_the_same_place() -> None:
+    """Bright scatterers lie near the roofs of their own optical image, and not near those of the next chip's."""
+    own, others = [], []
+    chips = [SimulatedChip(0, name, "train", i) for name in CLASSES for i in range(8)]
+    optical = [simulate_optical(chip) for chip in chips]
+    is_roof = [np.abs(image - np.median(image, axis=(1, 2), keepdims=True)).sum(axis=0) > 60 for image in optical]
+    for number, chip in enumerate(chips):
+        image = simulate(chip)[0]
+        bright = image >= np.quantile(image, 0.99)
+        own.append(is_roof[number][bright].mean())
+        others.append(is_roof[number - 1][bright].mean())
+    assert optical[0].shape == (3, SIZE, SIZE) and optical[0].dtype == np.uint8
+    assert np.mean(own) > 1.5 * np.mean(others) and np.mean(own) > 0.4
 
 
 def test_clutter_is_speckle_of_the_looks_and_texture_it_was_made_with() -> None:

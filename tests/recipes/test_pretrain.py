@@ -23,6 +23,7 @@ import sarjepa
 from sarjepa.config import METHODS, BuildDatasetConfig, PretrainConfig, as_dict
 from sarjepa.errors import InputError
 from sarjepa.files import hold
+from sarjepa.models.anchors import load_anchor
 from sarjepa.models.blocks import Block
 from sarjepa.models.encoder import Encoder
 from sarjepa.overlay import overlay, read_preset
@@ -31,8 +32,9 @@ from sarjepa.pretext.views import ViewAgreement, feature_of
 from sarjepa.progress import Progress
 from sarjepa.recipes import build_dataset, pretrain
 from sarjepa.recipes.pretrain import method as method_of_run
+from sarjepa.recipes.pretrain.batches import Batches
 from sarjepa.setting import COMMAND_LINE
-from sarjepa.training.runtime import pick_precision
+from sarjepa.training.runtime import Ranks, pick_precision
 
 FILES = ("settings.yaml", "log.jsonl", "checkpoint-last.pt", "encoder.safetensors", "curves.png", "targets.png")
 
@@ -114,6 +116,61 @@ def test_ones_own_folder_is_trained_on_whole_by_the_name_it_was_built_by(tmp_pat
     describe = sarjepa.load_encoder(tmp_path / "run").describe
     assert describe["sources"] == ["harbour"] and describe["num_chips"] == 6
     assert yaml.safe_load((tmp_path / "run" / "settings.yaml").read_text())["sources"] == ["harbour"]
+
+
+@pytest.fixture(scope="module")
+def pairs_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Simulated chips with and without optical images, and runs whose encoders can be anchors."""
+    root = tmp_path_factory.mktemp("pairs")
+    names = ("synthetic-pairs", "synthetic")
+    asked = BuildDatasetConfig(data_root=str(root), sources=names, chips_per_class=6, workers=1)
+    build_dataset.run(asked, Progress())
+    for seed in (0, 1):
+        run = settings(root, root / f"anchor{seed}", sources=("synthetic-pairs",), method="mae", seed=seed, max_steps=1)
+        pretrain.run(run, Progress())
+    return root
+
+
+def test_pairs_go_through_sarmae_with_an_anchor_and_on_to_the_bit(pairs_root: Path, tmp_path: Path) -> None:
+    given = {"sources": ("synthetic-pairs", "synthetic"), "method": "sarmae", "anchor": str(pairs_root / "anchor0")}
+    for name, stops in (("whole", (None,)), ("halves", (2, None))):
+        for number, stop in enumerate(stops):
+            run = settings(pairs_root, tmp_path / name, max_steps=stop, resume=number > 0, paired_share=0.7, **given)
+            pretrain.run(run, Progress())
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "halves"))
+    for name in ("targets.png", "pairs.png"):
+        assert (tmp_path / "whole" / name).stat().st_size > 0
+    describe = sarjepa.load_encoder(tmp_path / "whole").describe
+    assert describe["anchor_sha256"] == load_anchor(str(pairs_root / "anchor0")).sha256
+    other = {**given, "anchor": str(pairs_root / "anchor1")}
+    with pytest.raises(InputError, match="anchor"):
+        pretrain.run(settings(pairs_root, tmp_path / "halves", resume=True, paired_share=0.7, **other), Progress())
+
+
+def test_a_batch_of_pairs_is_cropped_and_flipped_together(pairs_root: Path) -> None:
+    config = settings(pairs_root, pairs_root / "none", sources=("synthetic-pairs",), method="sarmae", anchor="x")
+    batches = Batches(config, torch.device("cpu"), Ranks(), wants_optical=True)
+    batches.pool.optical = lambda chips: [  # type: ignore[method-assign]
+        np.stack([image] * 3) for image in batches.pool.images(chips)[0]
+    ]
+    image, keys = batches.augmented(0, np.arange(12))
+    plain = Batches(dataclasses.replace(config, contrast=0.0), torch.device("cpu"), Ranks())
+    assert keys.pair_weight is not None and keys.pair_weight.tolist() == [1.0] * 12
+    for plane in (1, 2, 3):  # but for the contrast, which is the radar image's
+        assert torch.equal(image[:, plane], plain.augmented(0, np.arange(12))[0][:, 0])
+
+
+def test_settings_of_pairs_without_pairs_are_refused(synthetic_root: Path, pairs_root: Path, tmp_path: Path) -> None:
+    anchor = str(pairs_root / "anchor0")
+    for changes, words in (
+        ({"method": "sarmae", "anchor": anchor}, "no optical images"),
+        ({"method": "sarmae", "anchor_weight": 0.5}, "anchor-weight"),
+        ({"method": "sarmae", "paired_share": 0.5}, "paired-share"),
+        ({"method": "mae", "anchor": anchor}, "anchor"),
+    ):
+        with pytest.raises(InputError, match=words):
+            pretrain.run(settings(synthetic_root, tmp_path / "run", **changes), Progress())
+    assert not (tmp_path / "run").exists()
 
 
 def test_chips_that_are_left_out_are_told_and_all_takes_them(synthetic_root: Path, tmp_path: Path) -> None:
