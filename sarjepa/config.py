@@ -115,9 +115,11 @@ class BuildDatasetConfig(Common):
 
     command: ClassVar[str] = "build-dataset"
 
-    sources: Annotated[tuple[str, ...], "sources, groups (pretrain, downstream, all) or folder:PATH", GRID] = (
-        "synthetic",
-    )
+    sources: Annotated[
+        tuple[str, ...],
+        "sources, groups (pretrain, downstream, all), folder:PATH or pairs:SAR_FOLDER,OPTICAL_FOLDER",
+        GRID,
+    ] = ("synthetic",)
     archives: Annotated[
         tuple[str, ...], "folder of archives obtained by hand, searched before any download", PATH, REPEAT, FREE
     ] = ()

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sarjepa.data.manifest_parser import GROUPS, source_names
+from sarjepa.data.own_names import source_name, whole_names
 from sarjepa.data.shards import Shards, open_shards
 from sarjepa.errors import InputError, nearest
-from sarjepa.files import printable
 
 
 def shards_folder(data_root: str, source: str) -> Path:
@@ -21,16 +21,10 @@ def built_datasets(data_root: str) -> list[str]:
     return sorted(path.parent.name for path in Path(data_root).glob("shards/*/index.json"))
 
 
-def source_name(name: str) -> str:
-    """What a source is called: itself, or the last folder of folder:PATH."""
-    if not name.startswith("folder:"):
-        return name
-    return printable(Path(name.removeprefix("folder:")).expanduser().resolve().name)
-
-
 def expand_built(names: Iterable[str]) -> tuple[str, ...]:
-    """The sources that `--sources` names, each once: a group's members, and folder:PATH by its folder's name."""
-    return tuple(dict.fromkeys(source_name(member) for name in names for member in GROUPS.get(name, (name,))))
+    """The sources that `--sources` names, each once: a group's members, and one's own by their folder's name."""
+    members = (member for name in whole_names(names) for member in GROUPS.get(name, (name,)))
+    return tuple(dict.fromkeys(source_name(member) for member in members))
 
 
 def built_folder(data_root: str, source: str) -> Path:

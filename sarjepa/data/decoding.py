@@ -170,7 +170,12 @@ class Decoder:
         """The optical image of a job at the size of its radar image, (3, H, W) uint8."""
         if job.simulated is not None:
             return simulate_optical(job.simulated) if job.simulated.is_paired else None
-        return None if job.optical is None else read_colour(self._bytes(*job.optical), (shape[0], shape[1]))
+        if job.optical is None:
+            return None
+        try:
+            return read_colour(self._bytes(*job.optical), (shape[0], shape[1]))
+        except UnreadableError as error:
+            raise UnreadableError(f"its optical image {job.optical[1]}: {error}") from error
 
     def _bytes(self, number: int, name: str) -> bytes:
         """A file of a container."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sarjepa.data.manifest import FORMATS, Boxes, ChipRule, Distribution, Manifest, Rule
+from sarjepa.data.own_names import is_own, whole_names
 from sarjepa.documents import parse_yaml
 from sarjepa.download import RemoteFile
 from sarjepa.errors import InputError, nearest
@@ -39,16 +40,16 @@ def expand_sources(names: Iterable[str]) -> list[str]:
     """Groups replaced by their members, each source once, in the order given.
 
     Raises:
-        InputError: a name is neither source, group nor folder:PATH.
+        InputError: a name is neither source, group, folder:PATH nor pairs:SAR_FOLDER,OPTICAL_FOLDER.
     """
     known = source_names()
     expanded: list[str] = []
-    for name in names:
+    for name in whole_names(names):
         if name == "folder:":
             raise InputError(
                 "no folder named", where=repr(name), expected="folder:PATH", hint="folder:. is this folder"
             )
-        if name not in GROUPS and name not in known and not name.startswith("folder:"):
+        if name not in GROUPS and name not in known and not is_own(name):
             hint = f"for a folder of your own: folder:{name}"
             if "/" not in name and not Path(name).is_dir():
                 hint = nearest(name, [*known, *GROUPS, "folder:PATH"])

@@ -30,6 +30,9 @@ from sarjepa.files import printable
 BY_FOLDER = "folder"
 COLUMNS = ("path", "label", "split", "group", "polarisation")  # of a list
 _SPLIT = re.compile(r"(train|test|val)(?:ing|id|idation)?(?:[ ._-]?\d.*)?", re.I)
+_RADAR, _OPTICAL = (
+    re.compile(rf"(?<![a-z0-9])(?:{words})(?![a-z0-9])", re.I) for words in ("sar|s1|radar", "opt|optical|s2|rgb")
+)
 _NOT_IMAGES = (".txt", ".md", ".csv", ".tsv", ".xml", ".json", ".yaml", ".yml", ".pdf", ".html", ".py", ".xls", ".xlsx",
                ".doc")  # fmt: skip
 
@@ -51,6 +54,12 @@ def split_of(name: str) -> str | None:
     """
     found = _SPLIT.fullmatch(name)
     return found[1].lower() if found else None
+
+
+def own_source(folders: Sequence[Path], split_by: str | None = None) -> Source:
+    """The images of a folder, or of two: radar images, and optical ones of the same places."""
+    source = folder_source(folders[0], split_by)
+    return source if len(folders) == 1 else _paired(source, folders[0], folders[1])
 
 
 def folder_source(folder: Path, split_by: str | None = None) -> Source:
@@ -87,15 +96,60 @@ def folder_source(folder: Path, split_by: str | None = None) -> Source:
     return Source(_own_manifest(folder, classes, described.note), described.jobs, (folder,))
 
 
-def folder_digest(folder: Path, split_by: str | None = None) -> str:
+def folder_digest(folders: Sequence[Path], split_by: str | None = None) -> str:
     """What tells one's own images from others under the same name: place, names, sizes, times and list."""
-    digest = hashlib.sha256(os.fsencode(folder.resolve()))
-    for member in _own_folder(folder).members():
-        changed_ns = (folder / member.name).stat().st_mtime_ns
-        digest.update(f"\n{member.name}/{member.size}/{changed_ns}".encode(errors="surrogateescape"))
+    digest = hashlib.sha256()
+    for folder in folders:
+        digest.update(os.fsencode(folder.resolve()))
+        for member in _own_folder(folder).members():
+            changed_ns = (folder / member.name).stat().st_mtime_ns
+            digest.update(f"\n{member.name}/{member.size}/{changed_ns}".encode(errors="surrogateescape"))
     if split_by not in (None, BY_FOLDER):
         digest.update(_read_list(Path(str(split_by)).expanduser()).encode())
     return digest.hexdigest()
+
+
+def _paired(source: Source, radar: Path, optical: Path) -> Source:
+    """The source with the optical image of each file: that of the same name, but for what names the sensor.
+
+    Where both folders are one, the sensor's word tells which file is which, and each must have one (SEN1-2 has s1 and
+    s2 side by side).
+    """
+    there = [member.name for member in _own_folder(optical).members() if _own_image(printable(member.name))]
+    jobs = source.jobs
+    if radar.resolve() == optical.resolve():
+        jobs = tuple(job for job in jobs if _RADAR.search(job.path))
+        there = [name for name in there if _OPTICAL.search(name) and not _RADAR.search(name)]
+    by_key: dict[str, str] = {}
+    for name in sorted(there):
+        if (other := by_key.setdefault(_without_sensor(name), name)) != name:
+            raise InputError("two optical images of one place", where=optical, got=f"{other} and {name}")
+    paired = tuple(
+        replace(job, optical=(1, member)) if (member := by_key.get(_without_sensor(job.member))) else job
+        for job in jobs
+    )
+    num = sum(job.optical is not None for job in paired)
+    if not num:
+        raise InputError(
+            "no optical image belongs to a radar image",
+            where=optical,
+            expected=f"names like those in {radar}, such as {jobs[0].path if jobs else 'a file with sar or s1 in its name'}",
+            got=there[0] if there else "no images",
+        )
+    note = f"{num} of {len(paired)} files have an optical image of their name"
+    manifest = replace(source.manifest, notes=(*source.manifest.notes, note))
+    return replace(source, manifest=manifest, jobs=paired, containers=(radar, optical))
+
+
+def _without_sensor(name: str) -> str:
+    """A file's name without its ending and the words that say which sensor took it.
+
+    Example:
+        >>> _without_sensor("s1_59/ROIs1868_summer_s1_59_p2.png") == _without_sensor("s2_59/ROIs1868_summer_s2_59_p2.png")
+        True
+    """
+    stem = name.rsplit(".", 1)[0].lower()
+    return _OPTICAL.sub("", _RADAR.sub("", stem))
 
 
 def _own_folder(folder: Path) -> Folder:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sarjepa.data.own_images import folder_source, split_of
+from sarjepa.data.own_images import folder_source, own_source, split_of
+from sarjepa.data.own_names import source_name, whole_names
 from sarjepa.errors import InputError
 
 
@@ -98,3 +99,32 @@ def test_a_list_that_does_not_fit_is_one_line(tmp_path: Path, text: str | bytes 
     with pytest.raises(InputError, match=words) as refusal:
         folder_source(root, str(tmp_path / "list.csv"))
     assert "\n" not in str(refusal.value)
+
+
+def test_pairs_are_found_by_their_names_but_for_the_words_of_the_sensor(tmp_path: Path) -> None:
+    folder_of(tmp_path / "sar", "1_sar.png", "2_sar.png", "3_sar.png")
+    folder_of(tmp_path / "opt", "1_opt.jpg", "2_opt.jpg")
+    source = own_source((tmp_path / "sar", tmp_path / "opt"))
+    found = {job.path: job.optical for job in source.jobs}
+    assert found == {"1_sar.png": (1, "1_opt.jpg"), "2_sar.png": (1, "2_opt.jpg"), "3_sar.png": None}
+    assert "2 of 3 files" in source.manifest.notes[-1] and source.manifest.name == "sar"
+
+
+def test_one_tree_of_two_sensors_is_told_apart_by_their_words(tmp_path: Path) -> None:
+    folder_of(tmp_path, *(f"summer/{place}/ROIs1868_summer_{place}_p7.png" for place in ("s1_59", "s2_59")))
+    (job,) = own_source((tmp_path, tmp_path)).jobs
+    assert job.path.endswith("s1_59_p7.png") and job.optical == (1, "summer/s2_59/ROIs1868_summer_s2_59_p7.png")
+
+
+def test_pairs_that_are_none_or_not_one_are_refused(tmp_path: Path) -> None:
+    radar = folder_of(tmp_path / "sar", "1.png")
+    with pytest.raises(InputError, match="no optical image belongs"):
+        own_source((radar, folder_of(tmp_path / "other", "2.png")))
+    with pytest.raises(InputError, match="two optical images"):
+        own_source((radar, folder_of(tmp_path / "twice", "1.png", "1.jpg")))
+    with pytest.raises(InputError, match="one folder of pairs"):
+        whole_names(["mstar", "pairs:here"])
+
+
+def test_pairs_are_called_as_their_radar_folder() -> None:
+    assert source_name("pairs:/data/harbour,/data/photos") == "harbour"

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from sarjepa.config import BuildDatasetConfig
-from sarjepa.data.built import built_datasets, open_source, source_name
+from sarjepa.data.built import built_datasets, open_source
+from sarjepa.data.own_names import source_name
 from sarjepa.data.shards import open_shards
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
@@ -36,6 +37,34 @@ def test_large_scenes_become_tiles_with_their_places(tmp_path: Path) -> None:
     for chip in shards:
         row, column = map(int, chip.path.split("@")[1].split(","))
         assert np.array_equal(chip.image, scene[row : row + 50, column : column + 50])
+
+
+def test_optical_images_are_cut_like_the_scenes_they_belong_to(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for folder, bands in (("sar", ()), ("opt", (3,))):
+        (tmp_path / folder).mkdir()
+        for name in ("a", "b")[: 2 if folder == "sar" else 1]:
+            scene = random.integers(1, 256, (40, 60, *bands), dtype=np.uint8)
+            Image.fromarray(scene).save(tmp_path / folder / f"{name}.png")
+    build(tmp_path / "data", "pairs:" + str(tmp_path / "sar"), str(tmp_path / "opt"), chip_size=20)
+    shards = open_shards(tmp_path / "data" / "shards" / "sar")
+    assert shards.paired.tolist() == [True] * 6 + [False] * 6
+    for number, path in enumerate(shards.paths[:6]):
+        row, column = map(int, path.split("@")[1].split(","))
+        expected = np.moveaxis(scene[row : row + 20, column : column + 20], -1, 0)
+        assert np.array_equal(shards.optical(number), expected)
+    assert "1 of 2 files have an optical image" in (shards.folder / "CARD.md").read_text()
+
+
+def test_a_damaged_optical_image_is_named_and_its_scene_left_out(tmp_path: Path) -> None:
+    for folder in ("sar", "opt"):
+        (tmp_path / folder).mkdir()
+        for name in "ab":
+            Image.fromarray(np.full((8, 8), 9 if name == "a" else 5, np.uint8)).save(tmp_path / folder / f"{name}.png")
+    (tmp_path / "opt" / "b.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    build(tmp_path / "data", "pairs:" + str(tmp_path / "sar"), str(tmp_path / "opt"), max_rejected=0.5)
+    index = open_shards(tmp_path / "data" / "shards" / "sar").index
+    assert index["num_chips"] == 1 and "b.png" in index["rejected"][0]["reason"]
 
 
 def test_tiles_of_one_scene_are_a_group(tmp_path: Path) -> None:

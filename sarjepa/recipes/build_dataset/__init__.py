@@ -15,13 +15,14 @@ from typing import Any
 
 from sarjepa.config import BuildDatasetConfig
 from sarjepa.data import decoding, summary
-from sarjepa.data.built import built_folder, expand_built, source_name
+from sarjepa.data.built import built_folder, expand_built
 from sarjepa.data.ledger import DUPLICATE_KEYS, Ledger
 from sarjepa.data.locate import check_folders, doubts, locate
 from sarjepa.data.manifest import ChipRule, Manifest
 from sarjepa.data.manifest_parser import expand_sources, load_manifest, source_names
 from sarjepa.data.normalize import Normalisation, measured
-from sarjepa.data.own_images import folder_digest, folder_source, split_of
+from sarjepa.data.own_images import folder_digest, own_source, split_of
+from sarjepa.data.own_names import is_own, own_folders, source_name
 from sarjepa.data.place import check_replaceable, exclusive, put_in_place, scratch_folder
 from sarjepa.data.shard_writer import disk_errors
 from sarjepa.data.shards import FORMAT, ShardWriter, open_shards
@@ -57,7 +58,7 @@ def run(config: BuildDatasetConfig, progress: Progress = Progress()) -> Result: 
     names = expand_sources(config.sources)
     folders = _folders(names, config.data_root)
     archives = check_folders(config.archives)
-    if config.split_by is not None and not any(name.startswith("folder:") for name in names):
+    if config.split_by is not None and not any(is_own(name) for name in names):
         raise InputError("no folder to split", where="split-by", expected="a source folder:PATH", got=", ".join(names))
     if config.dry_run:
         return dry_run(folders, archives, config.distribution)
@@ -92,8 +93,8 @@ def _folders(names: Sequence[str], data_root: str) -> dict[str, Path]:
 
 
 def source_folder(name: str, data_root: str) -> Path:
-    """Where a source's shards stand: DATA_ROOT/shards/<source>; folder:PATH is called as its folder."""
-    if not name.startswith("folder:"):
+    """Where a source's shards stand: DATA_ROOT/shards/<source>; one's own is called as its folder."""
+    if not is_own(name):
         return Path(data_root) / "shards" / name
     own = source_name(name)
     if not own:
@@ -133,8 +134,8 @@ def _open(name: str, config: BuildDatasetConfig, progress: Progress) -> Source:
     """The source's files as jobs, fetched where they are missing."""
     if name in SIMULATED:
         return synthetic_source(name, config.seed, config.chips_per_class)
-    if name.startswith("folder:"):
-        source = folder_source(Path(name.removeprefix("folder:")).expanduser(), config.split_by)
+    if is_own(name):
+        source = own_source(own_folders(name), config.split_by)
         for note in source.manifest.notes:
             progress.note(f"{name}: {note}")
         if config.split_by is None and (splits := [one for one in source.manifest.classes if split_of(one)]):
@@ -161,8 +162,8 @@ def _settings(config: BuildDatasetConfig, name: str) -> dict[str, Any]:
     if name in SIMULATED:
         return asked | {"seed": config.seed}
     del asked["chips_per_class"]
-    if name.startswith("folder:"):
-        asked["files"] = folder_digest(Path(name.removeprefix("folder:")).expanduser(), config.split_by)
+    if is_own(name):
+        asked["files"] = folder_digest(own_folders(name), config.split_by)
     return asked
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from sarjepa.data.leaks import matches, signatures
 from sarjepa.data.locate import forms_of, locate, look
 from sarjepa.data.manifest_parser import load_manifest
+from sarjepa.data.own_names import is_own
 from sarjepa.data.shards import Shards, open_shards, verify
 from sarjepa.data.sources import SIMULATED
 from sarjepa.download import RemoteFile
@@ -28,8 +29,8 @@ def dry_run(folders: dict[str, Path], archives: Sequence[Path], distribution: st
     for name, folder in folders.items():
         if (folder / "index.json").is_file():
             rows.append((name, "-", "built", "-", str(folder)))
-        elif name in SIMULATED or name.startswith("folder:"):
-            rows.append((name, "-", "nothing to fetch", "-", name.removeprefix("folder:")))
+        elif name in SIMULATED or is_own(name):
+            rows.append((name, "-", "nothing to fetch", "-", name.partition(":")[2]))
         else:
             rows.extend(_needs(name, [*archives, folder.parents[1] / "cache" / "downloads" / name], distribution))
     fetched = [row for row in rows if row[2] == "would be fetched"]
