@@ -130,10 +130,11 @@ def _paired(source: Source, radar: Path, optical: Path) -> Source:
     )
     num = sum(job.optical is not None for job in paired)
     if not num:
+        example = jobs[0].path if jobs else "a file with sar or s1 in its name"
         raise InputError(
             "no optical image belongs to a radar image",
             where=optical,
-            expected=f"names like those in {radar}, such as {jobs[0].path if jobs else 'a file with sar or s1 in its name'}",
+            expected=f"names like those in {radar}, such as {example}",
             got=there[0] if there else "no images",
         )
     note = f"{num} of {len(paired)} files have an optical image of their name"
@@ -145,7 +146,7 @@ def _without_sensor(name: str) -> str:
     """A file's name without its ending and the words that say which sensor took it.
 
     Example:
-        >>> _without_sensor("s1_59/ROIs1868_summer_s1_59_p2.png") == _without_sensor("s2_59/ROIs1868_summer_s2_59_p2.png")
+        >>> _without_sensor("s1_59/summer_s1_59_p2.png") == _without_sensor("s2_59/summer_s2_59_p2.png")
         True
     """
     stem = name.rsplit(".", 1)[0].lower()
