@@ -12,26 +12,46 @@ from typing import Any
 
 from sarjepa.files import write_atomically
 
+LOG = "log.jsonl"
 Record = dict[str, float]
+
+
+def read_log(path: Path) -> tuple[list[Record], int]:
+    """The records of a log, and the number of its lines that hold none: a crash may have cut the last one off.
+
+    Args:
+        path: log.jsonl; a file that does not exist holds no records.
+    """
+    records, num_unread = [], 0
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            record = None
+        if isinstance(record, dict) and isinstance(record.get("step"), int):
+            records.append(record)
+        else:
+            num_unread += 1
+    return records, num_unread
 
 
 class StepLog:
     """The log of a run.
 
     Args:
-        path: of the file; nothing is written before the first record.
-        step: the step the run goes on from; later lines, and a last one that a crash cut off, are dropped, because
+        path: log.jsonl of the run; a new file is written with the first record.
+        step: number of steps done so far; records of later steps and lines that hold no record are removed, because
             those steps are taken again.
 
     Attributes:
-        records: all of them.
+        records: every record, oldest first.
     """
 
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-        self.records = [record for record in map(_parse, lines) if record and record["step"] <= step]
-        if lines:
+        records, _ = read_log(path)
+        self.records = [record for record in records if record["step"] <= step]
+        if path.is_file():
             write_atomically(path, "".join(json.dumps(record) + "\n" for record in self.records))
         self._board = _tensorboard(path.parent, step)
 
@@ -43,15 +63,6 @@ class StepLog:
         if self._board is not None:
             for name, value in record.items():
                 self._board.add_scalar(name, value, global_step=int(record["step"]))
-
-
-def _parse(line: str) -> Record | None:
-    """A line of the log, or None where a crash cut it off or it is somebody else's."""
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError:
-        return None
-    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

@@ -23,12 +23,12 @@ from sarjepa.overlay import refuse_changes
 from sarjepa.progress import Progress
 from sarjepa.results.stored import SETTINGS, read_settings
 from sarjepa.training.checkpoint import load_last_checkpoint
-from sarjepa.training.log import StepLog
+from sarjepa.training.log import LOG, StepLog
 
 _EXPORTS = ("encoder.safetensors", "encoder-ema.safetensors")
-_LOG, _LOCK = "log.jsonl", ".lock"
+_LOCK = ".lock"
 # What may be there before the first checkpoint, besides files that are still being written.
-_START = {SETTINGS, _LOG, _LOCK, "curves.png", "targets.png", "views.png", "tensorboard"}
+_START = {SETTINGS, LOG, _LOCK, "curves.png", "targets.png", "views.png", "tensorboard"}
 _KEPT = "checkpoint-[0-9]*.pt"  # of an epoch; one may be there before the first checkpoint has its name
 
 
@@ -97,7 +97,7 @@ class RunFolder:
             # The export of an earlier stop would be taken for the run's present state.
             (self.path / name).unlink(missing_ok=True)
         write_atomically(self.path / SETTINGS, yaml.safe_dump(kept, sort_keys=False))
-        return StepLog(self.path / _LOG, step)
+        return StepLog(self.path / LOG, step)
 
     def export(self, encoder: Encoder, describe: dict[str, Any], name: str = _EXPORTS[0]) -> None:
         """Write an encoder as a self-describing file."""

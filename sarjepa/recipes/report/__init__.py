@@ -16,10 +16,10 @@ from sarjepa.files import write_atomically
 from sarjepa.models.addresses import newest_run
 from sarjepa.progress import Progress
 from sarjepa.recipes.report.commands import commands_section
-from sarjepa.recipes.report.pictures import attention_section
 from sarjepa.recipes.report.results import (
     Reports,
     Tables,
+    attention_section,
     class_section,
     fewshot_lines,
     fewshot_section,

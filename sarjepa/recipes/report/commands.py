@@ -15,8 +15,7 @@ from sarjepa.config import (
 )
 from sarjepa.errors import InputError
 from sarjepa.overlay import command_line
-from sarjepa.recipes.report.pictures import attention_folders
-from sarjepa.recipes.report.results import Reports, Tables
+from sarjepa.recipes.report.results import Reports, Tables, attention_folders
 from sarjepa.recipes.report.run_content import RunContent, root_option
 from sarjepa.recipes.report.sources import built_index, typed_source
 from sarjepa.reports.elements import code_block, element

@@ -15,12 +15,12 @@ from xml.etree.ElementTree import Element
 
 from sarjepa.documents import read_record
 from sarjepa.errors import InputError
-from sarjepa.recipes.report.pictures import pictures, shown_picture
 from sarjepa.recipes.report.run_content import RunContent, root_option
 from sarjepa.reports.class_table import class_table
 from sarjepa.reports.elements import bullets, element, notice, table_element
 from sarjepa.reports.fewshot_tables import accuracy_table, comparison_table, detail_table, heading
 from sarjepa.reports.page import Gap, Section
+from sarjepa.reports.pictures import SUFFIXES, pictures, shown_picture
 from sarjepa.results.records import REPORT, RESULTS, VARIANT, FewshotResults, Report
 from sarjepa.results.tables import counted, mean_with_spread
 
@@ -162,3 +162,24 @@ def fewshot_lines(run: RunContent, tables: Tables) -> list[str]:
             number = f"{mean_with_spread(cell.mean, cell.std)}% ({counted(cell.shots, 'shot')})"
             entries.setdefault(name, {})[number] = None
     return [f"{name}: {', '.join(numbers)}" for name, numbers in entries.items()]
+
+
+def attention_folders(run: RunContent) -> list[Path]:
+    """The folders of visualize-attention inside the run: one, or one a checkpoint."""
+    files = [path for path in run.folder.glob("attention*/**/*") if path.suffix in (*SUFFIXES, ".pdf")]
+    return sorted({path.parent for path in files})
+
+
+def attention_section(run: RunContent, root: str, chips: bool) -> Section:
+    """The pictures of visualize-attention."""
+    line = f"sarjepa visualize-attention --checkpoint {run.typed}{root_option(root)}"
+    folders, content, gaps = attention_folders(run), [], []
+    for folder in folders:
+        if len(folders) > 1:
+            content.append(element("h3", folder.relative_to(run.folder).as_posix()))
+        content += pictures(folder, chips)
+        if any(folder.glob("*.pdf")):
+            gaps.append(Gap(f"a page cannot show the PDF pictures of {folder}", f"{line} --format png"))
+    if not folders:
+        gaps.append(Gap("no attention pictures", line))
+    return Section("attention", "Attention", content, tuple(gaps))

@@ -6,7 +6,6 @@ is derived from the log (time, speed) says so.
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,8 @@ from sarjepa.models.checkpoints import load_encoder, weights_sha256
 from sarjepa.overlay import by_name
 from sarjepa.reports.pretraining import curve_of
 from sarjepa.results.stored import SETTINGS, read_settings
+from sarjepa.training.log import LOG, read_log
 
-LOG = "log.jsonl"
 _RECENT = 50  # steps whose mean loss is given beside the last step's
 
 
@@ -84,24 +83,9 @@ def read_run(folder: Path) -> RunContent:
         hint = "give --run a folder that sarjepa pretrain made"
         raise InputError("not a run folder", where=folder, expected=f"one of {', '.join(names)}", hint=hint)
     settings = by_name(read_settings(folder)) if (folder / SETTINGS).is_file() else {}
-    records, num_cut_lines = _read_log(folder / LOG)
+    records, num_cut_lines = read_log(folder / LOG)
     describe, num_parameters, sha256, fault = _read_encoder(folder)
     return RunContent(folder, settings, records, describe, num_parameters, sha256, num_cut_lines, fault)
-
-
-def _read_log(path: Path) -> tuple[list[dict[str, float]], int]:
-    """The lines of the log, and how many cannot be read: a crash may have cut the last one off."""
-    records, num_bad = [], 0
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            record = None
-        if isinstance(record, dict) and isinstance(record.get("step"), int):
-            records.append(record)
-        else:
-            num_bad += 1
-    return records, num_bad
 
 
 def _read_encoder(folder: Path) -> tuple[dict[str, Any], int, str, str]:

@@ -9,9 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from sarjepa.recipes.report.run_content import RunContent, root_option
 from sarjepa.reports.elements import element, picture_or_notice
-from sarjepa.reports.page import Gap, Section
 
 SUFFIXES = (".png", ".svg")
 # By the stem of the file: what it shows (alternative text), what is said below.
@@ -48,24 +46,3 @@ def pictures(folder: Path, chips: bool) -> list[Element]:
     shown = [path for path in found if chips or path.stem in WITHOUT_CHIPS]
     left_out = element("p", "Pictures that show chips of the data are left out, as asked.")
     return [*map(shown_picture, shown), *([left_out] if len(shown) < len(found) else [])]
-
-
-def attention_folders(run: RunContent) -> list[Path]:
-    """The folders of visualize-attention inside the run: one, or one a checkpoint."""
-    files = [path for path in run.folder.glob("attention*/**/*") if path.suffix in (*SUFFIXES, ".pdf")]
-    return sorted({path.parent for path in files})
-
-
-def attention_section(run: RunContent, root: str, chips: bool) -> Section:
-    """The pictures of visualize-attention."""
-    line = f"sarjepa visualize-attention --checkpoint {run.typed}{root_option(root)}"
-    folders, content, gaps = attention_folders(run), [], []
-    for folder in folders:
-        if len(folders) > 1:
-            content.append(element("h3", folder.relative_to(run.folder).as_posix()))
-        content += pictures(folder, chips)
-        if any(folder.glob("*.pdf")):
-            gaps.append(Gap(f"a page cannot show the PDF pictures of {folder}", f"{line} --format png"))
-    if not folders:
-        gaps.append(Gap("no attention pictures", line))
-    return Section("attention", "Attention", content, tuple(gaps))
