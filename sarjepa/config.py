@@ -334,6 +334,9 @@ class Evaluation(Featured):
     label_set: Annotated[
         str | None, "classes and chips that count (mstar: soc-10, soc-10-single); default: the manifest's"
     ] = None
+    test_dataset: Annotated[
+        str | None, "built data set to test on in place of one's own test chips; classes are told by name", BUILT, GRID
+    ] = None
     precision: Annotated[
         str | None,
         "of the encoder: bf16 (autocast), fp32, or auto: bf16 where the device has it; default: the recipe's",

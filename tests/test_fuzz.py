@@ -223,7 +223,7 @@ def documents() -> dict[str, Target]:
         content = read_record(path, FewshotResults)
         return [accuracy_table(content.cells, cell.dataset).markdown() for cell in content.cells] + [
             detail_table(content.cells).markdown(),
-            comparison_table(content.comparisons).markdown() if content.comparisons else "",
+            comparison_table(content.comparisons, content.cells).markdown() if content.comparisons else "",
         ]
 
     def pretraining(path: Path) -> object:

@@ -254,6 +254,10 @@ class Shards:
         """Names inside the source."""
         return [path.decode() for path in self._column("paths")]
 
+    def has_meta(self, key: str) -> bool:
+        """Whether the source has such a further column."""
+        return all(f"meta/{key}" in file.columns for file in self._files)
+
     def meta(self, key: str) -> list[str]:
         """A further text column, such as "serial" or "depression"; "" where a chip has none.
 

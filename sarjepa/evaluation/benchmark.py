@@ -6,7 +6,7 @@ input. All of it stands in the source's index.json, so an evaluation needs the b
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,6 +40,7 @@ class Benchmark:
         crop: centre crop (px) before resizing, or None.
         data_sha256: what identifies the stored chips.
         split: what divides the chips, where nobody has published it; else empty.
+        is_foreign: whether the test chips are of another source, so that nobody looked for near-copies across.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Benchmark:
     crop: int | None
     data_sha256: tuple[str, ...]
     split: str = ""
+    is_foreign: bool = False
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -83,7 +85,13 @@ class Benchmark:
         return load
 
 
-def open_benchmark(data_root: str, name: str, label_set: str | None = None, crop: str = "published") -> Benchmark:
+def open_benchmark(
+    data_root: str,
+    name: str,
+    label_set: str | None = None,
+    crop: str = "published",
+    test_name: str | None = None,
+) -> Benchmark:
     """Open a built data set for evaluation.
 
     Args:
@@ -91,6 +99,7 @@ def open_benchmark(data_root: str, name: str, label_set: str | None = None, crop
         name: of the source.
         label_set: default: the one the data set's index names.
         crop: the crop setting.
+        test_name: of the source to test on, where it is another one; see `tested_on`.
 
     Raises:
         InputError: it is not built (with the command that builds it), there is no such label set, no chip of it has a
@@ -111,7 +120,83 @@ def open_benchmark(data_root: str, name: str, label_set: str | None = None, crop
     check_crop(data_root, crop)
     data_sha256 = tuple(shard["sha256"] for shard in shards.index["shards"])
     divided = "" if pool and pool["kind"] == candidates.pool_kind else _DIVIDED[candidates.pool_kind]
-    return Benchmark(name, chosen, shards, candidates, crop_side(crop, name, shards), data_sha256, divided)
+    found = Benchmark(name, chosen, shards, candidates, crop_side(crop, name, shards), data_sha256, divided)
+    if test_name in (None, name):
+        return found
+    other = open_source(data_root, test_name)
+    same = label_set if label_set in (other.index.get("label_sets") or {}) else None
+    return tested_on(found, open_benchmark(data_root, test_name, same))
+
+
+class _Joined:
+    """The chips of one source, then those of another, as far as a benchmark looks at them."""
+
+    def __init__(self, first: Shards, second: Shards) -> None:
+        self._first, self._second = first, second
+        self.shapes = np.concatenate([first.shapes, second.shapes])
+        self.paths = [*first.paths, *(f"{second.index['source']}/{path}" for path in second.paths)]
+        self.index, self.scale = first.index, first.scale
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def images(self, indices: Iterable[int]) -> list[np.ndarray]:
+        """The pixels of some chips, all on the scale of the first source."""
+        num, factor = len(self._first), self.scale / self._second.scale
+        found = []
+        for index in indices:
+            [image] = self._first.images([index]) if index < num else self._second.images([index - num])
+            found.append(image if index < num or factor == 1 else (image * factor).astype(np.float32))
+        return found
+
+
+def tested_on(benchmark: Benchmark, other: Benchmark) -> Benchmark:
+    """The training side of one benchmark and the test side of another: its test split, or all of it without one.
+
+    Shots are those that the first benchmark alone would give. Both sides have its crop. Whether chips of the one are
+    near-copies of chips of the other is not known.
+
+    Args:
+        benchmark: to learn from.
+        other: to test on; classes are told by their names.
+
+    Raises:
+        InputError: the two have no class in common.
+    """
+    learnt, tested = benchmark.candidates, other.candidates
+    where = f"{benchmark.name}, tested on {other.name}"
+    lookup = np.array([*(learnt.classes.index(one) if one in learnt.classes else -1 for one in tested.classes), -1])
+    if lookup.max() < 0:
+        expected, got = f"some of {', '.join(learnt.classes)}", ", ".join(tested.classes)
+        raise InputError("no class in common", where=where, expected=expected, got=got)
+    is_test = (tested.splits == "test") & (tested.labels >= 0)
+    side_N = is_test if is_test.any() else tested.labels >= 0
+    in_train = (learnt.splits == "train") | (learnt.pool_kind == "fraction-of-all")
+    label_N = lookup[np.where(side_N, tested.labels, -1)]
+    shards = _Joined(benchmark.shards, other.shards)
+    candidates = replace(
+        learnt,
+        labels=np.concatenate([np.where(in_train, learnt.labels, -1), label_N]),
+        splits=np.array(["train"] * len(in_train) + ["test"] * len(label_N)),
+        groups=np.concatenate([learnt.groups, tested.groups + learnt.groups.max() + 1]),
+        paths=shards.paths,
+        pool_kind="fraction-of-train",
+        listed=None if learnt.listed is None else np.append(learnt.listed, np.full(len(label_N), False)),
+    )
+    there = np.unique(label_N[label_N >= 0])
+    lacking = [name for label, name in enumerate(learnt.classes) if label not in there]
+    left_out = [name for name in tested.classes if name not in learnt.classes]
+    said = [f"no test chip of {', '.join(lacking)}"] * bool(lacking)
+    said += [f"{', '.join(left_out)} left out, which {benchmark.name} has not"] * bool(left_out)
+    return replace(
+        benchmark,
+        name=f"{benchmark.name}-tested-on-{other.name}",
+        shards=shards,  # type: ignore[arg-type] # it has what a benchmark asks of shards
+        candidates=candidates,
+        data_sha256=(*benchmark.data_sha256, *other.data_sha256),
+        split="; ".join([f"tested on {'the test split' if is_test.any() else 'all'} of {other.name}", *said]),
+        is_foreign=True,
+    )
 
 
 def _candidates(name: str, label_set: str, shards: Shards, content: dict, pool: dict | None) -> Candidates:
@@ -138,6 +223,7 @@ def _candidates(name: str, label_set: str, shards: Shards, content: dict, pool: 
         shards.paths,
         pool["kind"],
         float(pool["fraction"]),
+        np.array(shards.meta("group")) != "" if shards.has_meta("group") else None,
     )
     if splits:  # else no chip counts, which the caller says
         sides = split(candidates, "published", seed=0)

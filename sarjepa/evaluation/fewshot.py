@@ -11,7 +11,8 @@ Two policies:
   tenths being the test set. The share comes with the data set. SAR-ACD's files are brightness and contrast copies of
   far fewer chips, so here its test set holds near-copies of what was learnt.
 - grouped: the same, but whole near-duplicate groups go to one side, and a draw takes one chip per group, so that ten
-  shots are ten distinct chips. A group that holds two classes has no true label and is left out. A source without a
+  shots are ten distinct chips. Near-duplicates of two classes have no true label and are left out, which a group that a
+  list of images names (a scene, a date) is not. A source without a
   split gives half of its groups to the pool instead of a tenth: SAR-ACD's smallest class has 37 distinct chips, a tenth
   of which would be four.
 
@@ -45,6 +46,7 @@ class Candidates:
         paths: N names, unique, the same on every machine.
         pool_kind: "fraction-of-train" or "fraction-of-all".
         pool_fraction: the published share.
+        listed: (N,) bool, whether a list of images names the chip's group; None: no group is named.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Candidates:
     paths: Sequence[str]
     pool_kind: str = "fraction-of-train"
     pool_fraction: float = 0.8
+    listed: np.ndarray | None = None
 
     def fingerprint(self) -> str:
         """A hash of which chips there are and what they are called, whatever their order."""
@@ -128,11 +131,12 @@ def _group_keys(candidates: Candidates, members: np.ndarray, keys_N: np.ndarray)
 
 
 def mixed_groups(candidates: Candidates) -> np.ndarray:
-    """The groups of the label set that hold chips of two classes or more."""
+    """The groups of near-duplicates in the label set that hold chips of two classes or more."""
     inside = candidates.labels >= 0
     pairs = np.unique(np.stack([candidates.groups[inside], candidates.labels[inside]]), axis=1)
     group, count = np.unique(pairs[0], return_counts=True)
-    return group[count > 1]
+    mixed = group[count > 1]
+    return mixed if candidates.listed is None else np.setdiff1d(mixed, candidates.groups[candidates.listed])
 
 
 def split(candidates: Candidates, policy: str, seed: int) -> Split:
@@ -154,19 +158,25 @@ def split(candidates: Candidates, policy: str, seed: int) -> Split:
         source_N &= ~np.isin(candidates.groups, mixed_groups(candidates))
         source_N &= ~np.isin(candidates.groups, candidates.groups[test_N])
     fraction = GROUPED_POOL_SHARE if grouped and not from_train else candidates.pool_fraction
+    sources = np.flatnonzero(source_N)
+    first_N = keys_N.copy()
+    if grouped:
+        first_N[sources] = _group_keys(candidates, sources, keys_N)
     pool, rest = [], []
     for label in range(len(candidates.classes)):
         members = np.flatnonzero(source_N & (candidates.labels == label))
-        first = _group_keys(candidates, members, keys_N) if grouped else keys_N[members]
+        first = first_N[members]
         drawn = np.unique(first)[: _share(len(np.unique(first)), fraction)]
         order = np.lexsort((keys_N[members], first))
         inside = np.isin(first[order], drawn)
         pool.append(members[order][inside])
         rest.append(members[order][~inside])
-    rest_all = np.concatenate(rest)
+    rest_all, pool_all = np.concatenate(rest), np.concatenate(pool)
+    if grouped:  # a named group may hold several classes, and be drawn for one of them alone
+        rest_all = rest_all[~np.isin(candidates.groups[rest_all], candidates.groups[pool_all])]
     if from_train:
-        return Split(np.concatenate(pool), rest_all, _by_path(candidates, np.flatnonzero(test_N)))
-    return Split(np.concatenate(pool), np.zeros(0, np.int64), _by_path(candidates, rest_all))
+        return Split(pool_all, rest_all, _by_path(candidates, np.flatnonzero(test_N)))
+    return Split(pool_all, np.zeros(0, np.int64), _by_path(candidates, rest_all))
 
 
 def _one_per_group(candidates: Candidates, ordered: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
     config = replace(config, precision=pick_precision(config.precision or "auto", device))
     assert config.pool and config.augment and config.precision and config.head
     precision = config.precision
-    benchmark = open_benchmark(config.data_root, config.dataset, config.label_set, config.crop)
+    benchmark = open_benchmark(config.data_root, config.dataset, config.label_set, config.crop, config.test_dataset)
     opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress)
     if not hasattr(opened.encoder, "blocks"):
         raise InputError("nothing to fine-tune", where=opened.name, hint="give a run folder or a checkpoint")
@@ -105,13 +105,13 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         "temperature": temperature,
         "crop": benchmark.crop,
         "normalisation": benchmark.shards.index["normalisation"],
-        "dataset": benchmark.name,
+        "dataset": config.dataset,
         "label_set": benchmark.label_set,
         "draw": {
             "split_policy": config.split_policy,
             "shots": config.shots,
             "seed": config.seed,
-            "sha256": drawn.sha256,
+            "sha256": _draw_sha256(config, drawn),
         },
         "recipe": recipe,
         "augment": config.augment,
@@ -134,6 +134,15 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         {"curve.csv": csv_text(("epoch", "train_loss", "test_accuracy"), rows)},
         {"curve.png": lambda: finetuning_curves({benchmark.name: {opened.name: curve_1E2}}, title)},
     )
+
+
+def _draw_sha256(config: FinetuneConfig, drawn: Draw) -> str:
+    """Of the draw that the data set gives by itself, by which its training chips are known again."""
+    if config.test_dataset is None:
+        return drawn.sha256
+    candidates = open_benchmark(config.data_root, config.dataset, config.label_set).candidates
+    alone = draw(candidates, config.split_policy, config.shots, config.seed)
+    return alone.sha256 if np.array_equal(alone.train, drawn.train) else drawn.sha256
 
 
 def calibration_chips(drawn: Draw, benchmark: Benchmark) -> tuple[np.ndarray, np.ndarray]:

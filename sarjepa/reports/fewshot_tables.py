@@ -34,6 +34,11 @@ def _varying(cells: Sequence[Cell]) -> tuple[str, ...]:
     return ("checkpoint", *(key for key in VARIANT if len(_distinct(kinds, key)) > 1))
 
 
+def _value(cell: Cell, key: str) -> Any:
+    """A part of a row; a split that nobody has published is not called so."""
+    return cell.divided if key == "split_policy" and cell.split else getattr(cell, key)
+
+
 def _entry(cell: Cell) -> str:
     marks = ("*" if cell.short else "") + (f" ({counted(cell.num_runs, 'run')})" if cell.incomplete else "")
     return mean_with_spread(cell.mean, cell.std) + marks
@@ -44,9 +49,11 @@ def _split_note(cells: Sequence[Cell], policy: str) -> str:
     own = [cell for cell in cells if cell.split_policy == policy]
     sizes = sorted({size for cell in own for size in cell.num_test})
     tested = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    copies = max(cell.near_copy_percent for cell in own)
+    copies = max((cell.near_copy_percent for cell in own if cell.near_copy_percent is not None), default=None)
     text = f"{own[0].divided}, {tested} test chips"
-    if copies >= 0.05:
+    if copies is None:
+        text += "; whether some are near-copies of shots is not known"
+    elif copies >= 0.05:
         text += f", up to {copies:.0f}% of them near-copies of shots"
     short = {name: had for cell in own for name, had in cell.short.items()}
     if short:
@@ -83,10 +90,10 @@ def accuracy_table(cells: Sequence[Cell], dataset: str, paper: bool = False) -> 
     own = [cell for cell in cells if cell.dataset == dataset]
     shots, keys = sorted(_distinct(own, "shots")), _varying(own)
     entries = {(*(getattr(cell, key) for key in ROW), cell.shots): _entry(cell) for cell in own}
-    places = list(dict.fromkeys(tuple(getattr(cell, key) for key in ROW) for cell in own))
+    places = {tuple(getattr(cell, key) for key in ROW): cell for cell in own}
     rows = [
-        (*(place[ROW.index(key)] for key in keys), *(entries.get((*place, num), "-") for num in shots))
-        for place in places
+        (*(_value(cell, key) for key in keys), *(entries.get((*place, num), "-") for num in shots))
+        for place, cell in places.items()
     ]
     note = dataset_note(own)
     if paper:
@@ -121,7 +128,7 @@ def detail_table(cells: Sequence[Cell]) -> Table:
     rows = tuple(
         (
             cell.dataset,
-            *(getattr(cell, key) for key in keys),
+            *(_value(cell, key) for key in keys),
             str(cell.shots),
             str(cell.num_runs),
             _entry(cell),
@@ -137,14 +144,20 @@ def detail_table(cells: Sequence[Cell]) -> Table:
     return Table("Every cell", columns, rows, f"95% interval: {kinds}.")
 
 
-def comparison_table(pairs: Sequence[Comparison]) -> Table:
-    """Paired differences of checkpoints."""
+def comparison_table(pairs: Sequence[Comparison], cells: Sequence[Cell]) -> Table:
+    """Paired differences of checkpoints; `cells` say what their splits are."""
+    splits = {(cell.dataset, cell.split_policy): _value(cell, "split_policy") for cell in cells}
     keys = [key for key in VARIANT if len(_distinct(pairs, key)) > 1]
     rows = tuple(
         (
             f"{pair.first} - {pair.second}",
             pair.dataset,
-            *(getattr(pair, key) for key in keys),
+            *(
+                splits.get((pair.dataset, pair.split_policy), pair.split_policy)
+                if key == "split_policy"
+                else getattr(pair, key)
+                for key in keys
+            ),
             str(pair.shots),
             f"{pair.difference:+.1f}",
             f"{pair.ci95[0]:+.1f} to {pair.ci95[1]:+.1f}",
@@ -172,7 +185,7 @@ def plot(cells: Sequence[Cell], paper: bool = False) -> bytes:
         lines: dict[str, list[tuple[float, float, float, float]]] = {}
         for cell in cells:
             if cell.dataset == dataset:
-                label = ", ".join(str(getattr(cell, key)) for key in keys)
+                label = ", ".join(str(_value(cell, key)) for key in keys)
                 lines.setdefault(label, []).append((cell.shots, cell.mean, *cell.ci95))
         panels[dataset] = [Line(label, tuple(sorted(points))) for label, points in lines.items()]
         if paper:

@@ -42,6 +42,7 @@ def cell_of(runs: Sequence[Run], num_wanted: int) -> Cell:
     balanced, macro_f1 = (
         summarise([getattr(run, metric) for run in runs]) for metric in ("balanced_accuracy", "macro_f1")
     )
+    copies = [run.near_copy_percent for run in runs if run.near_copy_percent is not None]
     recalls = {name: [recall for run in runs if (recall := run.recall[name]) is not None] for name in runs[0].recall}
     return Cell(
         **runs[0].shared(),
@@ -59,7 +60,7 @@ def cell_of(runs: Sequence[Run], num_wanted: int) -> Cell:
         recall={name: _rounded(float(np.mean(values))) if values else None for name, values in recalls.items()},
         confusion=tuple(map(tuple, np.sum([run.confusion for run in runs], axis=0).tolist())),
         short={name: had for run in runs for name, had in sorted(run.short.items())},
-        near_copy_percent=round(float(np.mean([run.near_copy_percent or 0 for run in runs])), 2),
+        near_copy_percent=round(float(np.mean(copies)), 2) if copies else None,
         incomplete=accuracy.num < num_wanted,
     )
 

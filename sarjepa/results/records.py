@@ -134,7 +134,7 @@ class Cell(Measurement):
         recall: mean (%) by class.
         confusion: added up over the runs.
         short: classes with fewer chips than shots, in any of the runs.
-        near_copy_percent: mean over the runs.
+        near_copy_percent: mean over the runs; None where nobody knows.
         incomplete: whether runs that were asked for are missing.
     """
 
@@ -153,7 +153,7 @@ class Cell(Measurement):
     recall: dict[str, float | None]
     confusion: tuple[tuple[int, ...], ...]
     short: dict[str, int]
-    near_copy_percent: float
+    near_copy_percent: float | None
     incomplete: bool = False
 
 

@@ -73,6 +73,7 @@ def test_show_config_prints_settings_that_can_be_read_back(tmp_path: Path) -> No
         (["fewshot-bench", "--checkpoint", "nowhere"], ["no such checkpoint: nowhere"]),
         (["fewshot-bench", "--checkpoint", "random:nowhere"], ["no such checkpoint: nowhere"]),
         (["report", "--run", "nowhere"], ["no such run folder: nowhere"]),
+        (["probe", "--dataset", "nowhere", "--test-dataset", "there"], ["not built", "folder:PATH/"]),
         (["features", "--dataset", "nowhere"], ["not built", "folder:PATH/nowhere"]),
         (["features", "--out", "f.csv"], ["f.csv", ".npz, .h5 or .parquet"]),
         (["predict"], ["something has to be named: predict; expected FOLDER: images of any size"]),

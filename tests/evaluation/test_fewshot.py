@@ -169,6 +169,21 @@ def test_a_group_of_two_classes_is_on_neither_side_under_the_grouped_policy() ->
     assert not (set(np.flatnonzero(groups == 0)) & (set(parts.pool) | set(parts.test)))
 
 
+@pytest.mark.parametrize("with_test", [True, False])
+def test_a_named_group_may_hold_two_classes_and_still_lies_on_one_side(with_test: bool) -> None:
+    candidates = with_split() if with_test else with_copies()
+    dates = np.random.default_rng(1).integers(0, 12, len(candidates.labels))  # every class on every date
+    candidates = dataclasses.replace(candidates, groups=dates, listed=np.full(len(dates), True))
+    if with_test:
+        candidates = dataclasses.replace(candidates, splits=np.where(dates < 4, "test", "train"))
+    assert not len(mixed_groups(candidates))
+    for seed in range(5):
+        parts = split(candidates, "grouped", seed)
+        assert len(parts.pool) and len(parts.test)
+        assert set(dates[parts.pool]).isdisjoint(dates[parts.test])
+        assert min(per_class(candidates, parts.pool)) > 0 and min(per_class(candidates, parts.test)) > 0
+
+
 def test_a_class_with_fewer_chips_than_shots_gives_all_and_is_named() -> None:
     drawn = draw(with_split(15), "published", 10, 0)
     assert drawn.short == {"bmp2": 8, "t72": 8, "zil131": 8} and len(drawn.train) == 24

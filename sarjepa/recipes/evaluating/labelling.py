@@ -23,7 +23,7 @@ from sarjepa.results.tables import counted, csv_text
 from sarjepa.setting import settings_of
 
 _BATCH = 256
-_OF_TRAINING = ("shots", "solver", "label_set", "split_policy", "pool", "recipe", "augment")
+_OF_TRAINING = ("shots", "solver", "label_set", "split_policy", "pool", "recipe", "augment", "test_dataset")
 
 
 def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -> Result:

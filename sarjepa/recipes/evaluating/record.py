@@ -40,8 +40,10 @@ def score_fields(found: Scores, classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def near_copy_percent(draw: Draw, benchmark: Benchmark) -> float:
-    """The share of the test chips with a near-copy among the training chips (%)."""
+def near_copy_percent(draw: Draw, benchmark: Benchmark) -> float | None:
+    """The share of the test chips with a near-copy among the training chips (%); None where nobody knows."""
+    if benchmark.is_foreign:
+        return None
     return round(100 * near_copy_share(benchmark.candidates, draw), 2)
 
 

@@ -48,7 +48,10 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
             written, is in use or holds results of other settings.
     """
     device = pick_device(config.device)
-    benchmarks = [open_benchmark(config.data_root, name, config.label_set, config.crop) for name in _datasets(config)]
+    benchmarks = [
+        open_benchmark(config.data_root, name, config.label_set, config.crop, config.test_dataset)
+        for name in _datasets(config)
+    ]
     draws = {(b.name, policy): _draws(config, b, policy) for b in benchmarks for policy in config.split_policy}
     checkpoints = config.checkpoint or (newest_run(),)
     baselines = tuple(name for name in config.baselines if name in BASELINES and name not in checkpoints)
@@ -161,7 +164,7 @@ def write_tables(store: RunStore, results: FewshotResults) -> tuple[Table, ...]:
         store.write("table.md", failed_text(results.failed))
         return ()
     main = tuple(accuracy_table(cells, dataset, paper) for dataset in dict.fromkeys(cell.dataset for cell in cells))
-    pairs = (comparison_table(results.comparisons),) if results.comparisons else ()
+    pairs = (comparison_table(results.comparisons, cells),) if results.comparisons else ()
     tables = (*main, detail_table(cells), *pairs)
     store.write("results.csv", cells_csv(cells))
     store.write("table.md", "\n".join([*(table.markdown() for table in tables), failed_text(results.failed)]))

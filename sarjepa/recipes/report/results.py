@@ -111,7 +111,7 @@ def _table_elements(run: RunContent, found: Found[FewshotResults]) -> Iterator[E
     if (plot := found.path.with_name("plot.png")).is_file():
         yield shown_picture(plot)
     if pairs := found.content.comparisons:
-        yield table_element(comparison_table(pairs))
+        yield table_element(comparison_table(pairs, cells))
     if cells:
         yield table_element(detail_table(cells))
 
