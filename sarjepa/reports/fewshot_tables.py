@@ -9,6 +9,7 @@ from sarjepa.reports.accuracy_figures import Line, accuracy_against_shots
 from sarjepa.reports.figures import figure_bytes
 from sarjepa.reports.paper import SOURCE, published
 from sarjepa.results.records import ROW, VARIANT, Cell, Comparison
+from sarjepa.results.statistics import holm
 from sarjepa.results.tables import Table, counted, mean_with_spread
 
 PAPER_TABLE = "table6"
@@ -148,6 +149,7 @@ def comparison_table(pairs: Sequence[Comparison], cells: Sequence[Cell]) -> Tabl
     """Paired differences of checkpoints; `cells` say what their splits are."""
     splits = {(cell.dataset, cell.split_policy): _value(cell, "split_policy") for cell in cells}
     keys = [key for key in VARIANT if len(_distinct(pairs, key)) > 1]
+    adjusted = holm([pair.wilcoxon_p for pair in pairs])
     rows = tuple(
         (
             f"{pair.first} - {pair.second}",
@@ -162,12 +164,16 @@ def comparison_table(pairs: Sequence[Comparison], cells: Sequence[Cell]) -> Tabl
             f"{pair.difference:+.1f}",
             f"{pair.ci95[0]:+.1f} to {pair.ci95[1]:+.1f}",
             f"{pair.wilcoxon_p:.3g}",
+            f"{p_value:.3g}",
         )
-        for pair in pairs
+        for pair, p_value in zip(pairs, adjusted, strict=True)
     )
     columns = ("pair", "data set", *(heading(key) for key in keys), "shots", "difference", "95% interval",
-               "Wilcoxon p")  # fmt: skip
-    note = "Differences in points of accuracy on the same draws; the interval is over draws, not over pre-trainings."
+               "Wilcoxon p", "p, Holm")  # fmt: skip
+    note = (
+        "Differences in points of accuracy on the same draws; interval and p are over draws, not over pre-trainings. "
+        f"The last column is adjusted for all {len(pairs)} comparisons (Holm 1979)."
+    )
     return Table("Paired comparison", columns, rows, note)
 
 

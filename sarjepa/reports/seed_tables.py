@@ -3,8 +3,9 @@
 A few-shot cell already is a mean over draws, whose spread says what other shots would have given. What a table of
 methods needs is the other spread: what another pre-training of the same method would have given. So the unit here is
 the pre-training seed; the mean of its draws is one value, and the spread stated is that of these values. Methods are
-compared seed by seed on the same draws, and a difference is called clear only where the 95% interval of Student's t
-over the seeds leaves out zero. With three seeds that is a high bar, and it should be.
+compared seed by seed on the same draws by Student's t over the seeds, and a difference is called clear only where the p
+value, adjusted by Holm for all comparisons of the table, is below 0.05. With three seeds that is hardly ever so, and it
+should not be: a table of thirty comparisons has one or two intervals that leave out zero by chance alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from sarjepa.experiments.experiment import Experiment
 from sarjepa.reports.paper import SOURCE, published
-from sarjepa.results.statistics import Summary, summarise
+from sarjepa.results.statistics import CONFIDENCE, Summary, holm, summarise, t_test
 from sarjepa.results.tables import Table, csv_text, mean_with_spread
 
 FEATURES = {"cls": "class token", "mean": "mean of the patch tokens", "grid2": "2 x 2 grid of patch tokens",
@@ -116,29 +117,36 @@ def _note(values: Sequence[Value], about: str, has_paper: bool) -> str:
 
 def difference_table(experiment: Experiment, values: Sequence[Value]) -> Table:
     """The reference against every other row, seed by seed, averaged over shots."""
-    rows = []
+    found = []
     for (dataset, protocol, pool), own in panels(values).items():
         for row in experiment.rows:
             if not row.baseline and row.pretrain == experiment.row(experiment.reference or "").pretrain:
                 continue  # the reference, under whatever name
-            per_seed = _differences(own, experiment.reference or "", row.name)
-            if not per_seed:
-                continue
-            summary = summarise(per_seed)
-            low, high = summary.ci95
-            known = not math.isnan(low)
-            verdict = ("above" if low > 0 else "below" if high < 0 else "not clear") if known else "one seed"
-            rows.append((
-                f"{experiment.reference} - {row.name}", dataset, protocol, feature_words(pool), f"{summary.mean:+.1f}",
-                ", ".join(f"{value:+.1f}" for value in per_seed),
-                f"{low:+.1f} to {high:+.1f}" if known else "-", verdict,
-            ))  # fmt: skip
-    columns = ("rows", "data set", "protocol", "feature", "difference", "seed by seed", "95% interval", "verdict")
-    note = (
-        "Points of accuracy, averaged over the shot counts. The interval is Student's t over pre-training seeds; above "
-        "or below: it leaves out zero. One interval in twenty would do so by chance."
+            if per_seed := _differences(own, experiment.reference or "", row.name):
+                names = (f"{experiment.reference} - {row.name}", dataset, protocol, feature_words(pool))
+                found.append((names, per_seed))
+    adjusted = holm([t_test(per_seed) for _, per_seed in found])
+    rows = tuple(
+        (*names, *_difference_entries(per_seed, p)) for (names, per_seed), p in zip(found, adjusted, strict=True)
     )
-    return Table("Differences", columns, tuple(rows), note)
+    columns = ("rows", "data set", "protocol", "feature", "difference", "seed by seed", "95% interval", "p, Holm",
+               "verdict")  # fmt: skip
+    note = (
+        "Points of accuracy, averaged over the shot counts. The interval is Student's t over pre-training seeds, of "
+        f"this comparison alone; p is adjusted for all {len(rows)} comparisons of the table (Holm 1979); above or "
+        "below: it is less than 0.05."
+    )
+    return Table("Differences", columns, rows, note)
+
+
+def _difference_entries(per_seed: Sequence[float], p_value: float) -> tuple[str, ...]:
+    summary = summarise(per_seed)
+    said = (f"{summary.mean:+.1f}", ", ".join(f"{value:+.1f}" for value in per_seed))
+    if math.isnan(p_value):
+        return (*said, "-", "-", "one seed")
+    low, high = summary.ci95
+    verdict = "not clear" if p_value >= 1 - CONFIDENCE else "above" if summary.mean > 0 else "below"
+    return (*said, f"{low:+.1f} to {high:+.1f}", f"{p_value:.2g}", verdict)
 
 
 def _differences(values: Sequence[Value], first: str, second: str) -> list[float]:

@@ -12,6 +12,7 @@ differences are few and their distribution is unknown.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,6 +80,42 @@ def wilson_interval(hits: int, total: int) -> tuple[float, float]:
     """
     interval = stats.binomtest(hits, total).proportion_ci(CONFIDENCE, method="wilson")
     return 100 * float(interval.low), 100 * float(interval.high)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P values adjusted for their number, in the same order (Holm, Scand. J. Statist. 6, 1979).
+
+    The smallest of n is multiplied by n, the next by n - 1, and so on; none becomes smaller than one before it, nor
+    larger than 1. Calling those below 0.05 differences, one is wrongly called so in at most one of twenty tables,
+    however the comparisons depend on each other.
+
+    Args:
+        p_values: of all comparisons of a table; NaN for one that has none, which stays and is not counted.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    adjusted, largest = list(p_values), 0.0
+    order = sorted((number for number, p in enumerate(p_values) if not math.isnan(p)), key=lambda i: p_values[i])
+    for place, number in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - place) * p_values[number]))
+        adjusted[number] = largest
+    return adjusted
+
+
+def t_test(values: Sequence[float]) -> float:
+    """Two-sided p value of a mean of zero, by Student's t; NaN for fewer than two values.
+
+    Args:
+        values: differences, one per pair.
+    """
+    value_R = np.asarray(values, dtype=np.float64)
+    if len(value_R) < 2:
+        return float("nan")
+    if not value_R.std():  # scipy warns of it
+        return 1.0 if value_R[0] == 0 else 0.0
+    return float(stats.ttest_1samp(value_R, 0.0).pvalue)
 
 
 def compare(first: Sequence[float], second: Sequence[float]) -> Comparison:

@@ -152,6 +152,19 @@ def test_a_difference_is_clear_only_beyond_the_spread_over_seeds() -> None:
     assert verdict(pixel=(60.0, 61.0, 59.0), ratio=(50.0, 51.0, 50.0)) == "below"
 
 
+def test_a_difference_that_is_clear_alone_need_not_be_so_among_many() -> None:
+    rows = tuple(Row(name, {"target": name}) for name in ("pixel", "hog", "low-pass")) + (Row("ratio"),)
+    many = Experiment("table4", "T", "", "few-shot", rows, "ratio")
+    means = {"ratio": (60.0, 61.0, 59.0), "hog": (58.0, 60.0, 59.5), "low-pass": (62.0, 60.0, 59.0)}
+    alone = Experiment("table4", "T", "", "few-shot", (rows[0], rows[3]), "ratio")
+    pixel = {"pixel": (58.0, 58.2, 57.4)}
+    (entry,) = difference_table(alone, values(**pixel, ratio=means["ratio"])).rows
+    assert entry[-1] == "above" and 0.01 < float(entry[-2]) < 0.05
+    among = difference_table(many, values(**pixel, **means)).rows[0]
+    assert among[:-2] == entry[:-2] and among[-1] == "not clear"
+    assert float(among[-2]) == pytest.approx(3 * float(entry[-2]), rel=0.02)
+
+
 def test_the_reference_is_not_compared_with_itself_under_another_name() -> None:
     rows = (Row("all chips"), Row("half", {"fraction": 0.5}), Row("6 epochs"))
     scaling = Experiment("figure7", "T", "", "few-shot", rows, "all chips")

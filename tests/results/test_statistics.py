@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sarjepa.results.statistics import compare, summarise, wilson_interval
+from sarjepa.results.statistics import compare, holm, summarise, t_test, wilson_interval
 
 
 def test_spread_is_the_sample_standard_deviation_with_a_t_interval() -> None:
@@ -57,3 +57,23 @@ def test_pairs_show_a_difference_that_the_spread_over_draws_hides() -> None:
 def test_equal_checkpoints_do_not_differ() -> None:
     found = compare([60.0, 61.0], [60.0, 61.0])
     assert (found.difference, found.p_value) == (0, 1)
+
+
+def test_holm_is_the_step_down_of_its_paper() -> None:
+    """Against the definition: the adjusted p is the largest of (n - j) p_(j) over the smaller ones."""
+    p_values = np.random.default_rng(0).uniform(0, 0.3, 12)
+    ordered = np.sort(p_values)
+    stepped = np.array([max(min(1.0, (12 - j) * ordered[j]) for j in range(i + 1)) for i in range(12)])
+    assert np.allclose(holm(p_values.tolist()), stepped[np.argsort(np.argsort(p_values))])
+
+
+def test_holm_passes_over_what_has_no_p_value() -> None:
+    adjusted = holm([0.02, float("nan"), 0.01])
+    assert adjusted[0] == adjusted[2] == 0.02 and np.isnan(adjusted[1])
+
+
+def test_the_t_test_is_the_interval_that_leaves_out_zero() -> None:
+    for values in ((1.0, 1.5, 0.7), (1.0, -1.5, 0.7), (0.1, 0.2)):
+        low, high = summarise(values).ci95
+        assert (t_test(values) < 0.05) == (low > 0 or high < 0)
+    assert np.isnan(t_test((1.0,))) and t_test((0.0, 0.0)) == 1.0
