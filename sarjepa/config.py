@@ -603,6 +603,15 @@ class ReproduceConfig(Common):
     out: Annotated[str | None, "folder of the table; default: results/EXPERIMENT", PATH, FREE] = None
 
 
+@dataclass(frozen=True)
+class ListConfig(Common):
+    """What is built, which runs there are and what they were trained on, and which public sets can be had."""
+
+    command: ClassVar[str] = "list"
+
+    run_root: Annotated[str, "folder of the runs", PATH, FREE] = "runs"
+
+
 COMMANDS: dict[str, type[Common]] = {
     config.command: config
     for config in (
@@ -616,6 +625,7 @@ COMMANDS: dict[str, type[Common]] = {
         VisualizeAttentionConfig,
         ReproduceConfig,
         ReportConfig,
+        ListConfig,
     )
 }
 

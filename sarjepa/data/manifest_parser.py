@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ GROUPS = {
     "downstream": ("mstar", "fusarship", "saracd"),
     "all": ("msar", "sarship", "sarsim", "sample", "mstar", "fusarship", "saracd"),
 }
+BY_HAND = "by_hand"  # the file of sets that have no manifest of their own
 CHIP_RULES = ("native", "centre-crop", "tiles")
 NORMALISATION_KEYS = ("method", "per", "low", "high", "floor_db", "ceiling_db", "reference", "gain")
 
@@ -33,7 +35,46 @@ NORMALISATION_KEYS = ("method", "per", "low", "high", "floor_db", "ceiling_db", 
 def source_names() -> list[str]:
     """Every source that has a manifest."""
     folder = resources.files("sarjepa.data_manifests")
-    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+    names = {item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml")}
+    return sorted(names - {BY_HAND})
+
+
+@dataclass(frozen=True)
+class SetByHand:
+    """A public set that is named alone: nobody here knows its files.
+
+    Attributes:
+        title: what people call it.
+        origin: its page.
+        holds, terms, citation: what is known of it.
+        unverified: which of these nobody has confirmed.
+    """
+
+    title: str
+    origin: str
+    holds: str
+    terms: str
+    citation: str
+    unverified: tuple[str, ...]
+
+    @property
+    def said(self) -> str:
+        """What it holds and under which terms, with a star where that was not verified."""
+        parts = (("holds", self.holds), ("terms", f"terms: {self.terms}"), ("citation", self.citation))
+        said = "; ".join(text + "*" * (key in self.unverified) for key, text in parts)
+        return said + ("; page*" if "origin" in self.unverified else "")
+
+
+def sets_by_hand() -> dict[str, SetByHand]:
+    """The public sets that are named alone, by name."""
+    text = (resources.files("sarjepa.data_manifests") / f"{BY_HAND}.yaml").read_text(encoding="utf-8")
+
+    def read(part: Section) -> SetByHand:
+        texts = {key: part.text(key) for key in ("title", "origin", "holds", "terms", "citation")}
+        return SetByHand(**texts, unverified=part.texts("unverified"))
+
+    top = parse_yaml(text, BY_HAND)
+    return Section({"sets": top}, f"{BY_HAND}.yaml").mapping("sets", read)
 
 
 def expand_sources(names: Iterable[str]) -> list[str]:
@@ -50,6 +91,9 @@ def expand_sources(names: Iterable[str]) -> list[str]:
                 "no folder named", where=repr(name), expected="folder:PATH", hint="folder:. is this folder"
             )
         if name not in GROUPS and name not in known and not is_own(name):
+            if (by_hand := sets_by_hand().get(name)) is not None:
+                hint = f"get it from {by_hand.origin}, unpack it, and build it as folder:PATH"
+                raise InputError(f"{by_hand.title} is got by hand", where=repr(name), hint=hint)
             hint = f"for a folder of your own: folder:{name}"
             if "/" not in name and not Path(name).is_dir():
                 hint = nearest(name, [*known, *GROUPS, "folder:PATH"])

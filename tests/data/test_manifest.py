@@ -6,7 +6,14 @@ from importlib import resources
 
 import pytest
 
-from sarjepa.data.manifest_parser import GROUPS, expand_sources, load_manifest, parse_manifest, source_names
+from sarjepa.data.manifest_parser import (
+    GROUPS,
+    expand_sources,
+    load_manifest,
+    parse_manifest,
+    sets_by_hand,
+    source_names,
+)
 from sarjepa.data.sources import SIMULATED
 from sarjepa.errors import InputError
 
@@ -32,6 +39,16 @@ def test_groups_hold_the_seven_sets() -> None:
     assert set(GROUPS["all"]) == set(GROUPS["pretrain"]) | set(GROUPS["downstream"])
     assert {*GROUPS["all"], *SIMULATED} == set(source_names())
     assert expand_sources(["downstream", "mstar", "folder:/x"]) == ["mstar", "fusarship", "saracd", "folder:/x"]
+
+
+def test_sets_got_by_hand_say_what_nobody_confirmed_and_where_they_are() -> None:
+    found = sets_by_hand()
+    assert {"opensarship", "ssdd", "hrsid", "sar-aircraft-1.0", "atrnet-star", "sardet-100k", "sar-1m"} == set(found)
+    assert not set(found) & set(source_names()), "a folder may be called like one of them"
+    for one in found.values():
+        assert one.origin.startswith("https://") and set(one.unverified) <= vars(one).keys()
+    with pytest.raises(InputError, match=r"OpenSARShip is got by hand: 'opensarship'; get it from https.*folder:PATH"):
+        expand_sources(["opensarship"])
 
 
 def test_expected_counts_are_the_published_ones() -> None:

@@ -1,0 +1,65 @@
+"""list: what is built, which runs there are and what they were trained on, and which public sets can be had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sarjepa.config import ListConfig
+from sarjepa.data.built import built_datasets, shards_folder
+from sarjepa.data.index import read_index
+from sarjepa.data.manifest_parser import load_manifest, sets_by_hand, source_names
+from sarjepa.errors import InputError
+from sarjepa.models.addresses import CLASSIFIER_FILE, RUN_FILES
+from sarjepa.progress import Progress
+from sarjepa.results.result import Result
+from sarjepa.results.stored import SETTINGS, read_settings
+from sarjepa.results.tables import Table, counted
+
+
+def run(config: ListConfig, progress: Progress) -> Result:
+    """Look at the folders of shards and of runs; whatever cannot be read is listed with the reason.
+
+    Args:
+        config: the settings.
+        progress: not needed, nothing takes long.
+    """
+    built, runs = built_datasets(config.data_root), _run_folders(Path(config.run_root))
+    others = [name for name in source_names() if name not in built]
+    public = [(name, load_manifest(name).title, "build-dataset --sources " + name, "") for name in others]
+    by_hand = [(name, one.title, one.origin, one.said) for name, one in sets_by_hand().items() if name not in built]
+    tables = (
+        Table("Built", ("source", "chips", "classes"), tuple(_source(config.data_root, name) for name in built)),
+        Table("Runs", ("run", "trained on", "method", "model", "epochs", "classifiers"), tuple(map(_run, runs))),
+        Table("Public sets", ("name", "title", "how to get it", "what it holds"), (*public, *by_hand),
+              "Got by hand, a set is built as folder:PATH. * not verified against its page."),
+    )  # fmt: skip
+    there = f"{counted(len(built), 'built source')} under {config.data_root}"
+    message = f"{there}, {counted(len(runs), 'run')} under {config.run_root}"
+    return Result(message, Path(config.data_root), tuple(table for table in tables if table.rows))
+
+
+def _source(data_root: str, name: str) -> tuple[str, ...]:
+    try:
+        index = read_index(shards_folder(data_root, name))
+    except InputError as error:
+        return name, str(error), ""
+    counts = {split: sum(classes.values()) for split, classes in (index.get("counts") or {}).items()}
+    chips = ", ".join(f"{num} {split}".strip() for split, num in counts.items())
+    return name, chips or str(index.get("num_chips", "")), str(len(index["classes"]))
+
+
+def _run_folders(root: Path) -> list[Path]:
+    return sorted({file.parent for name in (SETTINGS, *RUN_FILES) for file in root.glob(f"*/{name}")})
+
+
+def _run(folder: Path) -> tuple[str, ...]:
+    classifiers = ", ".join(sorted(file.parent.name for file in folder.glob(f"*/{CLASSIFIER_FILE}")))
+    try:
+        settings = read_settings(folder)
+    except InputError as error:
+        return str(folder), error.what, "", "", "", classifiers
+    sources = settings.get("sources")
+    said = [settings.get(key, "") for key in ("method", "model", "epochs")]
+    state = "" if any((folder / name).is_file() for name in RUN_FILES) else " (no checkpoint yet)"
+    trained_on = ", ".join(map(str, sources)) if isinstance(sources, list) else str(sources)
+    return str(folder), trained_on + state, *map(str, said), classifiers

@@ -1,0 +1,44 @@
+"""list: what is there, as a newcomer to a machine sees it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from sarjepa.config import ListConfig
+from sarjepa.models.addresses import CLASSIFIER_FILE
+from sarjepa.progress import Progress
+from sarjepa.recipes import list as listing
+
+
+def test_sources_runs_and_what_they_were_trained_on_are_listed(
+    tmp_path: Path, toy_writer: Callable[..., Path], toy_checkpoint_writer: Callable[..., Path]
+) -> None:
+    toy_writer(tmp_path / "data", "toy")
+    (toy_writer(tmp_path / "data", "broken") / "index.json").write_text("{")
+    run = toy_checkpoint_writer(tmp_path / "runs" / "first")
+    settings = run / "settings.yaml"
+    settings.write_text(settings.read_text() + "sources: [toy, mstar]\nepochs: 3\n")
+    (run / "finetune-toy").mkdir()
+    (run / "finetune-toy" / CLASSIFIER_FILE).touch()
+    (tmp_path / "runs" / "copied").mkdir()
+    (tmp_path / "runs" / "copied" / "encoder.safetensors").touch()
+    config = ListConfig(data_root=str(tmp_path / "data"), run_root=str(tmp_path / "runs"))
+    result = listing.run(config, Progress())
+    built, runs, public = result.tables
+    assert [row[0] for row in built.rows] == ["broken", "toy"] and "index.json" in built.rows[0][1]
+    assert built.rows[1][1:] == ("72", "3")
+    assert runs.rows[1] == (str(run), "toy, mstar", "sar-jepa", "vit-demo", "3", "finetune-toy")
+    assert runs.rows[0][1] == "no settings are stored in the folder"
+    assert {"mstar", "opensarship"} <= {row[0] for row in public.rows}
+    assert result.message.startswith("2 built sources under")
+
+
+def test_an_empty_place_is_listed_without_torch(tmp_path: Path) -> None:
+    program = "import sys; sys.modules['torch'] = None; sys.argv[1:] = ['list']; "
+    program += "from sarjepa.cli.app import main; main()"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "0 built sources under data, 0 runs under runs" in done.stdout and "OpenSARShip" in done.stdout
