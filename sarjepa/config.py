@@ -117,7 +117,7 @@ class BuildDatasetConfig(Common):
 
     sources: Annotated[
         tuple[str, ...],
-        "sources, groups (pretrain, downstream, all), folder:PATH or pairs:SAR_FOLDER,OPTICAL_FOLDER",
+        "sources, groups (pretrain, downstream, all), folder:PATH[,PATH] or pairs:SAR_FOLDER,OPTICAL_FOLDER",
         GRID,
     ] = ("synthetic",)
     archives: Annotated[
@@ -133,6 +133,15 @@ class BuildDatasetConfig(Common):
     normalise_per: Annotated[str, "with --normalisation: measure each chip, or the whole set", OneOf("chip", "set")] = (
         "chip"
     )
+    name: Annotated[
+        str | None,
+        "what to call a source of one's own images; default: as its first folder",
+        Like(r"[A-Za-z0-9][A-Za-z0-9._-]*", "letters, digits, dots, dashes"),
+        FREE,
+    ] = None
+    label_pattern: Annotated[
+        str | None, "one's own images: regular expression whose group (?P<label>...) of the path is the class"
+    ] = None
     split_by: Annotated[
         str | None, "one's own images: folder, or a CSV or TSV of path,label,split,group,polarisation", PATH
     ] = None

@@ -23,7 +23,9 @@ def built_datasets(data_root: str) -> list[str]:
 
 def expand_built(names: Iterable[str]) -> tuple[str, ...]:
     """The sources that `--sources` names, each once: a group's members, and one's own by their folder's name."""
-    members = (member for name in whole_names(names) for member in GROUPS.get(name, (name,)))
+    members = (
+        member for name in whole_names(names, lambda part: "/" not in part) for member in GROUPS.get(name, (name,))
+    )
     return tuple(dict.fromkeys(source_name(member) for member in members))
 
 

@@ -85,7 +85,7 @@ def expand_sources(names: Iterable[str]) -> list[str]:
     """
     known = source_names()
     expanded: list[str] = []
-    for name in whole_names(names):
+    for name in whole_names(names, lambda part: part in GROUPS or part in known):
         if name == "folder:":
             raise InputError(
                 "no folder named", where=repr(name), expected="folder:PATH", hint="folder:. is this folder"

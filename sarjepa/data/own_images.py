@@ -56,23 +56,31 @@ def split_of(name: str) -> str | None:
     return found[1].lower() if found else None
 
 
-def own_source(folders: Sequence[Path], split_by: str | None = None) -> Source:
-    """The images of a folder, or of two: radar images, and optical ones of the same places."""
-    source = folder_source(folders[0], split_by)
-    return source if len(folders) == 1 else _paired(source, folders[0], folders[1])
+def own_source(
+    folders: Sequence[Path], split_by: str | None = None, label_pattern: str | None = None, paired: bool = False
+) -> Source:
+    """The images of some folders, or of two that are paired: radar images, and optical ones of the same places."""
+    if not paired:
+        return folder_source(*folders, split_by=split_by, label_pattern=label_pattern)
+    return _paired(folder_source(folders[0], split_by=split_by, label_pattern=label_pattern), folders[0], folders[1])
 
 
-def folder_source(folder: Path, split_by: str | None = None) -> Source:
+def folder_source(*folders: Path, split_by: str | None = None, label_pattern: str | None = None) -> Source:
     """One's own images: every file a reader may know.
 
+    Several folders are as if they lay in one, where those that have sub-folders say no class themselves.
+
     Args:
-        folder: of the images.
+        folders: of the images, at least one.
         split_by: "folder" where sub-folders must say the splits, or a CSV or TSV; None: sub-folders, where they do.
+        label_pattern: regular expression, found in a file's path below its folder, whose group `label` is the class; it
+            may have the groups split, group and polarisation too.
 
     Raises:
-        InputError: there is no such folder or no image in it; or what `split_by` names does not fit.
+        InputError: there is no such folder or no image in it; or what `split_by` or `label_pattern` says does not fit.
     """
-    jobs, _ = jobs_of([_own_folder(folder)], _own_image)
+    folder = folders[0]
+    jobs = _own_jobs(folders)
     if not jobs:
         raise InputError(
             "no images in there",
@@ -91,9 +99,11 @@ def folder_source(folder: Path, split_by: str | None = None) -> Source:
             )
         described = found or Described(jobs)
     else:
-        described = _by_list(jobs, folder, Path(str(split_by)).expanduser())
+        described = _by_list(jobs, folders, Path(str(split_by)).expanduser())
+    if label_pattern is not None:
+        described = _by_pattern(described, label_pattern)
     classes = tuple(sorted({name for job in described.jobs if (name := job.groups.get("class")) is not None}))
-    return Source(_own_manifest(folder, classes, described.note), described.jobs, (folder,))
+    return Source(_own_manifest(folder, classes, described.note), described.jobs, tuple(folders))
 
 
 def folder_digest(folders: Sequence[Path], split_by: str | None = None) -> str:
@@ -153,6 +163,54 @@ def _without_sensor(name: str) -> str:
     return _OPTICAL.sub("", _RADAR.sub("", stem))
 
 
+def _own_jobs(folders: Sequence[Path]) -> tuple[Job, ...]:
+    """The files of the folders; of several, the name of each stands in front of what is in it."""
+    if len(folders) == 1:
+        return jobs_of([_own_folder(folders[0])], _own_image)[0]
+    below = [jobs_of([_own_folder(folder)], _own_image)[0] for folder in folders]
+    is_flat = not any(job.groups["class"] for jobs in below for job in jobs)
+    found = []
+    for number, (prefix, jobs) in enumerate(zip(_prefixes(folders), below, strict=True)):
+        for job in jobs:
+            groups = {**job.groups, "class": prefix} if is_flat else job.groups
+            found.append(replace(job, path=f"{prefix}/{job.path}", container=number, groups=groups))
+    return tuple(sorted(found, key=lambda job: job.path))
+
+
+def _prefixes(folders: Sequence[Path]) -> list[str]:
+    """What each of several folders is called: its name, with a number where another has it too."""
+    names = [printable(folder.resolve().name) for folder in folders]
+    return [f"{name}-{names[: number + 1].count(name)}" if names.count(name) > 1 else name
+            for number, name in enumerate(names)]  # fmt: skip
+
+
+def _by_pattern(described: Described, pattern: str) -> Described:
+    """What a regular expression finds in the paths, over what folders or a list say."""
+    names = tuple(name for name in COLUMNS if name != "path")
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise InputError("not a regular expression", where="label-pattern", got=f"{pattern} ({error})") from error
+    if "label" not in compiled.groupindex or not compiled.groupindex.keys() <= set(names):
+        expected = "a group (?P<label>...), and as you like (?P<split>...), (?P<group>...) and (?P<polarisation>...)"
+        raise InputError("no such groups in the pattern", where="label-pattern", expected=expected, got=pattern)
+    kept, missed = [], []
+    for job in described.jobs:
+        found = compiled.search(job.path)
+        said = {key: text for key, text in (found.groupdict() if found else {}).items() if text}
+        if "split" in said and (split := split_of(said["split"])) is None:
+            raise InputError("no such split", where=job.path, expected="train, val or test", got=said["split"])
+        groups = {"class" if key == "label" else key: split if key == "split" else text for key, text in said.items()}
+        kept.append(replace(job, groups={**job.groups, "class": None, **groups}))
+        missed += [job.path] * ("label" not in said)
+    if len(missed) == len(kept):
+        raise InputError("the pattern is in no file's path", where="label-pattern", expected=pattern, got=missed[0])
+    note = f"classes by the pattern {pattern}"
+    if missed:
+        note += f"; {len(missed)} files without, such as {missed[0]}, have no class"
+    return Described(tuple(kept), "; ".join(filter(None, (described.note, note))))
+
+
 def _own_folder(folder: Path) -> Folder:
     if not folder.is_dir():
         got = "a file" if folder.exists() else None
@@ -193,9 +251,11 @@ def _by_folders(jobs: Sequence[Job], is_asked: bool) -> Described | None:
     return None
 
 
-def _by_list(jobs: Sequence[Job], folder: Path, path: Path) -> Described:
+def _by_list(jobs: Sequence[Job], folders: Sequence[Path], path: Path) -> Described:
     """The images that a list names, with what it says of them; a class that it does not give is the sub-folder's."""
     by_path = {job.path: job for job in jobs}
+    roots = {f"{folder.resolve().as_posix()}/": f"{prefix}/" if len(folders) > 1 else ""
+             for folder, prefix in zip(folders, _prefixes(folders), strict=True)}  # fmt: skip
     kept: dict[str, Job] = {}
     reader = csv.DictReader(io.StringIO(_read_list(path)), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
     headings = {name: (name or "").strip().lower() for name in reader.fieldnames or ()}
@@ -205,10 +265,11 @@ def _by_list(jobs: Sequence[Job], folder: Path, path: Path) -> Described:
     for row in reader:
         said = {headings[name]: (text or "").strip() for name, text in row.items() if name in headings}
         named = said["path"].replace("\\", "/")
-        member = named.removeprefix(f"{folder.resolve().as_posix()}/").removeprefix("./")
+        root = next((root for root in roots if named.startswith(root)), "")
+        member = roots.get(root, "") + named.removeprefix(root).removeprefix("./")
         where = f"{path}, line {reader.line_num}"
         if member not in by_path:
-            raise InputError("no such image", where=where, expected=f"a path below {folder}", got=named)
+            raise InputError("no such image", where=where, expected=f"a path below {folders[0]}", got=named)
         if member in kept:
             raise InputError("an image stands twice in the list", where=where, got=named)
         split = split_of(said.get("split", ""))

@@ -1,11 +1,12 @@
-"""How one's own images are named among sources: folder:PATH, and pairs:SAR_FOLDER,OPTICAL_FOLDER.
+"""How one's own images are named among sources: folder:PATH[,PATH...], and pairs:SAR_FOLDER,OPTICAL_FOLDER.
 
-A source is called as its folder of radar images.
+A source is called as its first folder, unless it is given a name. A comma may stand in a path too: what exists
+decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sarjepa.errors import InputError
@@ -19,18 +20,29 @@ def is_own(name: str) -> bool:
     return name.startswith((FOLDER, PAIRS))
 
 
-def whole_names(names: Iterable[str]) -> list[str]:
-    """Names out of a list that was cut at its commas: those of pairs hold one, and are put together again.
+def whole_names(names: Iterable[str], is_source: Callable[[str], bool]) -> list[str]:
+    """Names out of a list that was cut at its commas: those of folders and pairs hold some, and are put together again.
+
+    Args:
+        names: the parts.
+        is_source: whether a part that could be a folder of this place is a source by itself.
 
     Raises:
         InputError: of pairs, one folder is named.
 
     Example:
-        >>> whole_names(["mstar", "pairs:sar", "optical", "saracd"])
+        >>> whole_names(["mstar", "pairs:sar", "optical", "saracd"], lambda name: name == "saracd")
         ['mstar', 'pairs:sar,optical', 'saracd']
     """
-    whole, left = [], iter(names)
+    whole: list[str] = []
+    left = iter(names)
     for name in left:
+        if whole and whole[-1].startswith(FOLDER) and not is_own(name):
+            joined = f"{whole[-1]},{name}"
+            is_one_path = len(own_folders(joined)) == len(own_folders(whole[-1]))
+            if is_one_path or (_exists(name) and not is_source(name)):
+                whole[-1] = joined
+                continue
         if name.startswith(PAIRS) and "," not in name:
             if (optical := next(left, None)) is None:
                 raise InputError("one folder of pairs", where=name, expected="pairs:SAR_FOLDER,OPTICAL_FOLDER")
@@ -40,10 +52,18 @@ def whole_names(names: Iterable[str]) -> list[str]:
 
 
 def own_folders(name: str) -> tuple[Path, ...]:
-    """The folders of an own source: one, or that of the radar images and that of the optical ones."""
-    named = name.removeprefix(FOLDER) if name.startswith(FOLDER) else name.removeprefix(PAIRS)
-    parts = [named] if name.startswith(FOLDER) else named.split(",")
+    """The folders of an own source: one or several, or that of the radar images and that of the optical ones."""
+    parts: list[str] = []
+    for part in name.removeprefix(FOLDER).removeprefix(PAIRS).split(","):
+        if parts and name.startswith(FOLDER) and _exists(f"{parts[-1]},{part}"):
+            parts[-1] += f",{part}"
+        else:
+            parts.append(part)
     return tuple(Path(part).expanduser() for part in parts)
+
+
+def _exists(path: str | Path) -> bool:
+    return Path(path).expanduser().exists()
 
 
 def source_name(name: str) -> str:

@@ -328,7 +328,7 @@ def test_faults_are_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "harbour.zip").touch()
     with pytest.raises(InputError, match=r"no such folder: .*harbour\.zip; got a file; folder:PATH names a folder"):
         build(tmp_path, f"folder:{tmp_path / 'harbour.zip'}")
-    with pytest.raises(InputError, match="named like a public source"):
+    with pytest.raises(InputError, match="called like a public source"):
         build(tmp_path, "folder:/somewhere/mstar")
     with pytest.raises(InputError, match="no folder named: 'folder:'; expected folder:PATH"):
         build(tmp_path, "folder:")

@@ -148,3 +148,21 @@ def test_a_folder_of_nothing_but_damaged_images_is_one_line_whatever_the_normali
         settings = {"normalisation": method, "normalise_per": "set", "max_rejected": 1.0}
         with pytest.raises(InputError, match=r"no chips came out: own; got damaged"):
             build(tmp_path / "data", f"folder:{tmp_path / 'own'}", **settings)
+
+
+def test_a_source_is_called_as_asked_and_its_classes_are_in_the_names(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for folder in ("day1", "day2"):
+        (tmp_path / folder).mkdir()
+        for name in ("T72_1", "BMP2_1"):
+            Image.fromarray(random.integers(0, 256, (24, 24), np.uint8)).save(tmp_path / folder / f"{name}.png")
+    own = (f"folder:{tmp_path / 'day1'}", str(tmp_path / "day2"))
+    build(tmp_path / "data", *own, name="field", label_pattern=r"(?P<label>[A-Z0-9]+)_\d")
+    shards = open_shards(tmp_path / "data" / "shards" / "field")
+    assert (shards.classes, len(shards), shards.index["source"]) == (["BMP2", "T72"], 4, "field")
+    assert [shard["file"] for shard in shards.index["shards"]] == ["field-00000.h5"]
+    for key, value in (("name", "mstar"), ("name", "a/b"), ("label_pattern", "(")):
+        with pytest.raises(InputError):
+            build(tmp_path / "data", *own, **{key: value})
+    with pytest.raises(InputError, match="not for these sources: name; expected one source folder:PATH"):
+        build(tmp_path / "data", "mstar", name="other")

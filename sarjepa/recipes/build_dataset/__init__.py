@@ -22,7 +22,7 @@ from sarjepa.data.manifest import ChipRule, Manifest
 from sarjepa.data.manifest_parser import expand_sources, load_manifest, source_names
 from sarjepa.data.normalize import Normalisation, measured
 from sarjepa.data.own_images import folder_digest, own_source, split_of
-from sarjepa.data.own_names import is_own, own_folders, source_name
+from sarjepa.data.own_names import PAIRS, is_own, own_folders, source_name
 from sarjepa.data.place import check_replaceable, exclusive, put_in_place, scratch_folder
 from sarjepa.data.shard_writer import disk_errors
 from sarjepa.data.shards import FORMAT, ShardWriter, open_shards
@@ -56,7 +56,7 @@ def run(config: BuildDatasetConfig, progress: Progress = Progress()) -> Result: 
         standing = {name: built_folder(config.data_root, name) for name in expand_built(config.sources)}
         return verify_built(standing, progress) if config.verify else check_leaks(standing, progress)
     names = expand_sources(config.sources)
-    folders = _folders(names, config.data_root)
+    folders = _folders(names, config)
     archives = check_folders(config.archives)
     if config.split_by is not None and not any(is_own(name) for name in names):
         raise InputError("no folder to split", where="split-by", expected="a source folder:PATH", got=", ".join(names))
@@ -81,26 +81,32 @@ def run(config: BuildDatasetConfig, progress: Progress = Progress()) -> Result: 
     )
 
 
-def _folders(names: Sequence[str], data_root: str) -> dict[str, Path]:
+def _folders(names: Sequence[str], config: BuildDatasetConfig) -> dict[str, Path]:
     """Where each source's shards stand, no two in one place."""
-    folders = {name: source_folder(name, data_root) for name in names}
+    for key, value in (("name", config.name), ("label-pattern", config.label_pattern)):
+        if value is not None and sum(is_own(name) for name in names) != 1:
+            expected = "one source folder:PATH that it is for"
+            raise InputError("not for these sources", where=key, expected=expected, got=", ".join(names))
+    folders = {name: source_folder(name, config.data_root, config.name) for name in names}
     owners: dict[Path, str] = {}
     for name, folder in folders.items():
         if owners.setdefault(folder, name) != name:
             got = f"{owners[folder]} and {name}"
-            raise InputError("two sources of one name", where=folder.name, got=got, hint="rename one of the folders")
+            raise InputError(
+                "two sources of one name", where=folder.name, got=got, hint="build one of them by itself, with --name"
+            )
     return folders
 
 
-def source_folder(name: str, data_root: str) -> Path:
-    """Where a source's shards stand: DATA_ROOT/shards/<source>; one's own is called as its folder."""
+def source_folder(name: str, data_root: str, called: str | None = None) -> Path:
+    """Where a source's shards stand: DATA_ROOT/shards/<source>; one's own is called as asked, or as its folder."""
     if not is_own(name):
         return Path(data_root) / "shards" / name
-    own = source_name(name)
+    own = called or source_name(name)
     if not own:
-        raise InputError("a folder without a name", where=name, hint="a source is called as its folder: name one below")
+        raise InputError("a folder without a name", where=name, hint="give --name")
     if own in source_names():
-        raise InputError("a folder named like a public source", where=name, hint="rename the folder")
+        raise InputError("called like a public source", where=name, hint="give another --name")
     return Path(data_root) / "shards" / own
 
 
@@ -135,7 +141,9 @@ def _open(name: str, config: BuildDatasetConfig, progress: Progress) -> Source:
     if name in SIMULATED:
         return synthetic_source(name, config.seed, config.chips_per_class)
     if is_own(name):
-        source = own_source(own_folders(name), config.split_by)
+        source = own_source(own_folders(name), config.split_by, config.label_pattern, name.startswith(PAIRS))
+        if config.name is not None:
+            source = replace(source, manifest=replace(source.manifest, name=config.name, title=config.name))
         for note in source.manifest.notes:
             progress.note(f"{name}: {note}")
         if config.split_by is None and (splits := [one for one in source.manifest.classes if split_of(one)]):
