@@ -63,7 +63,7 @@ POOLS = ("cls", "mean", "grid2", "grid4")
 SOLVERS = ("adamw", "lbfgs", "lda", "knn", "centroid")
 NORMALISATIONS = ("as-stored", "linear", "decibel", "quarter-power", "log1p", "percentile")
 
-_ONE_CROP = r"\s*(?:[^,]+=)?(?:published|none|0*[1-9][0-9]*)\s*"
+_ONE_CROP = r"\s*(?:[^,]+=)?(?:published|none|0*[1-9][0-9]{0,4})\s*"
 _CROP = Like(f"{_ONE_CROP}(?:,{_ONE_CROP})*", "published, none, N or SOURCE=N,...")
 # A chip's centre is the evaluation's business ("published"); pre-training sees whole chips unless told otherwise.
 _CENTRE_CROP = Like(rf"(?!.*published\s*(?:,|$)){_CROP.pattern}", "none, N or SOURCE=N,...")
@@ -90,7 +90,7 @@ class Common:
 
     data_root: Annotated[str, "folder that holds the built shards (or SARJEPA_DATA)", PATH, FREE] = "data"
     device: Annotated[
-        str, "auto, cpu, cuda or cuda:N", Like(r"auto|cpu|cuda(:[0-9]+)?", "auto, cpu, cuda or cuda:N"), FREE
+        str, "auto, cpu, cuda or cuda:N", Like(r"auto|cpu|cuda(:[0-9]{1,3})?", "auto, cpu, cuda or cuda:N"), FREE
     ] = "auto"
     seed: Annotated[int, "seed of every random draw; 0 is a seed like any other", Range(0, 2**63 - 1), GRID] = 0
 
@@ -553,7 +553,7 @@ class VisualizeAttentionConfig(Common):
         str | None,
         "input in px: HxW or N, in whole patches; native: not resampled, cut to whole patches; "
         "default: the side the encoder was trained at",
-        Like(r"native|[0-9]+([xX][0-9]+)?", "native, N or HxW (px)"),
+        Like(r"native|[0-9]{1,5}([xX][0-9]{1,5})?", "native, N or HxW (px)"),
     ] = None
     patch: Annotated[
         tuple[int, ...],
@@ -606,7 +606,7 @@ class ReproduceConfig(Common):
     jobs: Annotated[int, "commands at a time", Range(1, 1024), FREE] = 1
     launch: Annotated[str | None, "what starts pre-training, such as 'torchrun --nproc-per-node 4 -m'", FREE] = None
     imagenet: Annotated[
-        str | None, "ViT weights of the imagenet row: file, https address or hf-hub:OWNER/NAME", PATH, GRID
+        str | None, "ViT weights of the imagenet row: file, https address or hf-hub:OWNER/NAME", PATH, CHECKPOINT, GRID
     ] = None
     run_root: Annotated[str, "folder of the runs, which tables share", PATH, FREE] = "runs"
     out: Annotated[str | None, "folder of the table; default: results/EXPERIMENT", PATH, FREE] = None

@@ -83,8 +83,10 @@ def _scalar(setting: Setting, value: Any, origin: str) -> Any:
         found = setting.kind(value.strip() if isinstance(value, str) else value)
         if PATH in setting.marks:  # a shell does this on a command line, nobody in a file
             found = os.path.expanduser(found)  # noqa: PTH111 - an address is not a path
-        if (isinstance(value, float) and setting.kind is int and found != value) or (
-            setting.kind is float and not math.isfinite(found)
+        if (
+            (isinstance(value, float) and setting.kind is int and found != value)
+            or (setting.kind is float and not math.isfinite(found))
+            or (setting.kind is str and "\0" in found)
         ):
             raise ValueError
     except (TypeError, ValueError, OverflowError) as error:

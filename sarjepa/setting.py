@@ -169,7 +169,7 @@ def _typed(items: tuple[Any, ...]) -> str:
 
 
 def _said(item: str, origin: str) -> str:
-    return repr(item) + (f" in {origin}" if origin not in ("", COMMAND_LINE) else "")
+    return repr(item)[:80] + (f" in {origin}" if origin not in ("", COMMAND_LINE) else "")
 
 
 def settings_of(config_class: type) -> tuple[Setting, ...]:

@@ -3,7 +3,8 @@
 A command runs in a forked process (torch is imported once), which an audit hook kills with SIGKILL before its n-th call
 that opens a file for writing, makes, renames, links or removes something below a folder. What was written and not yet
 flushed is lost with it, as it would be. What the next call of the same command makes of the rest must be what a command
-that was never killed makes.
+that was never killed makes. The commands that `reproduce` starts are forked likewise, count on, and are killed with it,
+whichever of them is about to make the call.
 
 A script of its own, and not part of the test's process: torch's threads do not survive a fork, and the process that
 forks here has not started any.
@@ -14,6 +15,7 @@ forks here has not started any.
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import shutil
 import signal
@@ -21,23 +23,40 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
+from sarjepa.cli.app import app
 
 from sarjepa.config import (
+    BuildDatasetConfig,
+    FeaturesConfig,
     FewshotBenchConfig,
     FinetuneConfig,
     PretrainConfig,
     ProbeConfig,
     ReportConfig,
     ReproduceConfig,
+    VisualizeAttentionConfig,
 )
 from sarjepa.errors import InputError
+from sarjepa.experiments.experiment import Experiment, Row, Scale
 from sarjepa.overlay import overlay, read_preset
 from sarjepa.progress import Progress
-from sarjepa.recipes import fewshot_bench, finetune, pretrain, probe, report, reproduce
+from sarjepa.recipes import (
+    build_dataset,
+    features,
+    fewshot_bench,
+    finetune,
+    pretrain,
+    probe,
+    report,
+    reproduce,
+    visualize_attention,
+)
+from sarjepa.recipes.reproduce import walk
 
 _CHANGES = {"os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir", "os.truncate"}
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -58,35 +77,46 @@ def run_killed(command: Callable[[], object], folder: Path, number: int = 0) -> 
     reading, writing = os.pipe()
     process = os.fork()
     if process == 0:
-        calls, code = _Calls(folder, number), 1
-        try:
-            command()
-            code = 0
-        finally:
-            if code:
-                traceback.print_exc()
-            sys.stderr.flush()
-            os.write(writing, str(calls.count).encode())
-            os._exit(code)
+        os.setpgid(0, 0)
+        calls = _Calls(folder, number)
+        code = _ended(command)
+        os.write(writing, str(calls.count).encode())
+        os._exit(code)
     os.close(writing)
     with os.fdopen(reading) as stream:
         said = stream.read()
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), int(said or 0)
 
 
+def _ended(command: Callable[[], Any]) -> int:
+    """A command's exit code; why it failed is printed."""
+    try:
+        return int(command() or 0)
+    except BaseException:  # noqa: BLE001 - what it is, is printed
+        traceback.print_exc()
+        sys.stderr.flush()
+        return 1
+
+
 class _Calls:
-    """Counts this process's changes of files, and kills it before one of them."""
+    """Counts the changes of files of this process and of those it forks, and kills all of them before one of them."""
 
     def __init__(self, folder: Path, fatal: int) -> None:
-        self.count, self._fatal, self._root = 0, fatal, str(folder)
+        self._fatal, self._root, self._shared = fatal, str(folder), mmap.mmap(-1, 8)
         sys.addaudithook(self._watch)
+
+    @property
+    def count(self) -> int:
+        """Changes so far."""
+        return int.from_bytes(self._shared[:8], "little")
 
     def _watch(self, event: str, arguments: tuple[Any, ...]) -> None:
         is_change = event in _CHANGES or (event == "open" and (arguments[2] or 0) & _WRITING)
         if is_change and str(arguments[0]).startswith(self._root):
-            self.count += 1
-            if self.count == self._fatal:
-                os.kill(os.getpid(), signal.SIGKILL)
+            count = self.count + 1
+            self._shared[:8] = count.to_bytes(8, "little")
+            if count == self._fatal:
+                os.killpg(0, signal.SIGKILL)
 
 
 def _pretrain(root: Path, folder: Path) -> None:
@@ -129,13 +159,57 @@ def _report(root: Path, folder: Path) -> None:
     report.run(ReportConfig(data_root=str(root), run=str(folder / "run"), device="cpu"), Progress())
 
 
+def _build(root: Path, folder: Path) -> None:
+    config = BuildDatasetConfig(data_root=str(folder / "new"), sources=("synthetic",), chips_per_class=1, workers=1)
+    build_dataset.run(config, Progress())
+
+
+def _visualize(root: Path, folder: Path) -> None:
+    given = {"data_root": str(root), "device": "cpu", "dataset": ("toy",), "checkpoint": (str(folder / "run"),)}
+    config = VisualizeAttentionConfig(**given, out=str(folder / "out"), num_images=4, num_points=8)  # type: ignore[arg-type]
+    visualize_attention.run(config, Progress())
+
+
+def _features(root: Path, folder: Path) -> None:
+    given = {"data_root": str(root), "dataset": "toy", "checkpoint": str(folder / "run"), "device": "cpu"}
+    features.run(FeaturesConfig(**given, out=str(folder / "out" / "features.h5")), Progress())  # type: ignore[arg-type]
+
+
+class _Forked:
+    """In place of `subprocess.Popen`: a command of this program in a forked process."""
+
+    def __init__(self, words: list[str], **_: object) -> None:
+        self._process = os.fork()
+        if self._process == 0:
+            os._exit(_ended(lambda: app(words[3:], standalone_mode=False)))
+
+    def wait(self) -> int:
+        """Its exit code."""
+        return os.waitstatus_to_exitcode(os.waitpid(self._process, 0)[1])
+
+    def terminate(self) -> None:
+        """Nobody asks for it."""
+        raise AssertionError
+
+
 def _reproduce(root: Path, folder: Path) -> None:
-    """The table of counts: what the others start are commands of their own, which are killed here by themselves."""
-    config = ReproduceConfig(data_root=str(root), experiment="table1", out=str(folder / "out"))
+    """A table of one pre-training, which is measured."""
+    torch.set_num_threads(1)
+    settings = {"pretrain": {"max-steps": 2, "batch-size": 16, "image-size": 32, "window-size": 3, "radii": [2],
+                             "predictor-width": 8, "predictor-depth": 1, "warmup-epochs": 0},
+                "fewshot-bench": {"shots": [2], "runs": 1, "baselines": ["none"]}}  # fmt: skip
+    rows = (Row("ratio"), Row("untrained", baseline="untrained"))
+    tiny = Scale("tiny", "demo", 1, ("toy",), ("toy",), settings)
+    reproduce.read_experiment = lambda name, scale: (Experiment("t", "T", "", "few-shot", rows, "ratio"), tiny)
+    walk.subprocess = SimpleNamespace(Popen=_Forked, STDOUT=None)  # type: ignore[assignment]
+    config = ReproduceConfig(data_root=str(root), device="cpu", run_root=str(folder / "runs"), out=str(folder / "out"))
     reproduce.run(config, Progress())
 
 
 COMMANDS = {
+    "build-dataset": _build,
+    "visualize-attention": _visualize,
+    "features": _features,
     "reproduce": _reproduce,
     "pretrain": _pretrain,
     "fewshot-bench": _fewshot,
@@ -155,6 +229,8 @@ def _contents(folder: Path) -> dict[str, object]:
             found[name] = {key: value.tolist() for key, value in state["method"].items()} if "method" in state else None
         elif path.name == "log.jsonl":
             found[name] = [(line["step"], line["loss"]) for line in map(json.loads, path.read_text().splitlines())]
+        elif path.name == "made-by.json":
+            found[name] = {key: value for key, value in json.loads(path.read_text()).items() if key != "seconds"}
         elif path.name != ".lock" and path.name != "curves.png":  # which shows the speed
             found[name] = path.read_bytes()
     return found
@@ -188,7 +264,10 @@ def main(name: str, shards: Path, run: Path, folder: Path, most: int) -> None:
         command = begin()
         assert run_killed(command, folder, point)[0] == -signal.SIGKILL, point
         assert run_killed(command, folder)[0] == 0, f"killed before call {point} of {num_calls}"
-        assert _contents(work) == expected, f"killed before call {point} of {num_calls}"
+        found = _contents(work)
+        other = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+        assert not other, f"killed before call {point} of {num_calls}: {', '.join(other)}"
+    print(f"{name}: {num_calls} calls, all well")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def built_folder(data_root: str, source: str) -> Path:
         InputError: it was not built; names the command that builds it, and the nearest name of one that is.
     """
     folder = shards_folder(data_root, source)
-    if not (folder / "index.json").is_file():
+    if Path(source).name != source or not (folder / "index.json").is_file():  # "toy/" would be a name in results
         root = "" if data_root == "data" else f" --data-root {data_root}"
         is_public, there = source in source_names(), built_datasets(data_root)
         wanted = source if is_public else f"folder:PATH/{source}"

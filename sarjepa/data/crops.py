@@ -69,6 +69,6 @@ def crop_side(crop: str, name: str, shards: Shards) -> int | None:
     if side != "none" and int(side) > (largest := int(shards.shapes.max())):
         raise InputError(
             "the crop is larger than every chip", where=f"{crop!r} for {name}", expected=f"at most {largest} px",
-            hint="--crop none keeps chips whole",
+            hint="none keeps chips whole",
         )  # fmt: skip
     return None if side == "none" else int(side)

@@ -9,6 +9,7 @@ one.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ def exclusive(final: Path) -> Iterator[None]:
         InputError: another process is building it, or the folder cannot be written.
     """
     lock = _beside(final, "lock")
+    made = [folder for folder in (lock.parent, *lock.parent.parents) if not folder.exists()]
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         stream = hold(lock)
@@ -50,6 +52,9 @@ def exclusive(final: Path) -> Iterator[None]:
             yield
         finally:
             lock.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not empty: the source stands there
+                for folder in made:
+                    folder.rmdir()
 
 
 def check_replaceable(final: Path, is_ours: Callable[[str], bool]) -> None:

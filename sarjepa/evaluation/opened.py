@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,9 @@ class Copy:
     number: int
 
 
-def open_checkpoint(name: str, seed: int, device: torch.device, progress: Progress | None = None) -> OpenedEncoder:
+def open_checkpoint(
+    name: str, seed: int, device: torch.device, progress: Progress | None = None, blocks: Sequence[int] = ()
+) -> OpenedEncoder:
     """Open a baseline, `random:RUN`, or a run folder, checkpoint or exported encoder.
 
     Args:
@@ -64,9 +67,10 @@ def open_checkpoint(name: str, seed: int, device: torch.device, progress: Progre
         seed: of a random initialisation.
         device: where the encoder goes.
         progress: is told what was opened: its checksum, and what of the file was left out.
+        blocks: numbers, from 1, of those whose features are wanted.
 
     Raises:
-        InputError: nothing is there, or it cannot be read as a checkpoint.
+        InputError: nothing is there, it cannot be read as a checkpoint, or it has no such block.
     """
     if name in BASELINES:
         baseline = BASELINES[name]()
@@ -79,6 +83,7 @@ def open_checkpoint(name: str, seed: int, device: torch.device, progress: Progre
         encoder = initial_encoder(name.removeprefix("random:"), seed, str(device))
     else:
         encoder = load_encoder(name, str(device))
+    encoder.check_blocks(blocks)
     (progress or Progress()).note(f"{name}: {describe_line(encoder)}")
     return OpenedEncoder(name, encoder, encoder.image_size, weights_sha256(encoder), dict(encoder.describe))
 

@@ -36,7 +36,17 @@ def described_bytes(module: nn.Module, kind: str, describe: Mapping[str, Any]) -
     """
     weights = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
     said = {kind: json.dumps(describe, sort_keys=True)}
-    return save(weights, metadata={**said, _CHECKSUM: _sha256(weights, said)})
+    return _in_order(save(weights, metadata={**said, _CHECKSUM: _sha256(weights, said)}))
+
+
+def _in_order(content: bytes) -> bytes:
+    """The file with its strings sorted: the library writes them in an order that changes from process to process."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors are aligned
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def _sha256(weights: Mapping[str, Tensor], said: Mapping[str, str]) -> str:

@@ -236,14 +236,19 @@ class Encoder(nn.Module):
 
     forward = forward_features
 
+    def check_blocks(self, numbers: Sequence[int]) -> None:
+        """Refuse a number, from 1, of no block."""
+        if not all(1 <= number <= len(self.blocks) for number in numbers):
+            got = ", ".join(map(str, numbers))
+            raise InputError("no such block", expected=f"1 to {len(self.blocks)}", got=got)
+
     def forward_blocks(self, image_B1HW: torch.Tensor, numbers: Sequence[int]) -> list[torch.Tensor]:
         """The tokens (B, 1 + N, D) after each of some blocks, numbered from 1, through the final norm.
 
         Raises:
             InputError: there is no such block.
         """
-        if not all(1 <= number <= len(self.blocks) for number in numbers):
-            raise InputError("no such block", expected=f"1 to {len(self.blocks)}", got=tuple(numbers))
+        self.check_blocks(numbers)
         buckets_NN = bucket_ids(*self.grid(image_B1HW)).to(image_B1HW.device)
         tokens, found = self._with_class_token(self.embed_patches(image_B1HW)), {}
         for number, block in enumerate(self.blocks[: max(numbers, default=0)], start=1):

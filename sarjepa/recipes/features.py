@@ -54,7 +54,7 @@ def run(config: FeaturesConfig, progress: Progress) -> Result:
     if out.suffix == ".parquet" and find_spec("pyarrow") is None:
         hint = "pip install pyarrow, or write .npz or .h5"
         raise InputError("parquet needs pyarrow, which is not installed", where=out, hint=hint)
-    opened = open_checkpoint(name, config.seed, device, progress)
+    opened = open_checkpoint(name, config.seed, device, progress, config.blocks)
     writable_folder(out.parent)
 
     feature = Feature.read(config.feature(config.pool))

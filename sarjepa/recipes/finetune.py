@@ -49,7 +49,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
     assert config.pool and config.augment and config.precision and config.head
     precision = config.precision
     benchmark = open_benchmark(config.data_root, config.dataset, config.label_set, config.crop, config.test_dataset)
-    opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress)
+    opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress, config.blocks)
     if not hasattr(opened.encoder, "blocks"):
         raise InputError("nothing to fine-tune", where=opened.name, hint="give a run folder or a checkpoint")
     folder = writable_folder(report_folder(config.out, opened.name, f"finetune-{benchmark.name}", config.shots))

@@ -6,19 +6,33 @@ The recipes look again when they open it, so this room decides nothing. It reads
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sarjepa.config import BASELINES, Common
 from sarjepa.data.built import built_folder, expand_built
 from sarjepa.errors import InputError
 from sarjepa.models.addresses import checkpoint_file, is_address, is_classifier, newest_run, no_classifier, run_folder
-from sarjepa.setting import ARGUMENT, BUILT, CHECKPOINT, CLASSIFIER, NEWEST, REQUIRED, RUN, Setting, settings_of
+from sarjepa.setting import (
+    ARGUMENT,
+    BUILT,
+    CHECKPOINT,
+    CLASSIFIER,
+    FREE,
+    NEWEST,
+    PATH,
+    REQUIRED,
+    RUN,
+    Setting,
+    settings_of,
+)
 
 
 def check_inputs(config: Common) -> None:
-    """Look for the data sets, runs and checkpoints that the settings name.
+    """Look for the data sets, runs and checkpoints that the settings name, and at where they want to write.
 
     Raises:
-        InputError: a required setting is missing, a data set is not built, or nothing is where a run, a checkpoint or a
-            classifier should be.
+        InputError: a required setting is missing, a data set is not built, nothing is where a run, a checkpoint or a
+            classifier should be, or a file is where a folder should be.
     """
     settings = settings_of(type(config))
     for setting in settings:
@@ -26,6 +40,9 @@ def check_inputs(config: Common) -> None:
             word = setting.key.upper() if ARGUMENT in setting.marks else f"--{setting.name} {setting.key.upper()}"
             raise InputError("something has to be named", where=config.command, expected=f"{word}: {setting.help}")
     for setting in settings:
+        if {PATH, FREE} <= set(setting.marks):
+            for name in _names(config, setting):
+                _check_place(Path(name))
         if BUILT in setting.marks:
             for source in expand_built(_names(config, setting)):
                 built_folder(config.data_root, source)
@@ -42,6 +59,13 @@ def check_inputs(config: Common) -> None:
                 path = name.removeprefix("random:")
                 if not (path in BASELINES or is_address(path) or is_classifier(path)):
                     checkpoint_file(path)
+
+
+def _check_place(path: Path) -> None:
+    """Refuse a place to write to that lies in a file."""
+    there = next((parent for parent in path.parents if parent.exists()), Path())
+    if not there.is_dir():
+        raise InputError("a file stands in place of a folder", where=there, hint="give another path")
 
 
 def _names(config: Common, setting: Setting) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
     config = replace(config, precision=pick_precision(config.precision or "auto", device))
     assert config.pool and config.solver and config.augment and config.precision
     benchmark = open_benchmark(config.data_root, config.dataset, config.label_set, config.crop, config.test_dataset)
-    opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress)
+    opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress, config.blocks)
     folder = writable_folder(report_folder(config.out, opened.name, f"probe-{benchmark.name}", config.shots))
     cache = Path(config.data_root) / "features"
     pool = config.feature(config.pool)

@@ -80,6 +80,7 @@ def test_show_config_prints_settings_that_can_be_read_back(tmp_path: Path) -> No
         (["predict", "."], ["expected --classifier CLASSIFIER"]),
         (["predict", ".", "--classifier", "nowhere"], ["no classifier here: nowhere; run sarjepa finetune"]),
         (["visualize-attention"], ["no run to evaluate", "give --checkpoint"]),
+        (["build-dataset", "--data-root", "/dev/null/x"], ["a file stands in place of a folder: /dev/null"]),
         (["pretrain", "--device", "tpu"], ["tpu", "expected auto, cpu, cuda"]),
     ],
 )
@@ -126,9 +127,9 @@ def test_printing_to_a_full_disk_is_one_line(arguments: list[str]) -> None:
 
 def test_a_refusal_of_the_system_names_the_path(tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text("method: sar-jepa\n")
-    result = run("report", "--run", ".", "--out", "settings.yaml/page.html", cwd=tmp_path)
+    result = run("report", "--run", ".", "--out", "x" * 300, cwd=tmp_path)
     assert result.returncode == 1
-    assert result.stderr.splitlines() == ["error: cannot read or write: settings.yaml; File exists"]
+    assert result.stderr.splitlines() == [f"error: cannot read or write: {'x' * 300}; File name too long"]
 
 
 def test_letters_that_the_terminal_lacks_are_replaced() -> None:

@@ -55,3 +55,8 @@ def test_a_file_without_a_checksum_is_read(tmp_path: Path) -> None:
     file = tmp_path / "a.safetensors"
     save_file({"weight": torch.ones(2)}, file, metadata={"kind": "{}"})
     assert read_described(file, "kind")[1] == "{}"
+
+
+def test_the_same_weights_are_the_same_bytes() -> None:
+    module = nn.Linear(2, 3)
+    assert len({described_bytes(module, "kind", {"name": "\u00e9"}) for _ in range(20)}) == 1

@@ -184,7 +184,7 @@ def test_a_list_of_splits_is_part_of_what_was_built(tmp_path: Path) -> None:
     said = Listening()
     build(tmp_path / "data", f"folder:{folder}", split_by=str(listed), progress=said)
     assert any("built from other files; --force" in line for line in said.said)
-    with pytest.raises(InputError, match="no folder to split: split-by; expected a source folder:PATH"):
+    with pytest.raises(InputError, match="none of the sources has use for it: split-by; expected a source folder:PATH"):
         build(tmp_path / "data", "synthetic", split_by="folder")
 
 

@@ -58,8 +58,13 @@ def run(config: BuildDatasetConfig, progress: Progress = Progress()) -> Result: 
     names = expand_sources(config.sources)
     folders = _folders(names, config)
     archives = check_folders(config.archives)
-    if config.split_by is not None and not any(is_own(name) for name in names):
-        raise InputError("no folder to split", where="split-by", expected="a source folder:PATH", got=", ".join(names))
+    has_own = any(is_own(name) for name in names)
+    has_public = any(name in source_names() and name != "synthetic" for name in names)
+    for key, matters in (("split_by", has_own), ("bands", has_own), ("distribution", has_public)):
+        if getattr(config, key) is not None and not matters:
+            expected = "a public set" if key == "distribution" else "a source folder:PATH"
+            where, got = key.replace("_", "-"), ", ".join(names)
+            raise InputError("none of the sources has use for it", where=where, expected=expected, got=got)
     if config.dry_run:
         return dry_run(folders, archives, config.distribution)
     built, failures = [], []

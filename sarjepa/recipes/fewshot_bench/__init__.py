@@ -56,7 +56,9 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
     checkpoints = config.checkpoint or (newest_run(),)
     baselines = tuple(name for name in config.baselines if name in BASELINES and name not in checkpoints)
     # Whatever is wrong with the input is said before the folder is made.
-    encoders = [open_checkpoint(name, config.seed, device, progress) for name in (*checkpoints, *baselines)]
+    encoders = [
+        open_checkpoint(name, config.seed, device, progress, config.blocks) for name in (*checkpoints, *baselines)
+    ]
     rows = [(opened, variants(config, opened)) for opened in encoders]
     if not any(its_variants for _, its_variants in rows[: len(checkpoints)]):
         raise InputError("nothing to fine-tune", where=", ".join(checkpoints), hint="use --protocols linear-probe")

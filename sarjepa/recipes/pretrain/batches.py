@@ -17,7 +17,7 @@ import torch
 from sarjepa.config import PretrainConfig
 from sarjepa.data.augment import Augmentation, augment, draw_augmentation, resample_cut
 from sarjepa.data.built import open_source
-from sarjepa.data.crops import check_crop, parse_crop
+from sarjepa.data.crops import check_crop, crop_side, parse_crop
 from sarjepa.data.loader import ChipPool, batch_indices, mixed, steps_per_epoch
 from sarjepa.data.shards import Shards
 from sarjepa.data.views import ViewKey, ViewParameters, draw_views, render_views
@@ -30,11 +30,12 @@ WINDOWS_PER_CHIP = 1.25  # sides: with shifts of an eighth of its side a window 
 Batch = tuple[torch.Tensor, ImageKeys]
 
 
-def _crops(config: PretrainConfig) -> dict[str, int | None]:
-    check_crop(config.data_root, config.centre_crop)
-    crops = {name: parse_crop(config.centre_crop, name) for name in config.sources}
+def _crops(config: PretrainConfig, sources: Sequence[tuple[str, Shards]]) -> dict[str, int | None]:
+    crop = config.centre_crop
+    check_crop(config.data_root, crop)
     # A chip's centre is the evaluation's business ("published"); pre-training sees whole chips unless told otherwise.
-    return {name: crop if isinstance(crop, int) else None for name, crop in crops.items()}
+    whole = {name for name, _ in sources if not isinstance(parse_crop(crop, name), int)}
+    return {name: None if name in whole else crop_side(crop, name, shards) for name, shards in sources}
 
 
 def _checksum(shards: Shards) -> str:
@@ -76,7 +77,7 @@ class Batches:
         self._config, self._device, self._ranks, self.views = config, device, ranks, views
         self._wants_optical = wants_optical
         sources = [(name, open_source(config.data_root, name)) for name in config.sources]
-        self.crops = _crops(config)
+        self.crops = _crops(config, sources)
         self.data_sha256 = {name: _checksum(shards) for name, shards in sources}
         self.pool = ChipPool(sources, config.splits, list(self.crops.values()), config.fraction, config.seed)
         self.size = min(config.batch_size, len(self.pool))

@@ -47,6 +47,8 @@ def run(config: ReportConfig, progress: Progress) -> Result:
     Raises:
         InputError: there is no such run, or what is named cannot be read.
     """
+    if config.is_typed("data_root") and not Path(config.data_root).is_dir():
+        raise InputError("no such folder", where=f"--data-root {config.data_root}")
     content = read_run(Path(config.run or _newest()))
     out = Path(config.out) if config.out else content.folder / "report.html"
     if out.is_dir():
