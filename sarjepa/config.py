@@ -160,7 +160,9 @@ class BuildDatasetConfig(Common):
     force: Annotated[bool, "build again over shards that are there", FREE] = False
     dry_run: Annotated[bool, "say what would be fetched and what is missing, and stop", FREE] = False
     verify: Annotated[bool, "re-read built shards against their checksums, and stop", FREE] = False
-    check_leaks: Annotated[bool, "look for near-duplicate chips across the named sources, and stop", FREE] = False
+    check_leaks: Annotated[
+        bool, "say what gives labels of built sources away and which chips they share, and stop", FREE
+    ] = False
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ def read_index(folder: Path) -> dict[str, Any]:
         raise top.fault("resolution_m", "more than 0", resolution_m)
     for key in ("counts", "file_counts", "expected"):
         top.part(key, _counts)
+    if top.get("leaks", list, "a list of mappings", required=False) is not None:
+        top.parts("leaks", _leak)
     for key in ("settings", "sizes", "duplicates"):
         top.get(key, dict, "a mapping", required=False)
     label_sets = top.part("label_sets", lambda part: _label_sets(part, classes)) or ()
@@ -65,6 +67,13 @@ def _shard(part: Section) -> None:
         raise part.fault("file", "the name of a file beside index.json", name)
     part.whole("num_chips", least=1)
     part.text("sha256")
+
+
+def _leak(part: Section) -> None:
+    part.text("kind")
+    for key in ("accuracy", "chance"):
+        if part.number(key) is None:
+            raise part.fault(key, "a percentage", None)
 
 
 def _normalisation(part: Section) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from sarjepa.data.built import open_source
 from sarjepa.data.crops import check_crop, crop_side
 from sarjepa.data.shards import Shards
+from sarjepa.data.shortcuts import Shortcut
 from sarjepa.data.views import ViewKey, draw_views, render_views
 from sarjepa.errors import InputError, nearest
 from sarjepa.evaluation.features import ImageLoader
@@ -51,6 +52,15 @@ class Benchmark:
     data_sha256: tuple[str, ...]
     split: str = ""
     is_foreign: bool = False
+
+    @property
+    def leaks(self) -> str:
+        """What alone predicts much of the labels, in words; a crop that every chip fills hides the size of chips."""
+        if self.is_foreign:
+            return ""
+        found = [Shortcut(**leak) for leak in self.shards.index.get("leaks") or ()]
+        hides_size = self.crop is not None and self.crop <= self.shards.shapes.min()
+        return ", ".join(str(one) for one in found if one.is_large and not (one.kind == "chip size" and hides_size))
 
     @property
     def classes(self) -> tuple[str, ...]:

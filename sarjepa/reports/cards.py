@@ -75,6 +75,15 @@ class Duplicates:
 
 
 @dataclass(frozen=True)
+class Leak:
+    """How much of the labels one feature alone predicts, and a guess (%)."""
+
+    kind: str
+    accuracy: float
+    chance: float
+
+
+@dataclass(frozen=True)
 class Rejected:
     """A file that was left out, and why."""
 
@@ -108,6 +117,7 @@ class BuiltIndex:
     normalisation: dict[str, Any]
     resolution_m: float | None = None
     duplicates: Duplicates
+    leaks: tuple[Leak, ...] = ()
     num_rejected: int = 0
     rejected: tuple[Rejected, ...] = ()
     shards: tuple[Shard, ...]
@@ -164,6 +174,11 @@ def card_parts(built: BuiltIndex, provenance: Provenance) -> list[Part]:
         *_sizes(built),
         _duplicates(built),
     ]
+    if built.leaks:
+        rows = tuple((leak.kind, f"{leak.accuracy:.1f}", f"{leak.chance:.1f}") for leak in built.leaks)
+        why = "A feature that predicts far more than chance gives classes away without the target being looked at."
+        table = Table("One feature alone", ("feature", "labels predicted (%)", "by chance (%)"), rows)
+        parts.append(Part("Shortcuts", [("", why)], table=table))
     if built.num_rejected:
         named = [("", f"{file.path}: {file.reason}") for file in built.rejected[:_NUM_REJECTED]]
         parts.append(Part("Left out", [("", f"{built.num_rejected} files, listed in index.json.")], named))

@@ -28,6 +28,8 @@ def _note(report: Report) -> str:
     if report.short:
         had = ", ".join(f"{name} has {number}" for name, number in report.short.items())
         note += f" Fewer chips than shots: {had}."
+    if report.leaks:
+        note += f" Beware: {report.leaks}."
     if report.near_copy_percent is None:
         note += " Whether test chips have near-copies among the training chips is not known."
     elif report.near_copy_percent >= 0.05:

@@ -83,6 +83,8 @@ def dataset_note(cells: Sequence[Cell]) -> str:
         said["baselines"] = f"baselines by {extra[0].protocol} and {extra[0].solver}"
     rules = "; ".join(f"{solver}: {rule}" for solver, rule in dict(
         (cell.solver, cell.selection) for cell in cells).items())  # fmt: skip
+    if one.leaks:
+        parts.append(f"Beware: {one.leaks}")
     return ". ".join([*parts, ", ".join([*said.values(), f"selection {rules}"])]) + "."
 
 

@@ -63,6 +63,7 @@ class Measurement(Variant):
         selection: how the result was chosen among epochs or strengths.
         head: of fine-tuning: linear or normalised; empty: not said, and normalised.
         split: what divides the chips, where nobody has published it; empty: as published, or not said.
+        leaks: what alone predicts much of the labels, in words.
     """
 
     checkpoint: str
@@ -75,6 +76,7 @@ class Measurement(Variant):
     selection: str
     head: str = ""
     split: str = ""
+    leaks: str = ""
 
     @property
     def divided(self) -> str:

@@ -8,17 +8,20 @@ import re
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from sarjepa.config import BuildDatasetConfig
+from sarjepa.config import BuildDatasetConfig, FewshotBenchConfig
+from sarjepa.data.index import read_index
 from sarjepa.data.shards import open_shards
 from sarjepa.data.simulator import SimulatedChip, simulate
 from sarjepa.errors import InputError
+from sarjepa.evaluation.benchmark import open_benchmark
 from sarjepa.progress import Progress
-from sarjepa.recipes import build_dataset
+from sarjepa.recipes import build_dataset, fewshot_bench
 from sarjepa.results.result import Result
 
 
@@ -407,11 +410,33 @@ def test_check_leaks_finds_shared_chips(tmp_path: Path) -> None:
         Image.fromarray(np.rot90(shards[i].image)).save(own / f"{i}.png")
     build(tmp_path / "data", f"folder:{own}")
     result = build(tmp_path / "data", f"folder:{own}", "synthetic", check_leaks=True)
-    ((left, right, shared, in_test, _),) = result.tables[0].rows
+    ((left, right, shared, in_test, _),) = result.tables[-1].rows
     assert (left, right, in_test) == ("own", "synthetic", shared)
     assert int(shared) >= 8
-    with pytest.raises(InputError, match="two or more"):
-        build(tmp_path / "data", "synthetic", check_leaks=True)
+    alone = build(tmp_path / "data", "synthetic", check_leaks=True)
+    assert [row[1] for row in alone.tables[0].rows][:4] == ["chip size", "mean brightness", "border", "scene"]
+    index = read_index(tmp_path / "data" / "shards" / "synthetic")
+    assert [leak["kind"] for leak in index["leaks"]] == [row[1] for row in alone.tables[0].rows]
+    card = (tmp_path / "data" / "shards" / "synthetic" / "CARD.md").read_text()
+    assert "## Shortcuts" in card and f"{index['leaks'][1]['accuracy']:.1f}" in card
+
+
+def test_chips_cut_larger_around_one_class_are_warned_of_in_card_and_table(tmp_path: Path, warnings: Any) -> None:
+    random = np.random.default_rng(0)
+    for side, name in ((20, "small"), (28, "large")):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for number in range(40):
+            image = random.integers(0, 256, (side, side), dtype=np.uint8)
+            Image.fromarray(image).save(tmp_path / "own" / name / f"{number}.png")
+    config = BuildDatasetConfig(data_root=str(tmp_path / "data"), sources=(f"folder:{tmp_path / 'own'}",), workers=1)
+    build_dataset.run(config, warnings)
+    assert warnings.told == ["own: chip size alone predicts 100% of the labels (chance 50%)"]
+    assert open_benchmark(str(tmp_path / "data"), "own").leaks == warnings.told[0].removeprefix("own: ")
+    assert open_benchmark(str(tmp_path / "data"), "own", crop="20").leaks == "", "all chips are 20 px then"
+    few = FewshotBenchConfig(data_root=str(tmp_path / "data"), datasets=("own",), checkpoint=("pixels",), shots=(2,),
+                             runs=2, baselines=("none",), out=str(tmp_path / "few"), device="cpu")  # fmt: skip
+    [table] = fewshot_bench.run(few, Progress()).tables
+    assert "Beware: chip size alone predicts 100%" in table.note
 
 
 @pytest.mark.shared

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from sarjepa.data.locate import forms_of, locate, look
 from sarjepa.data.manifest_parser import load_manifest
 from sarjepa.data.own_names import is_own
 from sarjepa.data.shards import Shards, open_shards, verify
+from sarjepa.data.shortcuts import shortcuts_of
 from sarjepa.data.sources import SIMULATED
 from sarjepa.download import RemoteFile
 from sarjepa.errors import InputError
@@ -83,16 +84,34 @@ def verify_built(folders: dict[str, Path], progress: Progress) -> Result:
 
 
 def check_leaks(folders: dict[str, Path], progress: Progress) -> Result:
-    """Look for chips that two of the sources share, turned, mirrored, shifted, rescaled or not.
+    """Say what gives the labels of each source away, and which chips two of them share.
+
+    Chips are shared whether they were turned, mirrored, shifted or rescaled.
 
     Raises:
-        InputError: fewer than two sources, or one that is not built.
+        InputError: a source is not built.
     """
-    if len(folders) < 2:
-        raise InputError("one source has nothing to leak into", where="sources", hint="name two or more")
     shards = {folder.name: open_shards(folder) for folder in folders.values()}
+    alone = [
+        (name, one)
+        for name, source in shards.items()
+        for one in shortcuts_of(
+            source, progress.track((chip.image for chip in source), f"looking at {name}", len(source))
+        )
+    ]
+    for name, one in alone:
+        if one.is_large:
+            progress.warn(f"{name}: {one}")
+    given = tuple((name, one.kind, f"{one.accuracy:.1f}", f"{one.chance:.1f}") for name, one in alone)
+    columns = ("source", "one feature alone", "labels predicted (%)", "by chance (%)")
+    note = "Learnt from the training split and tested on the test split, or five-fold; see sarjepa.data.shortcuts."
+    tables = [Table("What gives labels away", columns, given, note)] if given else []
+    large = sum(one.is_large for _, one in alone)
+    message = f"{counted(large, 'shortcut')} to the labels" if alone else "too few labelled chips to look for shortcuts"
+    if len(folders) < 2:
+        return Result(message, next(iter(folders.values())).parent, tuple(tables))
     found = {
-        name: signatures(progress.track((chip.image for chip in source), f"looking at {name}", total=len(source)))
+        name: signatures(progress.track(_images(source), f"comparing {name}", len(source)))
         for name, source in shards.items()
     }
     rows = []
@@ -101,10 +120,16 @@ def check_leaks(folders: dict[str, Path], progress: Progress) -> Result:
         if shared:
             rows.append(_leak(left, right, shards, np.array([[match.left, match.right] for match in shared])))
             progress.warn(f"{left} and {right} share at least {len(shared)} chips, e.g. {rows[-1][-1]}")
-    columns = ("source", "other source", "chips shared", "in the other's test split", "example")
-    table = Table("Chips that two sources share", columns, tuple(rows), note="A lower bound: see sarjepa.data.leaks.")
-    message = f"{len(rows)} pairs of sources share chips" if rows else "no chips shared between these sources"
-    return Result(message, next(iter(folders.values())).parent, (table,) if rows else ())
+    headings = ("source", "other source", "chips shared", "in the other's test split", "example")
+    if rows:
+        note = "A lower bound: see sarjepa.data.leaks."
+        tables.append(Table("Chips that two sources share", headings, tuple(rows), note))
+    shares = f"{len(rows)} pairs of sources share chips" if rows else "no chips shared between these sources"
+    return Result(f"{message}; {shares}", next(iter(folders.values())).parent, tuple(tables))
+
+
+def _images(source: Shards) -> Iterator[np.ndarray]:
+    return (chip.image for chip in source)
 
 
 def _leak(left: str, right: str, shards: dict[str, Shards], pairs: np.ndarray) -> tuple[str, ...]:

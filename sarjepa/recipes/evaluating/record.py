@@ -71,6 +71,7 @@ def run_record(
         selection=SELECTION[variant.solver],
         head=head,
         split=benchmark.split,
+        leaks=benchmark.leaks,
         draw_sha256=draw.sha256,
         num_train=len(draw.train),
         num_test=len(draw.test),
