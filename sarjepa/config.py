@@ -598,7 +598,7 @@ class ReproduceConfig(Common):
 
     command: ClassVar[str] = "reproduce"
 
-    experiment: Annotated[str, "table1, table3 to table6, figure4 to figure7"] = "table4"
+    experiment: Annotated[str, "table1, table3 to table6, figure4 to figure7, views"] = "table4"
     scale: Annotated[str, "size of the runs: demo, laptop or paper"] = "laptop"
     sources: Annotated[tuple[str, ...], "built sets to pre-train on; default: the scale's"] = ()
     datasets: Annotated[tuple[str, ...], "built sets to measure on; default: those of --sources, else the scale's"] = ()
@@ -612,6 +612,8 @@ class ReproduceConfig(Common):
     ] = None
     run_root: Annotated[str, "folder of the runs, which tables share", PATH, FREE] = "runs"
     out: Annotated[str | None, "folder of the table; default: results/EXPERIMENT", PATH, FREE] = None
+    print: Annotated[bool, "print what is yet to be done, stage and command a line, for several machines", FREE] = False
+    step: Annotated[int | None, "do this step alone, numbered as by --print", Range(1, 1_000_000), FREE] = None
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,14 @@ def by_name(settings: Mapping[str, Any]) -> dict[str, Any]:
 def command_line(
     config_class: type[Common], settings: Mapping[str, Any], always: Iterable[str] = (), never: Iterable[str] = ()
 ) -> str:
-    r"""The command that gives some settings, on as many lines as it needs, joined by ` \`.
+    r"""The command that gives some settings, on as many lines as it needs, joined by ` \`; see `one_line`."""
+    return _wrapped(_words(config_class, settings, always, never))
+
+
+def one_line(
+    config_class: type[Common], settings: Mapping[str, Any], always: Iterable[str] = (), never: Iterable[str] = ()
+) -> str:
+    """The command that gives some settings, on one line.
 
     Args:
         config_class: of the command.
@@ -166,6 +173,12 @@ def command_line(
         always: settings to spell out even where they are the default.
         never: settings to leave out.
     """
+    return " ".join(_words(config_class, settings, always, never))
+
+
+def _words(
+    config_class: type[Common], settings: Mapping[str, Any], always: Iterable[str], never: Iterable[str]
+) -> list[str]:
     stored, words = by_name(settings), [f"sarjepa {config_class.command}"]
     for known in settings_of(config_class):
         default = plain(known.default)
@@ -176,7 +189,7 @@ def command_line(
             words += [
                 shlex.join([shown(one)] if ARGUMENT in known.marks else option(known.name, one)) for one in values
             ]
-    return _wrapped(words)
+    return words
 
 
 def option(name: str, value: object) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from sarjepa.experiments.experiment import (
 )
 from sarjepa.files import write_json
 from sarjepa.models.encoder import encoder_shape
+from sarjepa.overlay import overlay
 from sarjepa.progress import Progress
 from sarjepa.recipes import reproduce
 from sarjepa.recipes.reproduce import walk
@@ -213,6 +216,37 @@ def test_a_table_is_walked_once_resumed_and_refused_with_the_difference(
         reproduce.run(small, Progress())
     with pytest.raises(InputError, match=r"made by reproduce with other settings.*scale laptop; got scale paper"):
         reproduce.run(replace(small, scale="paper", run_root=str(tmp_path / "other")), Progress())
+
+
+def test_the_steps_of_a_table_can_be_done_one_by_one(small: ReproduceConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = reproduce.run(replace(small, print=True), Progress()).message.splitlines()
+    assert [line.split("\t")[0] for line in printed] == ["2", "3", "3", "4"]
+    assert not Path(small.run_root).exists() and not Path(str(small.out)).exists()
+    for line in printed[:-1]:
+        words = shlex.split(line.split("\t")[1], comments=True)
+        assert words[:2] == ["sarjepa", "reproduce"] and "--jobs" not in words
+        given = {word[2:].replace("-", "_"): text for word, text in pairwise(words) if word.startswith("--")}
+        asked = overlay(ReproduceConfig, [("the line", given)])
+        assert replace(asked, step=None, jobs=2) == small
+        assert "is done" in reproduce.run(asked, Progress()).message
+    assert reproduce.run(replace(small, print=True), Progress()).message.count("\n") == 0
+    monkeypatch.setattr(walk.Walker, "_run", lambda *_: pytest.fail("a finished step was repeated"))
+    assert reproduce.run(small, Progress()).tables[0].rows
+    with pytest.raises(InputError, match="no such step"):
+        reproduce.run(replace(small, step=9), Progress())
+
+
+def test_what_others_start_from_is_the_first_stage_and_no_step_stands_twice(
+    synthetic_root: Path, tmp_path: Path
+) -> None:
+    asked = ReproduceConfig(experiment="views", scale="demo", data_root=str(synthetic_root),
+                            run_root=str(tmp_path / "runs"), print=True)  # fmt: skip
+    lines = reproduce.run(asked, Progress()).message.splitlines()
+    assert [line[0] for line in lines] == sorted(line[0] for line in lines)
+    assert {line[0] for line in lines} == {"1", "2", "3", "4"}
+    done = [line.split("# ")[1] for line in lines[:-1]]
+    assert len(set(done)) == len(done)
+    assert all("sarjepa pretrain" in line and "--init" not in line for line in lines if line[0] == "1")
 
 
 def test_a_command_that_fails_is_named_with_its_last_line(small: ReproduceConfig, tmp_path: Path) -> None:

@@ -2,6 +2,10 @@
 
 A thin walk: the experiment is read, turned into commands, the commands that are not yet done are run, and what they
 wrote is put side by side under results/. Stopped anywhere, it goes on where it was; runs are shared between tables.
+
+Several machines on one file system share the work by its stages: what others start from, the other pre-trainings, what
+measures them, the table. `--print` gives a line for each command that is yet to be done, with its stage in front; a
+line does one step (`--step`), those of one stage need nothing of each other, and a step that is done is not repeated.
 """
 
 from __future__ import annotations
@@ -15,10 +19,11 @@ from sarjepa.data.built import built_datasets, open_source
 from sarjepa.data.sources import SIMULATED
 from sarjepa.errors import InputError
 from sarjepa.experiments.experiment import Experiment, Scale, read_experiment
+from sarjepa.overlay import one_line
 from sarjepa.progress import Progress
 from sarjepa.recipes.reproduce.counts import counts_table
 from sarjepa.recipes.reproduce.files import WRITERS, write_tables
-from sarjepa.recipes.reproduce.plan import PlanContext, Planned, plan, unique
+from sarjepa.recipes.reproduce.plan import PlanContext, Planned, Step, plan, unique
 from sarjepa.recipes.reproduce.walk import Walker, record_of
 from sarjepa.results.result import Result
 from sarjepa.results.store import RunStore
@@ -45,8 +50,13 @@ def run(config: ReproduceConfig, progress: Progress) -> Result:
     planned = plan(experiment, context)
     firsts, trainings = unique([row.first for row in planned]), unique([row.train for row in planned])
     measures = unique([step for row in planned for step in row.measure])
-    for step in (*firsts, *trainings, *measures):
-        record_of(step)  # a folder of other settings is refused before hours go into the others
+    steps = unique([*firsts, *trainings, *measures])
+    missing = [record_of(step) is None for step in steps]  # a folder of other settings is refused before hours pass
+    if config.print:
+        stages = [1 if step in firsts else 2 if step in trainings else 3 for step in steps]
+        return Result("\n".join(_lines(config, steps, stages, missing)), folder)
+    if config.step is not None:
+        return _one_step(config, steps, progress)
     shared = replace(config, sources=context.sources, datasets=context.datasets)
     with RunStore(folder, shared) as store:
         walker = Walker(config.jobs, config.launch)
@@ -56,10 +66,32 @@ def run(config: ReproduceConfig, progress: Progress) -> Result:
         walker.walk(measures, f"{experiment.name}: measuring", progress)
         about = _about(experiment, context, planned)
         tables = WRITERS[experiment.measure](experiment, planned, store, about)
-        store.write("commands.txt", "".join(f"{step.text()}\n" for step in (*firsts, *trainings, *measures)))
+        store.write("commands.txt", "".join(f"{step.text()}\n" for step in steps))
     return Result(
         f"{len(unique([*firsts, *trainings]))} runs, {len(measures)} measured; {folder / 'table.md'}", folder, tables
     )
+
+
+def _lines(config: ReproduceConfig, steps: Sequence[Step], stages: Sequence[int], missing: Sequence[bool]) -> list[str]:
+    """Stage, command and, behind a #, what it does, of each step that is missing; the table itself comes last."""
+    own = one_line(ReproduceConfig, vars(config), always=("experiment", "scale"), never=("print", "step", "jobs"))
+    lines = [
+        f"{stage}\t{own} --step {number}  # {step.text()}"
+        for number, (step, stage, is_missing) in enumerate(zip(steps, stages, missing, strict=True), start=1)
+        if is_missing
+    ]
+    return [*lines, f"4\t{own}"]
+
+
+def _one_step(config: ReproduceConfig, steps: Sequence[Step], progress: Progress) -> Result:
+    """Do one step, unless it is done."""
+    assert config.step is not None
+    if config.step > len(steps):
+        raise InputError("no such step", where="step", expected=f"1 to {len(steps)}", got=config.step,
+                         hint="--print numbers the steps")  # fmt: skip
+    step = steps[config.step - 1]
+    Walker(1, config.launch).walk([step], f"step {config.step}", progress)
+    return Result(f"step {config.step} of {len(steps)} is done: {step.text()}", step.folder)
 
 
 def _counts(experiment: Experiment, config: ReproduceConfig, folder: Path) -> Result:
