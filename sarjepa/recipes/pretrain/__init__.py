@@ -52,17 +52,15 @@ class _Run:
     """What is settled before the first step.
 
     Attributes:
-        config: the settings.
-        device, ranks: where this process runs.
-        progress: where to tell how far it is.
-        batches: the images of each step.
-        folder: of the run.
-        log: of the steps, on rank 0.
-        watch: the online probe, on rank 0 and where it is asked for.
-        first, last: steps done before this call, and after it unless it is stopped.
-        num_steps: of the whole run.
-        num_warmup_steps: of them, those in which the rate rises.
-        began: seconds of the monotonic clock.
+        config: settings of the run.
+        device, ranks: device and ranks of this process.
+        progress: receiver of notes and of the progress bar.
+        batches: images of each step.
+        folder: folder of the run.
+        watch: online probe; only on rank 0, and only if it is asked for.
+        log: log of the steps; only on rank 0.
+        first: number of steps done before this call.
+        began: start of the training, in seconds of the monotonic clock.
     """
 
     config: PretrainConfig
@@ -71,82 +69,68 @@ class _Run:
     progress: Progress
     batches: Batches
     folder: RunFolder
-    log: StepLog | None
     watch: Watch | None
-    first: int
-    last: int
-    num_steps: int
-    num_warmup_steps: int
-    began: float
+    log: StepLog | None = None
+    first: int = 0
+    began: float = 0.0
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps of the whole run."""
+        return self.config.epochs * self.batches.epoch_steps
+
+    @property
+    def last(self) -> int:
+        """Number of steps done after this call, unless it is stopped."""
+        return max(self.first, min(self.num_steps, self.config.max_steps or self.num_steps))
 
     def lr_at(self, step: int) -> float:
-        """The rate of a step counted from 0."""
-        peak = self.config.lr * self.batches.size / 256
-        return warmup_cosine(step, self.num_steps, self.num_warmup_steps, peak)
+        """The learning rate of a step counted from 0."""
+        num_warmup_steps = round(warmup_epochs(self.config) * self.batches.epoch_steps)
+        return warmup_cosine(step, self.num_steps, num_warmup_steps, self.config.lr * self.batches.size / 256)
 
 
 def run(config: PretrainConfig, progress: Progress) -> Result:
     """Pre-train; see `PretrainConfig` for the settings and the README for the files of a run folder."""
     device = pick_device(config.device)
     config = replace(config, sources=expand_built(config.sources))
-    config = replace(config, precision=_precision(config, device))
+    path = Path(config.run_dir or f"runs/{config.method}-{config.model}-{'-'.join(config.sources)}")
+    precision = config.precision
+    if precision == "auto" and config.resume and (path / SETTINGS).is_file():
+        # A resumed run keeps the number format that it was started with, whatever this machine prefers.
+        precision = str(read_settings(path).get("precision", "auto"))
+    config = replace(config, precision=pick_precision(precision, device))
     with process_group(device) as ranks:
         progress = progress if ranks.is_first else Progress()
         torch.manual_seed(config.seed)
         state = new_state(config, device, ranks, progress)
         batches = Batches(config, device, ranks, state.method.views, state.method.optical)
-        folder = RunFolder(_folder(config), config)
         watch = None
         if config.probe_every is not None and ranks.is_first:
             dataset = config.probe_dataset or config.sources[0]
             watch = Watch(config.data_root, dataset, config.probe_crop, config.precision, device)
-        with folder.taken() if ranks.is_first else nullcontext():
-            return _train(_opened(config, device, ranks, progress, batches, folder, watch, state), state)
+        opened = _Run(config, device, ranks, progress, batches, RunFolder(path, config), watch)
+        with opened.folder.taken() if ranks.is_first else nullcontext():
+            return _train(_started(opened, state), state)
 
 
-def _folder(config: PretrainConfig) -> Path:
-    return Path(config.run_dir or f"runs/{config.method}-{config.model}-{'-'.join(config.sources)}")
-
-
-def _precision(config: PretrainConfig, device: torch.device) -> str:
-    """The number format: a run that goes on keeps the one it was started with, whatever this machine prefers."""
-    if config.precision == "auto" and config.resume and (_folder(config) / SETTINGS).is_file():
-        return str(read_settings(_folder(config)).get("precision", "auto"))
-    return pick_precision(config.precision, device)
-
-
-def _opened(
-    config: PretrainConfig,
-    device: torch.device,
-    ranks: Ranks,
-    progress: Progress,
-    batches: Batches,
-    folder: RunFolder,
-    watch: Watch | None,
-    state: TrainingState,
-) -> _Run:
-    """Start a new run in its folder, or pick up the state of the one that is there."""
-    for line in batches.pool.left_out:
-        progress.note(line)
-    num_steps, num_warmup_steps = (
-        config.epochs * batches.epoch_steps,
-        round(warmup_epochs(config) * batches.epoch_steps),
-    )
+def _started(run: _Run, state: TrainingState) -> _Run:
+    """Start a new run in its folder, or restore the state of the run that is there."""
+    config, folder = run.config, run.folder
+    for line in run.batches.pool.left_out:
+        run.progress.note(line)
     if config.warmup_epochs is None:
-        progress.note(f"the learning rate warms up over {warmup_epochs(config):g} of {config.epochs} epochs")
+        run.progress.note(f"the learning rate warms up over {warmup_epochs(config):g} of {config.epochs} epochs")
     if config.resume:
-        stored = folder.state(device, progress)
+        stored = folder.state(run.device, run.progress)
         check_revision(config.method, stored["describe"], folder.path)
-        batches.check_data(stored["describe"])
+        run.batches.check_data(stored["describe"])
         check_facts(state.method, stored["describe"], folder.path)
         restore(state, stored, folder.path)
-    elif ranks.is_first:  # the others might look when rank 0 has begun to write
+    elif run.ranks.is_first:  # the others might look when rank 0 has begun to write
         folder.check_new()
-    log = folder.start(state.step) if ranks.is_first else None
-    first = state.step
-    last = max(first, min(num_steps, config.max_steps or num_steps))
-    return _Run(config, device, ranks, progress, batches, folder, log, watch, first, last, num_steps, num_warmup_steps,
-                time.monotonic())  # fmt: skip
+    log = folder.start(state.step) if run.ranks.is_first else None
+    return replace(run, log=log, first=state.step, began=time.monotonic())
 
 
 def warmup_epochs(config: PretrainConfig) -> float:
@@ -159,10 +143,24 @@ def _train(run: _Run, state: TrainingState) -> Result:
     if run.ranks.is_first and state.method.views:
         picture = views_picture(run.batches, run.config.seed)
         write_atomically(run.folder.path / "views.png", figure_bytes(picture))
+    module: torch.nn.Module = state.method
+    if run.ranks.world_size > 1 and not state.sharding:
+        module = DistributedDataParallel(state.method, [run.device] if run.device.type == "cuda" else None)
     description = f"{run.config.method} on {len(run.batches.pool)} chips"
     with stop_on_signals() as stop, run.progress.task(description, run.last - run.first) as bar:
         try:
-            _fit(run, state, stop, bar)
+            fit(
+                module,
+                state.optimizer,
+                ahead(run.batches, range(run.first, run.last), run.config.workers),
+                first_step=run.first,
+                lr_at=run.lr_at,
+                precision=run.config.precision,
+                device=run.device,
+                ranks=run.ranks,
+                clip_grad=run.config.clip_grad,
+                after_step=lambda record: _after_step(run, state, record, stop, bar),
+            )
         except InputError as error:
             # The weights of the step before are worth keeping. (Shards need every process, and an error may be of
             # this one alone: there the last checkpoint has to do.) Weights that gave no loss may be ruined
@@ -177,28 +175,6 @@ def _train(run: _Run, state: TrainingState) -> Result:
     if run.ranks.is_first:
         _finish(run, state)
     return Result(_message(run, state, stop), run.folder.path, signal=stop.number)
-
-
-def _fit(run: _Run, state: TrainingState, stop: StopRequest, bar: Task) -> None:
-    module: torch.nn.Module = state.method
-    if run.ranks.world_size > 1 and not state.sharding:
-        module = DistributedDataParallel(state.method, [run.device] if run.device.type == "cuda" else None)
-
-    def after_step(record: StepRecord) -> bool:
-        return _after_step(run, state, record, stop, bar)
-
-    fit(
-        module,
-        state.optimizer,
-        ahead(run.batches, range(run.first, run.last), run.config.workers),
-        first_step=run.first,
-        lr_at=run.lr_at,
-        precision=run.config.precision,
-        device=run.device,
-        ranks=run.ranks,
-        clip_grad=run.config.clip_grad,
-        after_step=after_step,
-    )
 
 
 def _after_step(run: _Run, state: TrainingState, record: StepRecord, stop: StopRequest, bar: Task) -> bool:
