@@ -48,30 +48,12 @@ def _fixed_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def synthetic_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with a small simulated source: every class, both splits."""
     from sarjepa.config import BuildDatasetConfig
-    from sarjepa.progress import Progress
     from sarjepa.recipes import build_dataset
 
     root = tmp_path_factory.mktemp("data")
     config = BuildDatasetConfig(data_root=str(root), sources=("synthetic",), chips_per_class=12, workers=1)
     build_dataset.run(config, Progress())
     return root
-
-
-class Warnings(Progress):
-    """Keeps what it is warned of."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def warn(self, message: str) -> None:
-        """Keep the line."""
-        self.told.append(message)
-
-
-@pytest.fixture
-def warnings() -> Warnings:
-    """A progress that keeps warnings in `told`."""
-    return Warnings()
 
 
 TOY_CLASSES = ("across", "along", "blob")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import multiprocessing
 import os
 import shutil
@@ -11,9 +10,9 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import faulty_server
 import pytest
 
 from sarjepa.download import Patience, RemoteFile, fetch
@@ -23,21 +22,6 @@ from sarjepa.progress import Progress
 CONTENT = bytes(range(256)) * 4000  # 1 MB, several blocks
 SUM = hashlib.sha256(CONTENT).hexdigest()
 QUICK = Patience(attempts=4, pause_s=0.01, longest_pause_s=0.05, stall_s=0.4)
-
-
-def _module() -> ModuleType:
-    path = Path(__file__).with_name("faulty_server.py")
-    specification = importlib.util.spec_from_file_location("faulty_server", path)
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    import sys
-
-    sys.modules["faulty_server"] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-SERVER = _module()
 
 
 class Server:
@@ -51,8 +35,8 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    script = SERVER.Script(CONTENT)
-    with SERVER.serve(script) as address:
+    script = faulty_server.Script(CONTENT)
+    with faulty_server.serve(script) as address:
         yield Server(script, address)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from recording import Recorder
 
 from sarjepa.config import BuildDatasetConfig, FewshotBenchConfig
 from sarjepa.data.index import read_index
@@ -23,19 +24,6 @@ from sarjepa.evaluation.benchmark import open_benchmark
 from sarjepa.progress import Progress
 from sarjepa.recipes import build_dataset, fewshot_bench
 from sarjepa.results.result import Result
-
-
-class Listening(Progress):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.said.append(message)
-
-    def warn(self, message: str) -> None:
-        self.said.append(message)
 
 
 def build(root: Path, *sources: str, progress: Progress | None = None, **settings: object) -> Result:
@@ -118,7 +106,7 @@ def test_a_zip_a_tar_and_a_folder_give_the_same_shards(tmp_path: Path) -> None:
 
 def test_counts_that_are_not_the_published_ones_are_said(tmp_path: Path) -> None:
     saracd_zip(tmp_path / "SAR-ACD-main.zip")
-    progress = Listening()
+    progress = Recorder()
     build(tmp_path / "data", "saracd", archives=(str(tmp_path),), progress=progress)
     assert any("not as expected: A220: 3 of 464" in line for line in progress.said)
     assert any("not verified" in line and "resolution_m, file SAR-ACD-main.zip" in line for line in progress.said)
@@ -158,19 +146,19 @@ def test_a_name_that_is_not_utf_8_is_kept_with_its_odd_bytes_written_out(tmp_pat
 
 
 def test_one_sub_folder_named_like_a_split_is_a_class_and_it_is_said(tmp_path: Path) -> None:
-    said = Listening()
-    build(tmp_path / "data", f"folder:{own_images(tmp_path / 'own', 2, ('ship', 'test'))}", progress=said)
+    progress = Recorder()
+    build(tmp_path / "data", f"folder:{own_images(tmp_path / 'own', 2, ('ship', 'test'))}", progress=progress)
     assert open_shards(tmp_path / "data" / "shards" / "own").classes == ["ship", "test"]
-    assert any("so test counts as a class; --split-by folder or FILE.csv says" in line for line in said.said)
+    assert any("so test counts as a class; --split-by folder or FILE.csv says" in line for line in progress.said)
 
 
 def test_splits_of_ones_own_are_recognised_said_and_put_on_the_card(tmp_path: Path) -> None:
     for split in ("TRAIN_17", "TEST_15"):
         own_images(tmp_path / "own" / split, 2)
-    said = Listening()
-    build(tmp_path / "data", f"folder:{tmp_path / 'own'}", progress=said)
+    progress = Recorder()
+    build(tmp_path / "data", f"folder:{tmp_path / 'own'}", progress=progress)
     found = "splits by sub-folder: TEST_15 as test, TRAIN_17 as train; classes by the folders below"
-    assert any(found in line for line in said.said)
+    assert any(found in line for line in progress.said)
     assert found in (tmp_path / "data" / "shards" / "own" / "CARD.md").read_text()
     shards = open_shards(tmp_path / "data" / "shards" / "own")
     assert shards.index["counts"] == {"train": {"plane": 2, "ship": 2}, "test": {"plane": 2, "ship": 2}}
@@ -184,9 +172,9 @@ def test_a_list_of_splits_is_part_of_what_was_built(tmp_path: Path) -> None:
     assert [(chip.path, chip.label, chip.split) for chip in shards] == [
         ("plane/0.png", 0, "train"), ("ship/1.png", 1, "test")]  # fmt: skip
     listed.write_text("path,split\nplane/0.png,test\nship/1.png,train\n")
-    said = Listening()
-    build(tmp_path / "data", f"folder:{folder}", split_by=str(listed), progress=said)
-    assert any("built from other files; --force" in line for line in said.said)
+    progress = Recorder()
+    build(tmp_path / "data", f"folder:{folder}", split_by=str(listed), progress=progress)
+    assert any("built from other files; --force" in line for line in progress.said)
     with pytest.raises(InputError, match="none of the sources has use for it: split-by; expected a source folder:PATH"):
         build(tmp_path / "data", "synthetic", split_by="folder")
 
@@ -201,11 +189,11 @@ def test_a_zip_in_ones_own_folder_is_named_as_what_it_is(tmp_path: Path) -> None
 
 
 def test_one_source_that_is_missing_does_not_stop_the_others(tmp_path: Path) -> None:
-    said, own = Listening(), own_images(tmp_path / "own", 2)
+    progress, own = Recorder(), own_images(tmp_path / "own", 2)
     sources = ("msar", f"folder:{own}", "fusarship")
     with pytest.raises(InputError, match=r"2 of 3 sources could not be built: msar: files of .*; fusarship: files of"):
-        build(tmp_path / "data", *sources, progress=said)
-    assert any(line.startswith("own: 4 chips, written to") for line in said.said)
+        build(tmp_path / "data", *sources, progress=progress)
+    assert any(line.startswith("own: 4 chips, written to") for line in progress.said)
     assert len(open_shards(tmp_path / "data" / "shards" / "own")) == 4
 
 
@@ -245,7 +233,7 @@ def test_stray_files_among_ones_own_images_are_listed_and_do_not_count(tmp_path:
     folder = own_images(tmp_path / "own")
     for name in ("readme.rtf", "ship/sketch.bmp"):
         (folder / name).write_bytes(b"BM or whatever else")
-    progress = Listening()
+    progress = Recorder()
     build(tmp_path / "data", f"folder:{folder}", progress=progress)
     index = open_shards(tmp_path / "data" / "shards" / "own").index
     assert {item["path"] for item in index["rejected"]} == {"readme.rtf", "ship/sketch.bmp"}
@@ -269,7 +257,7 @@ def test_a_file_of_no_known_format_counts_in_a_public_set(tmp_path: Path) -> Non
 def test_copies_are_grouped_and_the_leak_is_named(tmp_path: Path) -> None:
     folder = own_images(tmp_path / "twice", 4)
     shutil.copy(folder / "plane" / "0.png", folder / "ship" / "copy.png")
-    progress = Listening()
+    progress = Recorder()
     build(tmp_path / "data", f"folder:{folder}", progress=progress)
     shards = open_shards(tmp_path / "data" / "shards" / "twice")
     groups = dict(zip(shards.paths, shards.groups.tolist(), strict=True))
@@ -282,7 +270,7 @@ def test_what_stands_is_left_alone_unless_forced(tmp_path: Path) -> None:
     build(tmp_path, "synthetic", chips_per_class=2)
     folder = tmp_path / "shards" / "synthetic"
     before = (folder / "index.json").stat().st_mtime_ns
-    progress = Listening()
+    progress = Recorder()
     assert "already built" in build(tmp_path, "synthetic", chips_per_class=3, progress=progress).message
     assert (folder / "index.json").stat().st_mtime_ns == before
     assert any("--force" in line for line in progress.said)
@@ -295,7 +283,7 @@ def test_another_folder_of_the_same_name_or_changed_images_are_noticed(tmp_path:
         own_images(tmp_path / place / "harbour", 2)
     root = tmp_path / "data"
     build(root, f"folder:{tmp_path / 'a' / 'harbour'}")
-    progress = Listening()
+    progress = Recorder()
     build(root, f"folder:{tmp_path / 'a' / 'harbour'}", progress=progress)
     assert progress.said == []
     build(root, f"folder:{tmp_path / 'b' / 'harbour'}", progress=progress)

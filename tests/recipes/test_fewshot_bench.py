@@ -6,9 +6,9 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from recording import Recorder
 
 from sarjepa.config import BASELINES, FewshotBenchConfig
 from sarjepa.documents import read_record
@@ -158,13 +158,12 @@ def test_a_grid_may_grow_and_what_is_done_stays(toy_root: Path, toy_run: Path, t
     assert len(after) == len(before) * 3 and before.items() <= after.items()
 
 
-def test_kept_runs_that_are_not_in_the_table_are_counted(
-    toy_root: Path, toy_run: Path, tmp_path: Path, warnings: Any
-) -> None:
-    fewshot_bench.run(bench(toy_root, toy_run, tmp_path), warnings)
-    assert warnings.told == []
-    fewshot_bench.run(bench(toy_root, toy_run, tmp_path, checkpoint=("pixels",), shots=(2, 8)), warnings)
-    [line] = warnings.told
+def test_kept_runs_that_are_not_in_the_table_are_counted(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    progress = Recorder()
+    fewshot_bench.run(bench(toy_root, toy_run, tmp_path), progress)
+    assert progress.warnings == []
+    fewshot_bench.run(bench(toy_root, toy_run, tmp_path, checkpoint=("pixels",), shots=(2, 8)), progress)
+    [line] = progress.warnings
     assert line.startswith(f"{tmp_path / 'runs'}: not in the table") and line.endswith(": 9 stored runs")
 
 
@@ -225,21 +224,15 @@ def test_fine_tuning_goes_through_the_same_grid(toy_root: Path, toy_run: Path, t
 
 
 def test_pixels_are_left_out_of_fine_tuning_with_a_note(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
-    class Notes(Progress):
-        told = ""
-
-        def note(self, message: str) -> None:
-            self.told += message
-
-    notes = Notes()
+    progress = Recorder()
     config = bench(toy_root, toy_run, tmp_path, checkpoint=("pixels", str(toy_run)), shots=(2,), runs=1,
                    protocols=("linear-probe", "fine-tune"), epochs=2)  # fmt: skip
-    fewshot_bench.run(config, notes)
+    fewshot_bench.run(config, progress)
     cells = json.loads((tmp_path / "results.json").read_text())["cells"]
     assert [(cell["checkpoint"], cell["protocol"]) for cell in cells] == [
         ("pixels", "linear-probe"), (str(toy_run), "linear-probe"), (str(toy_run), "fine-tune")
     ]  # fmt: skip
-    assert "pixels: no weights to fine-tune" in notes.told
+    assert "pixels: no weights to fine-tune" in progress.notes[0]
 
 
 def test_a_data_set_that_is_not_built_names_its_command(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from recording import Recorder
 
 from sarjepa.config import PredictConfig
 from sarjepa.errors import InputError
@@ -17,6 +17,7 @@ from sarjepa.evaluation.classifier import load_classifier, save_classifier
 from sarjepa.models.addresses import CLASSIFIER_FILE
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import Classifier, Head
+from sarjepa.progress import Progress
 from sarjepa.recipes import predict
 
 DESCRIBE = {"classes": ["tank", "truck"], "temperature": 1.5, "crop": 24}
@@ -34,7 +35,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_every_image_of_the_folder_has_its_class_and_confidence(tmp_path: Path, warnings: Any) -> None:
+def test_every_image_of_the_folder_has_its_class_and_confidence(tmp_path: Path) -> None:
     classifier, folder, out = saved(tmp_path), tmp_path / "new", tmp_path / "sub" / "found.csv"
     (folder / "deep").mkdir(parents=True)
     generator = np.random.default_rng(0)
@@ -43,7 +44,8 @@ def test_every_image_of_the_folder_has_its_class_and_confidence(tmp_path: Path, 
     for image, name in zip(images, ("a.png", "deep/b.png", "c.png"), strict=True):
         Image.fromarray(image).save(folder / name)
     (folder / "d.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
-    predict.run(PredictConfig(folder=str(folder), classifier=str(classifier), out=str(out), device="cpu"), warnings)
+    progress = Recorder()
+    predict.run(PredictConfig(folder=str(folder), classifier=str(classifier), out=str(out), device="cpu"), progress)
     found, loaded = {row["path"]: row for row in rows_of(out)}, load_classifier(classifier)
     assert found.keys() == {"a.png", "deep/b.png", "c.png"}
     for image, name in zip(images, ("a.png", "deep/b.png", "c.png"), strict=True):
@@ -51,20 +53,20 @@ def test_every_image_of_the_folder_has_its_class_and_confidence(tmp_path: Path, 
         [probability] = loaded.probabilities(image)
         assert float(found[name]["confidence"]) == pytest.approx(probability.max(), abs=1e-4)
         assert float(found[name]["p(truck)"]) == pytest.approx(probability[1], abs=1e-4)
-    assert warnings.told and "1 file left out, e.g. d.png" in warnings.told[0]
+    assert progress.warnings and "1 file left out, e.g. d.png" in progress.warnings[0]
 
 
-def test_images_are_normalised_as_those_of_the_training(tmp_path: Path, warnings: Any) -> None:
+def test_images_are_normalised_as_those_of_the_training(tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     image = np.random.default_rng(0).rayleigh(40.0, (24, 24)).astype(np.float32)
     np.save(tmp_path / "new" / "a.npy", image)
     out = tmp_path / "found.csv"
     config = PredictConfig(folder=str(tmp_path / "new"), classifier=str(saved(tmp_path)), out=str(out), device="cpu")
     with pytest.raises(InputError, match=r"no image in the folder can be used: a.npy; .*above 1"):
-        predict.run(config, warnings)
+        predict.run(config, Progress())
     saved(
         tmp_path, normalisation={"method": "linear", "per": "set", "reference": 200.0, "dtype": "float32", "scale": 1.0}
     )
-    predict.run(config, warnings)
+    predict.run(config, Progress())
     [expected] = load_classifier(tmp_path).probabilities((image / 200).clip(0, 1))
     assert float(rows_of(out)[0]["p(tank)"]) == pytest.approx(expected[0], abs=1e-4)

@@ -11,13 +11,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from demo_run import demo_settings, train
 from PIL import Image
+from recording import Recorder
 
 import sarjepa
 from sarjepa.config import METHODS, BuildDatasetConfig, PretrainConfig, as_dict
@@ -39,26 +40,6 @@ from sarjepa.training.runtime import Ranks, pick_precision
 FILES = ("settings.yaml", "log.jsonl", "checkpoint-last.pt", "encoder.safetensors", "curves.png", "targets.png")
 
 
-def settings(root: Path, run: Path, **changes: object) -> PretrainConfig:
-    base = {
-        "data_root": str(root),
-        "run_dir": str(run),
-        "epochs": 3,
-        "warmup_epochs": 1,
-        "batch_size": 16,
-        "device": "cpu",
-    }
-    return overlay(PretrainConfig, [("preset", read_preset("demo", "pretrain")), ("test", {**base, **changes})])
-
-
-class Notes(Progress):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
-
-
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return torch.load(run / "checkpoint-last.pt", weights_only=True)["method"]
 
@@ -75,7 +56,7 @@ def losses(run: Path) -> list[float]:
 
 def test_a_run_leaves_its_files_and_the_loss_falls(synthetic_root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    pretrain.run(settings(synthetic_root, run, epochs=12), Progress())
+    train(synthetic_root, run, epochs=12)
     for name in FILES:
         assert (run / name).stat().st_size > 0, name
     first, last = losses(run)[:5], losses(run)[-5:]
@@ -85,21 +66,21 @@ def test_a_run_leaves_its_files_and_the_loss_falls(synthetic_root: Path, tmp_pat
     assert encoder.describe["sources"] == ["synthetic"] and encoder.describe["target"] == "ratio"
     stored = yaml.safe_load((run / "settings.yaml").read_text())
     precision = pick_precision("auto", torch.device("cpu"))
-    assert overlay(PretrainConfig, [("stored", stored)]) == settings(
+    assert overlay(PretrainConfig, [("stored", stored)]) == demo_settings(
         synthetic_root, run, epochs=12, precision=precision
     )
 
 
 def test_a_run_goes_on_in_the_number_format_it_was_started_with(synthetic_root: Path, tmp_path: Path) -> None:
     other = {"bf16": "fp32", "fp32": "bf16"}[pick_precision("auto", torch.device("cpu"))]
-    pretrain.run(settings(synthetic_root, tmp_path / "run", max_steps=1, precision=other), Progress())
-    pretrain.run(settings(synthetic_root, tmp_path / "run", max_steps=2, resume=True), Progress())
+    train(synthetic_root, tmp_path / "run", max_steps=1, precision=other)
+    train(synthetic_root, tmp_path / "run", max_steps=2, resume=True)
     assert yaml.safe_load((tmp_path / "run" / "settings.yaml").read_text())["precision"] == other
 
 
 def test_a_run_can_be_repeated_to_the_bit(synthetic_root: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        pretrain.run(settings(synthetic_root, tmp_path / name), Progress())
+        train(synthetic_root, tmp_path / name)
     assert_same(weights(tmp_path / "a"), weights(tmp_path / "b"))
     assert losses(tmp_path / "a") == losses(tmp_path / "b")
 
@@ -112,7 +93,7 @@ def test_ones_own_folder_is_trained_on_whole_by_the_name_it_was_built_by(tmp_pat
         Image.fromarray(pixels).save(images / f"{number}.png")
     named = (f"folder:{images}",)
     build_dataset.run(BuildDatasetConfig(data_root=str(tmp_path / "data"), sources=named, workers=1), Progress())
-    pretrain.run(settings(tmp_path / "data", tmp_path / "run", sources=named, max_steps=1), Progress())
+    train(tmp_path / "data", tmp_path / "run", sources=named, max_steps=1)
     describe = sarjepa.load_encoder(tmp_path / "run").describe
     assert describe["sources"] == ["harbour"] and describe["num_chips"] == 6
     assert yaml.safe_load((tmp_path / "run" / "settings.yaml").read_text())["sources"] == ["harbour"]
@@ -126,8 +107,7 @@ def pairs_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     asked = BuildDatasetConfig(data_root=str(root), sources=names, chips_per_class=6, workers=1)
     build_dataset.run(asked, Progress())
     for seed in (0, 1):
-        run = settings(root, root / f"anchor{seed}", sources=("synthetic-pairs",), method="mae", seed=seed, max_steps=1)
-        pretrain.run(run, Progress())
+        train(root, root / f"anchor{seed}", sources=("synthetic-pairs",), method="mae", seed=seed, max_steps=1)
     return root
 
 
@@ -135,8 +115,7 @@ def test_pairs_go_through_sarmae_with_an_anchor_and_on_to_the_bit(pairs_root: Pa
     given = {"sources": ("synthetic-pairs", "synthetic"), "method": "sarmae", "anchor": str(pairs_root / "anchor0")}
     for name, stops in (("whole", (None,)), ("halves", (2, None))):
         for number, stop in enumerate(stops):
-            run = settings(pairs_root, tmp_path / name, max_steps=stop, resume=number > 0, paired_share=0.7, **given)
-            pretrain.run(run, Progress())
+            train(pairs_root, tmp_path / name, max_steps=stop, resume=number > 0, paired_share=0.7, **given)
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "halves"))
     for name in ("targets.png", "pairs.png"):
         assert (tmp_path / "whole" / name).stat().st_size > 0
@@ -144,11 +123,11 @@ def test_pairs_go_through_sarmae_with_an_anchor_and_on_to_the_bit(pairs_root: Pa
     assert describe["anchor_sha256"] == load_anchor(str(pairs_root / "anchor0")).sha256
     other = {**given, "anchor": str(pairs_root / "anchor1")}
     with pytest.raises(InputError, match="anchor"):
-        pretrain.run(settings(pairs_root, tmp_path / "halves", resume=True, paired_share=0.7, **other), Progress())
+        train(pairs_root, tmp_path / "halves", resume=True, paired_share=0.7, **other)
 
 
 def test_a_batch_of_pairs_is_cropped_and_flipped_together(pairs_root: Path) -> None:
-    config = settings(pairs_root, pairs_root / "none", sources=("synthetic-pairs",), method="sarmae", anchor="x")
+    config = demo_settings(pairs_root, pairs_root / "none", sources=("synthetic-pairs",), method="sarmae", anchor="x")
     batches = Batches(config, torch.device("cpu"), Ranks(), wants_optical=True)
     batches.pool.optical = lambda chips: [  # type: ignore[method-assign]
         np.stack([image] * 3) for image in batches.pool.images(chips)[0]
@@ -169,15 +148,15 @@ def test_settings_of_pairs_without_pairs_are_refused(synthetic_root: Path, pairs
         ({"method": "mae", "anchor": anchor}, "anchor"),
     ):
         with pytest.raises(InputError, match=words):
-            pretrain.run(settings(synthetic_root, tmp_path / "run", **changes), Progress())
+            train(synthetic_root, tmp_path / "run", **changes)
     assert not (tmp_path / "run").exists()
 
 
 def test_chips_that_are_left_out_are_told_and_all_takes_them(synthetic_root: Path, tmp_path: Path) -> None:
     found = {}
     for name, splits in (("default", None), ("all", ("all",))):
-        progress = Notes()
-        pretrain.run(settings(synthetic_root, tmp_path / name, splits=splits, max_steps=1), progress)
+        progress = Recorder()
+        pretrain.run(demo_settings(synthetic_root, tmp_path / name, splits=splits, max_steps=1), progress)
         found[name] = sarjepa.load_encoder(tmp_path / name).describe["num_chips"]
         told = [line for line in progress.notes if "chips" in line]
         assert bool(told) == (name == "default")
@@ -190,8 +169,8 @@ def test_chips_that_are_left_out_are_told_and_all_takes_them(synthetic_root: Pat
 def test_the_warm_up_is_as_published_and_a_tenth_of_a_shorter_run(
     synthetic_root: Path, tmp_path: Path, epochs: int, warmup: str
 ) -> None:
-    run, progress = tmp_path / "run", Notes()
-    config = settings(synthetic_root, run, epochs=epochs, warmup_epochs=None, max_steps=2, lr=1.0)
+    run, progress = tmp_path / "run", Recorder()
+    config = demo_settings(synthetic_root, run, epochs=epochs, warmup_epochs=None, max_steps=2, lr=1.0)
     pretrain.run(config, progress)
     assert f"the learning rate warms up over {warmup} of {epochs} epochs" in progress.notes
     assert yaml.safe_load((run / "settings.yaml").read_text())["warmup-epochs"] is None
@@ -202,7 +181,7 @@ def test_the_warm_up_is_as_published_and_a_tenth_of_a_shorter_run(
 
 def test_another_seed_gives_another_run(synthetic_root: Path, tmp_path: Path) -> None:
     for seed in (0, 1):
-        pretrain.run(settings(synthetic_root, tmp_path / str(seed), seed=seed, max_steps=2), Progress())
+        train(synthetic_root, tmp_path / str(seed), seed=seed, max_steps=2)
     assert losses(tmp_path / "0") != losses(tmp_path / "1")
 
 
@@ -211,17 +190,17 @@ def test_a_run_stopped_and_resumed_gives_the_weights_of_one_that_was_not(
     synthetic_root: Path, tmp_path: Path, method: str
 ) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    pretrain.run(settings(synthetic_root, whole, method=method), Progress())
-    pretrain.run(settings(synthetic_root, parts, method=method, max_steps=4), Progress())
+    train(synthetic_root, whole, method=method)
+    train(synthetic_root, parts, method=method, max_steps=4)
     assert len(losses(parts)) == 4
-    pretrain.run(settings(synthetic_root, parts, method=method, resume=True), Progress())
+    train(synthetic_root, parts, method=method, resume=True)
     assert_same(weights(whole), weights(parts))
     assert losses(whole) == losses(parts)
 
 
 def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(synthetic_root: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    config = settings(synthetic_root, whole, epochs=30)
+    config = demo_settings(synthetic_root, whole, epochs=30)
     pretrain.run(config, Progress())
     words = [
         sys.executable,
@@ -265,36 +244,36 @@ def test_sigterm_saves_and_the_exit_says_how_to_go_on(synthetic_root: Path, tmp_
 
 def test_a_run_folder_that_exists_is_refused_and_untouched(synthetic_root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())
+    train(synthetic_root, run, max_steps=1)
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     with pytest.raises(InputError, match=r"exists already.*--resume"):
-        pretrain.run(settings(synthetic_root, run), Progress())
+        train(synthetic_root, run)
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 
 def test_a_run_that_ended_before_its_first_checkpoint_is_started_anew(synthetic_root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())
+    train(synthetic_root, run, max_steps=1)
     for name in ("checkpoint-last.pt", "encoder.safetensors"):
         (run / name).unlink()
     with pytest.raises(InputError, match=r"no checkpoint to resume from.*without --resume"):
-        pretrain.run(settings(synthetic_root, run, resume=True), Progress())
-    pretrain.run(settings(synthetic_root, run, max_steps=2), Progress())
+        train(synthetic_root, run, resume=True)
+    train(synthetic_root, run, max_steps=2)
     assert [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()] == [1, 2]
 
 
 def test_one_process_at_a_time_trains_in_a_folder(synthetic_root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())
+    train(synthetic_root, run, max_steps=1)
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     with hold(run / ".lock"), pytest.raises(InputError, match="another process is training here"):
-        pretrain.run(settings(synthetic_root, run, resume=True), Progress())
+        train(synthetic_root, run, resume=True)
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 
 def test_a_run_that_is_refused_leaves_no_folder(synthetic_root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no run to resume"):
-        pretrain.run(settings(synthetic_root, tmp_path / "run", resume=True), Progress())
+        train(synthetic_root, tmp_path / "run", resume=True)
     assert not (tmp_path / "run").exists()
 
 
@@ -311,18 +290,18 @@ def test_a_run_does_not_go_on_with_other_chips(tmp_path: Path) -> None:
         )
 
     build(0)
-    pretrain.run(settings(root, run, max_steps=1), Progress())
+    train(root, run, max_steps=1)
     build(1)
     with pytest.raises(InputError, match=r"not the one that the run was started with: synthetic"):
-        pretrain.run(settings(root, run, resume=True), Progress())
+        train(root, run, resume=True)
     build(0)
-    pretrain.run(settings(root, run, resume=True, max_steps=2), Progress())
+    train(root, run, resume=True, max_steps=2)
 
 
 def test_a_smaller_last_step_takes_none(synthetic_root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    pretrain.run(settings(synthetic_root, run, max_steps=3), Progress())
-    result = pretrain.run(settings(synthetic_root, run, max_steps=1, resume=True), Progress())
+    train(synthetic_root, run, max_steps=3)
+    result = train(synthetic_root, run, max_steps=1, resume=True)
     assert "0 steps" in result.message and "at step 3" in result.message
     assert "resume" not in yaml.safe_load((run / "settings.yaml").read_text())
 
@@ -338,30 +317,30 @@ def test_a_number_out_of_range_names_its_key(key: str, value: float) -> None:
 
 def test_a_width_that_the_heads_cannot_share_is_refused(synthetic_root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not divide among the heads: width 64, 3 heads"):
-        pretrain.run(settings(synthetic_root, tmp_path / "run", predictor_heads=3), Progress())
+        train(synthetic_root, tmp_path / "run", predictor_heads=3)
 
 
 def test_resuming_with_other_settings_shows_the_difference(synthetic_root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())
+    train(synthetic_root, run, max_steps=1)
     with pytest.raises(InputError, match=r"expected weight-decay 0\.05; got weight-decay 0\.1; resume with"):
-        pretrain.run(settings(synthetic_root, run, resume=True, weight_decay=0.1), Progress())
+        train(synthetic_root, run, resume=True, weight_decay=0.1)
 
 
 def test_a_setting_younger_than_the_run_had_its_default(synthetic_root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())
+    train(synthetic_root, run, max_steps=1)
     stored = yaml.safe_load((run / "settings.yaml").read_text())
     del stored["fraction"]
     (run / "settings.yaml").write_text(yaml.safe_dump(stored))
     with pytest.raises(InputError, match=r"expected fraction 1\.0; got fraction 0\.5"):
-        pretrain.run(settings(synthetic_root, run, resume=True, fraction=0.5), Progress())
-    pretrain.run(settings(synthetic_root, run, resume=True, max_steps=2), Progress())
+        train(synthetic_root, run, resume=True, fraction=0.5)
+    train(synthetic_root, run, resume=True, max_steps=2)
 
 
 def test_the_run_says_how_many_chips_its_share_was(synthetic_root: Path, tmp_path: Path) -> None:
     for name, fraction in (("whole", 1.0), ("half", 0.5)):
-        pretrain.run(settings(synthetic_root, tmp_path / name, max_steps=1, fraction=fraction), Progress())
+        train(synthetic_root, tmp_path / name, max_steps=1, fraction=fraction)
     whole, half = (sarjepa.load_encoder(tmp_path / name).describe for name in ("whole", "half"))
     assert half["num_chips"] == whole["num_chips"] / 2 and half["fraction"] == 0.5
     assert losses(tmp_path / "whole") != losses(tmp_path / "half")
@@ -374,7 +353,7 @@ def test_a_setting_that_the_method_does_not_read_is_refused(
     synthetic_root: Path, tmp_path: Path, method: str, key: str, value: object
 ) -> None:
     with pytest.raises(InputError, match=rf"neither {method} nor its target \S+ reads.*: {key.replace('_', '-')}; got"):
-        pretrain.run(settings(synthetic_root, tmp_path / "run", method=method, **{key: value}), Progress())
+        train(synthetic_root, tmp_path / "run", method=method, **{key: value})
     assert not (tmp_path / "run").exists()
 
 
@@ -396,17 +375,17 @@ def test_views_refuse_what_only_the_other_methods_read(
     synthetic_root: Path, tmp_path: Path, key: str, value: object
 ) -> None:
     with pytest.raises(InputError, match=rf"views does not read this setting: {key.replace('_', '-')}; got"):
-        pretrain.run(settings(synthetic_root, tmp_path / "run", method="views", **{key: value}), Progress())
+        train(synthetic_root, tmp_path / "run", method="views", **{key: value})
 
 
 def test_a_batch_that_is_compared_cannot_be_taken_in_parts(synthetic_root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"compares all chips of a batch.*: accumulate; got 2"):
-        pretrain.run(settings(synthetic_root, tmp_path / "run", method="views", accumulate=2), Progress())
+        train(synthetic_root, tmp_path / "run", method="views", accumulate=2)
 
 
 def test_what_a_preset_sets_is_for_every_method(synthetic_root: Path, tmp_path: Path) -> None:
     for method in METHODS:
-        config = settings(synthetic_root, tmp_path / method, method=method, max_steps=1)
+        config = demo_settings(synthetic_root, tmp_path / method, method=method, max_steps=1)
         assert config.window_size != PretrainConfig().window_size
         pretrain.run(config, Progress())
 
@@ -431,17 +410,17 @@ def test_a_share_out_of_range_is_refused(fraction: float) -> None:
 
 def test_resuming_a_checkpoint_of_another_model_is_one_line(synthetic_root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())
+    train(synthetic_root, run, max_steps=1)
     state = torch.load(run / "checkpoint-last.pt", weights_only=True)
     state["method"].pop("mask_token")
     torch.save(state, run / "checkpoint-last.pt")
     with pytest.raises(InputError, match=r"another model than the settings describe.*mask_token"):
-        pretrain.run(settings(synthetic_root, run, resume=True), Progress())
+        train(synthetic_root, run, resume=True)
 
 
 def test_what_remains_of_i_jepa_is_the_teacher_from_whatever_file(synthetic_root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    pretrain.run(settings(synthetic_root, run, method="i-jepa", max_steps=2), Progress())
+    train(synthetic_root, run, method="i-jepa", max_steps=2)
     state = torch.load(run / "checkpoint-last.pt", weights_only=True)["method"]
     for file in (run / "encoder.safetensors", run / "checkpoint-last.pt"):
         for key, value in sarjepa.load_encoder(file).state_dict().items():
@@ -451,23 +430,23 @@ def test_what_remains_of_i_jepa_is_the_teacher_from_whatever_file(synthetic_root
 
 def test_a_run_of_before_its_method_changed_is_not_gone_on_with(synthetic_root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())
+    train(synthetic_root, run, max_steps=1)
     state = torch.load(run / "checkpoint-last.pt", weights_only=True)
     del state["describe"]["revision"]  # as runs were of old
     torch.save(state, run / "checkpoint-last.pt")
     with pytest.raises(InputError, match=r"another sar-jepa.*expected revision 2.*got revision 1"):
-        pretrain.run(settings(synthetic_root, run, resume=True), Progress())
+        train(synthetic_root, run, resume=True)
 
 
 def test_resuming_an_optimiser_of_another_grouping_is_one_line(synthetic_root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    pretrain.run(settings(synthetic_root, run, max_steps=1), Progress())
+    train(synthetic_root, run, max_steps=1)
     state = torch.load(run / "checkpoint-last.pt", weights_only=True)
     decayed, free = (group["params"] for group in state["optimizer"]["param_groups"])
     free.append(decayed.pop())
     torch.save(state, run / "checkpoint-last.pt")
     with pytest.raises(InputError, match=rf"other weight decay: {run}; start another run with --init {run}"):
-        pretrain.run(settings(synthetic_root, run, resume=True), Progress())
+        train(synthetic_root, run, resume=True)
 
 
 @pytest.mark.parametrize("content", [b"a: [1\n", b"\xff\xfe", b"- 1\n"])
@@ -476,21 +455,21 @@ def test_resuming_with_settings_that_cannot_be_read_is_one_line(
 ) -> None:
     (tmp_path / "settings.yaml").write_bytes(content)
     with pytest.raises(InputError, match=r"not .*settings\.yaml") as caught:
-        pretrain.run(settings(synthetic_root, tmp_path, resume=True), Progress())
+        train(synthetic_root, tmp_path, resume=True)
     assert "\n" not in str(caught.value) and (tmp_path / "settings.yaml").read_bytes() == content
 
 
 def test_resuming_nothing_is_refused(synthetic_root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no run to resume"):
-        pretrain.run(settings(synthetic_root, tmp_path / "nowhere", resume=True), Progress())
+        train(synthetic_root, tmp_path / "nowhere", resume=True)
     assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.mark.parametrize("method", ["sar-jepa", "views"])
 def test_starting_from_an_encoder_starts_from_its_weights(synthetic_root: Path, tmp_path: Path, method: str) -> None:
-    pretrain.run(settings(synthetic_root, tmp_path / "a", max_steps=3), Progress())
+    train(synthetic_root, tmp_path / "a", max_steps=3)
     # The first step's rate is zero (warm-up), so one step leaves the weights as they came.
-    config = settings(synthetic_root, tmp_path / "b", max_steps=1, init=str(tmp_path / "a"), seed=5, method=method)
+    config = demo_settings(synthetic_root, tmp_path / "b", max_steps=1, init=str(tmp_path / "a"), seed=5, method=method)
     pretrain.run(config, Progress())
     first, second = sarjepa.load_encoder(tmp_path / "a"), sarjepa.load_encoder(tmp_path / "b")
     assert_same(first.state_dict(), second.state_dict())
@@ -510,8 +489,8 @@ def run_as_two(config: PretrainConfig, folder: Path) -> None:
 def test_two_ranks_train_as_one_with_the_whole_batch(synthetic_root: Path, tmp_path: Path) -> None:
     changes = {"max_steps": 4, "precision": "fp32", "warmup_epochs": 0}
     one, two = tmp_path / "one", tmp_path / "two"
-    pretrain.run(settings(synthetic_root, one, **changes), Progress())
-    run_as_two(settings(synthetic_root, two, **changes), tmp_path)
+    train(synthetic_root, one, **changes)
+    run_as_two(demo_settings(synthetic_root, two, **changes), tmp_path)
     assert losses(one) == pytest.approx(losses(two), rel=1e-5)
     first, second = weights(one), weights(two)
     assert first.keys() == second.keys()
@@ -523,13 +502,13 @@ def test_two_ranks_train_as_one_with_the_whole_batch(synthetic_root: Path, tmp_p
 def test_shards_go_on_where_one_process_stopped_and_the_other_way_round(synthetic_root: Path, tmp_path: Path) -> None:
     changes = {"precision": "fp32", "lr": 1e-3, "warmup_epochs": 0, "accumulate": 2, "clip_grad": 1.0}
     one, parts = tmp_path / "one", tmp_path / "parts"
-    pretrain.run(settings(synthetic_root, one, max_steps=5, **changes), Progress())
-    pretrain.run(settings(synthetic_root, parts, max_steps=1, **changes), Progress())
-    run_as_two(settings(synthetic_root, parts, max_steps=4, shard=True, resume=True, **changes), tmp_path)
+    train(synthetic_root, one, max_steps=5, **changes)
+    train(synthetic_root, parts, max_steps=1, **changes)
+    run_as_two(demo_settings(synthetic_root, parts, max_steps=4, shard=True, resume=True, **changes), tmp_path)
     sharded = sarjepa.load_encoder(parts)
     assert (parts / "targets.png").exists() and all(torch.isfinite(value).all() for value in weights(parts).values())
     torch.testing.assert_close(sharded.state_dict(), sarjepa.load_encoder(parts / "checkpoint-last.pt").state_dict())
-    pretrain.run(settings(synthetic_root, parts, max_steps=5, resume=True, **changes), Progress())
+    train(synthetic_root, parts, max_steps=5, resume=True, **changes)
     assert losses(one) == pytest.approx(losses(parts), rel=1e-5)
     states = [torch.load(run / "checkpoint-last.pt", weights_only=True) for run in (one, parts)]
     assert states[0]["optimizer"]["param_groups"] == states[1]["optimizer"]["param_groups"]
@@ -545,14 +524,14 @@ def test_what_needs_whole_weights_between_steps_is_not_sharded(
 ) -> None:
     key, value = next(iter(change.items()))
     with pytest.raises(InputError, match=rf"does not go with --shard: {key.replace('_', '-')}; got {value}"):
-        pretrain.run(settings(synthetic_root, tmp_path / "run", shard=True, **change), Progress())
+        train(synthetic_root, tmp_path / "run", shard=True, **change)
     assert not (tmp_path / "run").exists()
 
 
 def test_the_online_probe_and_the_pictures_change_nothing(synthetic_root: Path, tmp_path: Path) -> None:
     plain, watched = tmp_path / "plain", tmp_path / "watched"
-    pretrain.run(settings(synthetic_root, plain), Progress())
-    pretrain.run(settings(synthetic_root, watched, probe_every=1, picture_every=1), Progress())
+    train(synthetic_root, plain)
+    train(synthetic_root, watched, probe_every=1, picture_every=1)
     assert_same(weights(plain), weights(watched))
     seen = [json.loads(line) for line in (watched / "log.jsonl").read_text().splitlines()]
     probed = [line for line in seen if "knn" in line]
@@ -561,7 +540,7 @@ def test_the_online_probe_and_the_pictures_change_nothing(synthetic_root: Path, 
 
 
 def test_a_run_of_views_that_collapses_is_told_so(
-    synthetic_root: Path, tmp_path: Path, warnings: Any, monkeypatch: pytest.MonkeyPatch
+    synthetic_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing pushes chips apart any more: each view is only drawn to the mean of all."""
 
@@ -570,18 +549,19 @@ def test_a_run_of_views_that_collapses_is_told_so(
         idle = sum(value.sum() for value in self.projection.parameters())
         return (feature - feature.mean(dim=0)).square().mean() + 0 * idle
 
-    config = settings(synthetic_root, tmp_path / "sound", method="views", probe_every=3)
-    pretrain.run(config, warnings)
-    assert warnings.told == []
+    config = demo_settings(synthetic_root, tmp_path / "sound", method="views", probe_every=3)
+    progress = Recorder()
+    pretrain.run(config, progress)
+    assert progress.warnings == []
     monkeypatch.setattr(ViewAgreement, "forward", only_attraction)
-    pretrain.run(dataclasses.replace(config, run_dir=str(tmp_path / "collapsed"), lr=3e-2), warnings)
-    assert len(warnings.told) == 1 and "the representation may be collapsing" in warnings.told[0]
+    pretrain.run(dataclasses.replace(config, run_dir=str(tmp_path / "collapsed"), lr=3e-2), progress)
+    assert len(progress.warnings) == 1 and "the representation may be collapsing" in progress.warnings[0]
     last = json.loads((tmp_path / "collapsed" / "log.jsonl").read_text().splitlines()[-1])
     assert last["deviation"] < 0.03
 
 
 def test_a_run_of_views_shows_them_and_has_no_picture_of_targets(synthetic_root: Path, tmp_path: Path) -> None:
-    pretrain.run(settings(synthetic_root, tmp_path, method="views", max_steps=1), Progress())
+    train(synthetic_root, tmp_path, method="views", max_steps=1)
     with Image.open(tmp_path / "views.png") as picture:
         assert min(picture.size) > 300
     assert not (tmp_path / "targets.png").exists()
@@ -590,7 +570,7 @@ def test_a_run_of_views_shows_them_and_has_no_picture_of_targets(synthetic_root:
 
 def test_recomputing_activations_gives_the_same_weights(synthetic_root: Path, tmp_path: Path) -> None:
     for name, recompute in (("kept", False), ("recomputed", True)):
-        config = settings(synthetic_root, tmp_path / name, max_steps=3, precision="fp32", recompute=recompute)
+        config = demo_settings(synthetic_root, tmp_path / name, max_steps=3, precision="fp32", recompute=recompute)
         pretrain.run(config, Progress())
     assert_same(weights(tmp_path / "kept"), weights(tmp_path / "recomputed"))
 
@@ -610,10 +590,10 @@ def test_compiled_blocks_train_stop_and_export_as_plain_ones(
     monkeypatch.setattr(Block, "compile", lambda block: torch.nn.Module.compile(block, backend=keep, fullgraph=True))
     plain, compiled = tmp_path / "plain", tmp_path / "compiled"
     changes = {"precision": "fp32", "ema": 0.9, "recompute": True}
-    pretrain.run(settings(synthetic_root, plain, **changes), Progress())
+    train(synthetic_root, plain, **changes)
     assert not graphs
     for more in ({"compile": True, "max_steps": 2}, {"max_steps": 3}, {"compile": True}):
-        pretrain.run(settings(synthetic_root, compiled, **changes, resume=compiled.exists(), **more), Progress())
+        train(synthetic_root, compiled, **changes, resume=compiled.exists(), **more)
     assert len(graphs) >= 2, "encoder and predictor, at least"
     assert losses(compiled) == pytest.approx(losses(plain), rel=1e-5)
     for name in ("encoder.safetensors", "encoder-ema.safetensors"):
@@ -634,9 +614,9 @@ def test_without_a_compiler_compile_is_refused_before_the_run_begins(synthetic_r
 
 def test_the_averaged_encoder_survives_a_stop(synthetic_root: Path, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    pretrain.run(settings(synthetic_root, whole, ema=0.9), Progress())
-    pretrain.run(settings(synthetic_root, parts, ema=0.9, max_steps=3), Progress())
-    pretrain.run(settings(synthetic_root, parts, ema=0.9, resume=True), Progress())
+    train(synthetic_root, whole, ema=0.9)
+    train(synthetic_root, parts, ema=0.9, max_steps=3)
+    train(synthetic_root, parts, ema=0.9, resume=True)
     averaged = [sarjepa.load_encoder(run / "encoder-ema.safetensors").state_dict() for run in (whole, parts)]
     assert_same(*averaged)
     last = sarjepa.load_encoder(whole).state_dict()
@@ -646,15 +626,15 @@ def test_the_averaged_encoder_survives_a_stop(synthetic_root: Path, tmp_path: Pa
 def test_a_run_that_diverges_says_how_to_go_on_from_its_last_good_weights(synthetic_root: Path, tmp_path: Path) -> None:
     run, first = tmp_path / "run", tmp_path / "first"
     changes = {"precision": "fp32", "warmup_epochs": 0}
-    pretrain.run(settings(synthetic_root, run, max_steps=4, lr=1e-3, **changes), Progress())
+    train(synthetic_root, run, max_steps=4, lr=1e-3, **changes)
     stored = yaml.safe_load((run / "settings.yaml").read_text())
     (run / "settings.yaml").write_text(yaml.safe_dump({**stored, "lr": 1e30}))
     with pytest.raises(InputError, match=rf"not a number.*another run with --init {run} and a lower --lr, or --precis"):
-        pretrain.run(settings(synthetic_root, run, resume=True, lr=1e30, **changes), Progress())
+        train(synthetic_root, run, resume=True, lr=1e30, **changes)
     assert torch.load(run / "checkpoint-last.pt", weights_only=True)["step"] == 4
-    pretrain.run(settings(synthetic_root, tmp_path / "other", init=str(run), max_steps=1, **changes), Progress())
+    train(synthetic_root, tmp_path / "other", init=str(run), max_steps=1, **changes)
     with pytest.raises(InputError, match="not a number"):
-        pretrain.run(settings(synthetic_root, first, lr=1e30, **changes), Progress())
+        train(synthetic_root, first, lr=1e30, **changes)
     kept = torch.load(first / "checkpoint-last.pt", weights_only=True)
     lines = (first / "log.jsonl").read_text().splitlines()
     assert kept["step"] == json.loads(lines[-1])["step"] < 4
@@ -667,5 +647,5 @@ def test_names_that_nothing_has_are_refused_before_the_folder_is_made(synthetic_
         ({"probe_dataset": "nope"}, "nothing is probed: probe-dataset; got nope; give --probe-every"),
     ):
         with pytest.raises(InputError, match=words):
-            pretrain.run(settings(synthetic_root, tmp_path / "run", **changes), Progress())
+            train(synthetic_root, tmp_path / "run", **changes)
     assert not (tmp_path / "run").exists()

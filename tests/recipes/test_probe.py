@@ -6,11 +6,11 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from recording import Recorder
 
 from sarjepa.config import FewshotBenchConfig, ProbeConfig
 from sarjepa.documents import read_record
@@ -61,19 +61,20 @@ def test_probe_gives_the_number_that_the_table_averages(toy_root: Path, toy_run:
     assert (first["seed"], first["accuracy"], first["draw_sha256"]) == (0, report["accuracy"], report["draw_sha256"])
 
 
-def test_a_report_of_other_settings_is_replaced_with_a_warning(toy_root: Path, tmp_path: Path, warnings: Any) -> None:
+def test_a_report_of_other_settings_is_replaced_with_a_warning(toy_root: Path, tmp_path: Path) -> None:
     config = ProbeConfig(
         data_root=str(toy_root), dataset="toy", device="cpu", checkpoint="pixels", solver="knn", out=str(tmp_path)
     )
-    probe.run(config, warnings)
-    probe.run(config, warnings)
-    assert warnings.told == [], "the same report again"
-    probe.run(replace(config, seed=5, solver="centroid"), warnings)
-    [line] = warnings.told
+    progress = Recorder()
+    probe.run(config, progress)
+    probe.run(config, progress)
+    assert progress.warnings == [], "the same report again"
+    probe.run(replace(config, seed=5, solver="centroid"), progress)
+    [line] = progress.warnings
     assert str(tmp_path) in line and "seed 5 instead of 0" in line and "solver centroid instead of knn" in line
     (tmp_path / "report.json").write_text("{")
-    probe.run(config, warnings)
-    assert len(warnings.told) == 1, "a report that cannot be read is replaced"
+    probe.run(config, progress)
+    assert len(progress.warnings) == 1, "a report that cannot be read is replaced"
 
 
 def test_files_of_somebody_else_are_left_and_those_of_an_earlier_report_removed(toy_root: Path, tmp_path: Path) -> None:
@@ -174,16 +175,10 @@ def test_a_report_has_a_folder_wherever_the_checkpoint_lies(checkpoint: str, fol
 
 
 def test_what_was_opened_is_told_with_its_checksum(toy_run: Path) -> None:
-    class Listener(Progress):
-        told = ""
-
-        def note(self, message: str) -> None:
-            self.told += message
-
-    listener = Listener()
-    open_checkpoint(str(toy_run), 0, torch.device("cpu"), listener)
+    progress = Recorder()
+    open_checkpoint(str(toy_run), 0, torch.device("cpu"), progress)
     sha256 = hashlib.sha256((toy_run / "encoder.safetensors").read_bytes()).hexdigest()
-    assert listener.told == f"{toy_run}: sar-jepa; sha256 {sha256}"
+    assert progress.notes == [f"{toy_run}: sar-jepa; sha256 {sha256}"]
 
 
 def test_features_that_are_not_finite_are_refused(

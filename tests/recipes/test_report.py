@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from demo_run import train
 from sarjepa.cli.app import main
 
 from sarjepa.config import (
@@ -28,9 +29,9 @@ from sarjepa.config import (
 from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.files import write_json
-from sarjepa.overlay import overlay, read_preset
+from sarjepa.overlay import overlay
 from sarjepa.progress import Progress
-from sarjepa.recipes import fewshot_bench, finetune, pretrain, probe, report, visualize_attention
+from sarjepa.recipes import fewshot_bench, finetune, probe, report, visualize_attention
 from sarjepa.recipes.report.results import Found, fewshot_lines
 from sarjepa.results.records import ClassScores, FewshotResults, Report
 
@@ -91,11 +92,7 @@ def full_run(synthetic_root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """A run with all that the commands leave in it."""
     run = tmp_path_factory.mktemp("runs") / "full"
     common = {"data_root": str(synthetic_root), "device": "cpu"}
-    tiny = {"run_dir": str(run), "epochs": 2, "warmup_epochs": 1, "batch_size": 30, "image_size": 32, "window_size": 3,
-            "probe_every": 1, "max_steps": 3}  # fmt: skip
-    pretrain.run(
-        overlay(PretrainConfig, [("preset", read_preset("demo", "pretrain")), ("test", {**common, **tiny})]), Progress()
-    )
+    train(synthetic_root, run, epochs=2, batch_size=30, image_size=32, window_size=3, probe_every=1, max_steps=3)
     one = {**common, "checkpoint": str(run), "dataset": "synthetic"}
     probe.run(ProbeConfig(**one, epochs=2), Progress())  # type: ignore[arg-type]
     finetune.run(FinetuneConfig(**one, shots=2, epochs=1, batch_size=5), Progress())  # type: ignore[arg-type]
@@ -367,9 +364,6 @@ def test_a_number_that_stands_in_two_tables_is_said_once() -> None:
 
 
 def test_a_run_of_views_shows_them_and_misses_no_targets(synthetic_root: Path, tmp_path: Path) -> None:
-    preset = read_preset("demo", "pretrain")
-    own = {"data_root": str(synthetic_root), "run_dir": str(tmp_path / "run"), "method": "views", "max_steps": 1,
-           "device": "cpu"}  # fmt: skip
-    pretrain.run(overlay(PretrainConfig, [("preset", preset), ("test", own)]), Progress())
+    train(synthetic_root, tmp_path / "run", method="views", max_steps=1)
     page = PageReader(write_report(tmp_path / "run"))
     assert "targets.png is not there" not in page.text and "views of them with what was drawn for each" in page.text

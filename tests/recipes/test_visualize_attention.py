@@ -10,25 +10,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from recording import Recorder
 
 from sarjepa.config import VisualizeAttentionConfig
 from sarjepa.errors import InputError
 from sarjepa.models.checkpoints import encoder_bytes, load_encoder
-from sarjepa.progress import Progress
 from sarjepa.recipes import visualize_attention
 from sarjepa.reports.figures import figure_bytes
 
 PICTURES = ("attention-distance", "maps", "patch-maps", "rollout", "targets", "feature-map", "neighbours")
-
-
-class Notes(Progress):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
 
 
 def look(root: Path, checkpoint: object, out: Path, **changes: object) -> list[str]:
@@ -36,9 +26,9 @@ def look(root: Path, checkpoint: object, out: Path, **changes: object) -> list[s
     names = checkpoint if isinstance(checkpoint, tuple) else (str(checkpoint),)
     settings: dict = {"data_root": str(root), "checkpoint": names, "device": "cpu", "out": str(out),
                       "num_images": 9, "num_points": 20, **changes}  # fmt: skip
-    notes = Notes()
-    visualize_attention.run(VisualizeAttentionConfig(**settings), notes)
-    return notes.notes
+    progress = Recorder()
+    visualize_attention.run(VisualizeAttentionConfig(**settings), progress)
+    return progress.notes
 
 
 def rows(folder: Path) -> list[dict[str, str]]:

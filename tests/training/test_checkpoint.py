@@ -6,21 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from recording import Recorder
 
 from sarjepa.errors import InputError
 from sarjepa.pickles import read_pickle
-from sarjepa.progress import Progress
 from sarjepa.training.checkpoint import LAST, PREVIOUS, load_last_checkpoint, save_checkpoint
 
 CPU = torch.device("cpu")
-
-
-class Warnings(Progress):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def warn(self, message: str) -> None:
-        self.lines.append(message)
 
 
 def state(step: int) -> dict:
@@ -47,10 +39,10 @@ def test_a_damaged_checkpoint_is_recognised_and_the_one_before_is_used_with_a_wa
     damage(tmp_path / LAST)
     with pytest.raises(InputError, match="damaged"):
         read_pickle(tmp_path / LAST)
-    progress = Warnings()
+    progress = Recorder()
     assert load_last_checkpoint(tmp_path, CPU, progress)["step"] == 1
-    assert len(progress.lines) == 1
-    assert LAST in progress.lines[0]
+    assert len(progress.warnings) == 1
+    assert LAST in progress.warnings[0]
 
 
 def test_a_file_cut_short_is_damaged(tmp_path: Path) -> None:
