@@ -77,7 +77,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _words(error: BaseException) -> str:
-    """What is said of an error; an OSError is a full disk, a folder without permission, a name that is taken."""
+    """The line of an error; an OSError is a full disk, a folder without permission, or a name that is taken."""
     if isinstance(error, OSError) and error.strerror:
         return f"cannot read or write: {error.filename or 'the output'}; {error.strerror}"
     return str(error) or "stopped by SIGINT"

@@ -66,8 +66,8 @@ def resolve(config_class: type[Common], given: dict[str, Any]) -> Common:
     """The config of a command line: defaults < preset < environment < settings file < options.
 
     Args:
-        config_class: of the command.
-        given: every option of `signature_for` by name; None (or an empty list) where it was not given.
+        config_class: class of the command's settings.
+        given: value of every option of `signature_for` by name; None (or an empty list) if it was not given.
     """
     command = config_class.command
     layers: list[tuple[str, dict[str, Any]]] = []

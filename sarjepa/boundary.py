@@ -27,10 +27,10 @@ def decoder_errors(refuse: Callable[[str], InputError]) -> Iterator[None]:
     """Turn whatever is raised inside into one refusal.
 
     Args:
-        refuse: from what the library said to the error that is raised in its place.
+        refuse: maker of the error to raise from the library's words.
 
     Raises:
-        InputError: from `refuse`, or as it was raised inside.
+        InputError: the decoder failed; the error of `refuse`, or one that was raised inside.
         OSError: the system would not read (a disk, a permission); the file may be sound.
     """
     try:

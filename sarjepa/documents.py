@@ -63,7 +63,7 @@ def parse_yaml(text: str | bytes, where: object) -> Any:
     """What a YAML text holds: a mapping, a list, or one value.
 
     Args:
-        text: of one document.
+        text: text of one YAML document.
         where: the file, for the error.
 
     Raises:
@@ -84,8 +84,8 @@ def read_json(path: Path, hint: str | None = None) -> Any:
     """What a JSON file holds.
 
     Args:
-        path: of the file.
-        hint: what to do about a damaged one, for the error.
+        path: path of the file.
+        hint: next step for a damaged file, for the error.
 
     Raises:
         InputError: it is damaged, or holds a number that is not finite.
@@ -106,8 +106,8 @@ def read_record(path: Path, kind: type[_Kind], hint: str | None = None) -> _Kind
 
     Args:
         path: the file.
-        kind: its type, such as a dataclass. Unknown keys are left out, a missing one takes its default.
-        hint: what to do about a damaged file.
+        kind: type to read, such as a dataclass. Unknown keys are left out, a missing one takes its default.
+        hint: next step for a damaged file, for the error.
 
     Raises:
         InputError: the file is not JSON, or a key is missing or holds something else.

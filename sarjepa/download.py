@@ -81,10 +81,10 @@ def fetch(file: RemoteFile, folder: Path, progress: Progress, patience: Patience
     """Get a file into a folder, unless it is there.
 
     Args:
-        file: its name, addresses in order of preference, and what is known of its size and SHA-256.
-        folder: where it goes; made if need be.
-        progress: told of bytes and of what goes wrong.
-        patience: how long to try.
+        file: name of the file, addresses in order of preference, and its size and SHA-256 if they are known.
+        folder: folder of the file; it is made if it does not exist.
+        progress: receiver of the bytes' progress, and of warnings.
+        patience: limits on attempts and waiting.
 
     Raises:
         InputError: no address gave it (each with its reason), or the disk has no room.

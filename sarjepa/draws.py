@@ -35,9 +35,9 @@ def uniforms(seed: int, stream: str, epoch: int, indices: np.ndarray, num: int) 
     """Uniform numbers in [0, 1) for each image index.
 
     Args:
-        seed, stream, epoch: what the numbers are for.
+        seed, stream, epoch: seed, name of the use, and epoch.
         indices: (B,) integers, the images' indices in the data set.
-        num: how many numbers an image needs.
+        num: count of numbers per image.
 
     Returns:
         (B, num) float64; row b depends on indices[b] alone.

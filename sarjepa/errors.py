@@ -17,11 +17,11 @@ class InputError(Exception):
     """A fault in what the user gave.
 
     Args:
-        what: what is wrong, a clause without a full stop ("no such source").
+        what: the fault, a clause without a full stop ("no such source").
         where: the file, key or option it is about.
-        expected: what would have been right.
-        got: what was there instead.
-        hint: what to do next, a clause in the imperative ("run sarjepa build-dataset --sources mstar").
+        expected: the right value, or its form.
+        got: the value found instead.
+        hint: the next step, a clause in the imperative ("run sarjepa build-dataset --sources mstar").
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Stopped(KeyboardInterrupt):
     """A signal ended a command before its end.
 
     Args:
-        number: of the signal; the command's exit code is 128 more, as in every shell.
+        number: number of the signal; the command's exit code is 128 more, as in every shell.
     """
 
     def __init__(self, number: int) -> None:

@@ -26,7 +26,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
     Args:
         path: the file; its folder exists.
-        content: of it; text is written as UTF-8, and what of a name is not text as \udcff, which JSON reads back.
+        content: content of the file. Text is written as UTF-8, bytes of a name that are not text as \udcff.
     """
     temporary = path.with_name(path.name + TEMPORARY)
     try:
@@ -94,8 +94,8 @@ def need_room(folder: Path, num_bytes: int, what: object) -> None:
     """Refuse to write more than the disk of a folder has room for.
 
     Args:
-        folder: where the bytes are to go; it exists.
-        num_bytes: how many.
+        folder: existing folder that the bytes go to.
+        num_bytes: number of bytes.
         what: the file that they are for.
 
     Raises:

@@ -35,7 +35,7 @@ def overlay(config_class: type[Config], layers: list[tuple[str, Mapping[str, Any
     """Build a config from layers, later ones on top; it remembers in `origins` which layer gave what.
 
     Args:
-        config_class: of the command.
+        config_class: class of the command's settings.
         layers: (where it comes from, {key: value}); keys with dashes or underscores.
 
     Raises:
@@ -168,8 +168,8 @@ def one_line(
     """The command that gives some settings, on one line.
 
     Args:
-        config_class: of the command.
-        settings: as stored; what the class does not know is left out.
+        config_class: class of the command's settings.
+        settings: stored settings; unknown ones are left out.
         always: settings to spell out even where they are the default.
         never: settings to leave out.
     """
@@ -219,7 +219,7 @@ def deciding(config: Common, of_grid: bool = False) -> dict[str, Any]:
     """The settings that decide what comes out, by their fields' names, as JSON holds them.
 
     Args:
-        config: of a command.
+        config: settings of a command.
         of_grid: leave out those that span the results of one folder, too.
     """
     free = {FREE, GRID} if of_grid else {FREE}
@@ -243,7 +243,7 @@ def changes(config: Common, stored: Mapping[str, Any], of_grid: bool = False) ->
     """In which settings a call would make something else than what is stored; see `deciding`.
 
     Args:
-        config: of the call.
+        config: settings of the call.
         stored: the settings of what is there, as any command stores them.
         of_grid: compare only what all results of one folder share.
     """
@@ -258,7 +258,7 @@ def refuse_changes(config: Common, stored: Mapping[str, Any], where: object, hin
     """Refuse to go on with what was made with other settings; arguments as of `changes`.
 
     Raises:
-        InputError: it was, with every setting that differs, both of its values, and the hint.
+        InputError: settings differ; the error states each with both of its values, and the hint.
     """
     if found := changes(config, stored, of_grid):
         raise InputError(

@@ -1,7 +1,7 @@
 """What torch.save wrote, read without running code, and only where it is as it was written.
 
 torch writes a zip archive. Its members carry a CRC-32 each, which torch does not look at: a bit that flipped on a disk
-or on the way would be another weight, and nobody would notice. So every member is held against its checksum before
+or on the way would be another weight without any sign. So every member is held against its checksum before
 anything is read. Files from before torch 1.6 are bare pickles without a checksum; they are read as they are.
 
 The pickle is read with `weights_only=True` and an allow-list of `argparse.Namespace` alone, which released checkpoints
@@ -28,8 +28,8 @@ def read_pickle(path: Path, device: str | torch.device = "cpu") -> dict:
     """The dictionary in a file of `torch.save`.
 
     Args:
-        path: of the file.
-        device: where its tensors go.
+        path: path of the file.
+        device: device of its tensors.
 
     Raises:
         InputError: the file is not one of torch.save, does not have its checksums, or holds objects other than tensors
@@ -67,7 +67,7 @@ def _check(path: Path) -> None:
     """Hold every member of a zip against its checksum.
 
     Raises:
-        InputError: one does not have it, or claims more bytes than the file has.
+        InputError: a member does not have its checksum, or claims more bytes than the file has.
     """
     with zipfile.ZipFile(path) as archive:
         claimed = sum(member.file_size for member in archive.infolist())

@@ -1,4 +1,4 @@
-"""How long work tells the outside where it stands, without the core ever printing.
+"""How long work reports its progress, without the core ever printing.
 
 The core takes a `Progress` and calls it; this silent one is the default, the command line passes one that draws bars.
 """
@@ -20,7 +20,7 @@ class Task:
 
 
 class Progress:
-    """The silent progress: every method may be called, none shows anything."""
+    """The silent progress: its methods show nothing."""
 
     def task(self, description: str, total: float | None = None, unit: str = "") -> AbstractContextManager[Task]:
         """A bar for `total` units of work, open while its context is; unit "B" is shown in bytes."""

@@ -114,10 +114,10 @@ def resample(
 
     Args:
         images: 2-D arrays of any size and dtype.
-        scales: what each is divided by to give magnitude in [0, 1].
+        scales: divisor of each image that gives magnitude in [0, 1].
         size: the side (px) that comes out.
         flip: (B,) bool, mirror left and right.
-        device: where the work is done.
+        device: device of the computation.
 
     Returns:
         (B, 1, size, size) float32, clipped to [0, 1].
@@ -155,10 +155,10 @@ def centre_crop_and_resize(
 
     Args:
         images: chips as stored.
-        scale: what stored values are divided by.
+        scale: divisor of stored values that gives magnitude in [0, 1].
         crop: side (px) of the crop, or None for the whole chip.
         size: side (px) that comes out.
-        device: where the work is done.
+        device: device of the computation.
 
     Returns:
         (B, 1, size, size) float32 in [0, 1].

@@ -20,12 +20,12 @@ class Section:
 
     Args:
         raw: the mapping, as YAML or JSON gave it.
-        file: what it is called in errors.
+        file: name of the file in errors.
         path: the dotted way to it inside the file.
-        hint: what to do about a wrong value, where nothing better is known.
+        hint: next step for a wrong value, if there is no better one.
 
     Raises:
-        InputError: it is something else.
+        InputError: the value is no mapping.
 
     Example:
         >>> Section({"kind": "grid", "at": [3]}, "plan.yaml").text("kind")

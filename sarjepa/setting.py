@@ -1,4 +1,4 @@
-"""What can be said of one setting: type, default, help, and the marks that stand beside them in its one line.
+"""One setting: type, default, help, and the marks that stand beside them in its one line.
 
     lr: Annotated[float, "peak learning rate for a batch of 256", Range(0, 1000)] = 1e-3
 
@@ -71,7 +71,7 @@ class OneOf:
 
     Args:
         choices: the values.
-        joined: what stands between several of them, each once, in one text; empty: a text is one value.
+        joined: separator of several values in one text, each once; empty: a text is one value.
     """
 
     def __init__(self, *choices: str, joined: str = "") -> None:
@@ -115,9 +115,9 @@ class Setting:
         kind: the type of one value: str, int, float or bool.
         is_list: whether it is a tuple of them.
         is_optional: whether None is a value.
-        help: one line.
-        default: as in the class.
-        marks: what else its line says.
+        help: help text, one line.
+        default: default value.
+        marks: further marks of its line.
     """
 
     key: str
@@ -138,7 +138,7 @@ class Setting:
         return f"--{self.name}" if origin == COMMAND_LINE else self.name + (f" in {origin}" if origin else "")
 
     def empty(self, origin: str) -> InputError:
-        """The error of a value that says nothing, such as a shell makes of a variable that is not set."""
+        """The error of an empty value, such as a shell makes of a variable that is not set."""
         return InputError("empty setting", where=self.at(origin), hint="leave it out to take the default")
 
     def check(self, value: Any, origin: str = "") -> None:

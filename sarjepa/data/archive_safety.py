@@ -14,7 +14,7 @@ from sarjepa.errors import InputError
 LARGEST_TOTAL_BYTES = 2**39  # 512 GiB, more than all seven public sets together
 LARGEST_DEPTH = 4  # archives inside one another; honest sets have two, a zip that holds itself has no end
 LARGEST_RATIO = 1100  # deflate cannot exceed 1032:1, so honest members stay below; chips are near 1
-SMALL_MEMBER_BYTES = 2**20  # below this a high ratio harms nobody (an empty image compresses well)
+SMALL_MEMBER_BYTES = 2**20  # below this a high ratio does no harm (an empty image compresses well)
 
 
 def check_names(names: Iterable[str], where: Path) -> None:

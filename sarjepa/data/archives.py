@@ -103,7 +103,7 @@ def containers(path: Path, cache: Path, depth: int = 1) -> list[Container]:
     Args:
         path: an archive of any kind, or a folder.
         cache: where to unpack what cannot be read in place; kept, so that a second build does not unpack again.
-        depth: which archive of a nest this is, counted from 1.
+        depth: level in a nest of archives, from 1.
 
     Raises:
         InputError: not an archive, damaged, not to be trusted, or nested without end.
@@ -177,7 +177,7 @@ class Folder:
 
 
 def _stop(error: OSError) -> None:
-    """What os.walk is to do about a folder that it cannot list, which it would leave out without a word."""
+    """Refuse a folder that os.walk cannot list and would leave out silently."""
     raise _cannot_read(error.filename, error) from error
 
 

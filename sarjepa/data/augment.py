@@ -49,7 +49,7 @@ def draw_augmentation(
     """Random resized crop, horizontal flip (p = 0.5) and contrast of each chip, by its index.
 
     Args:
-        seed, epoch, indices: what the draws are for; indices is (B,).
+        seed, epoch, indices: seed, epoch and (B,) images of the draws.
         shapes_B2: heights and widths (px).
         scale: range of the crop's share of the area.
         ratio: range of its width / height, drawn log-uniformly.

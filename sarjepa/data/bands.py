@@ -34,7 +34,7 @@ class Said:
     Attributes:
         bands: the descriptions, band by band; may be fewer than there are bands.
         calibration: sigma0, gamma0 or beta0; empty where nothing is said.
-        units: as the file names them; empty likewise.
+        units: units as the file names them; empty if it does not.
     """
 
     bands: tuple[str, ...] = ()
@@ -79,8 +79,8 @@ def channels(values: np.ndarray, said: Said, name: str = "", asked: str | None =
 
     Args:
         values: (H, W, B), B from 2 to 4, real or complex.
-        said: by the file.
-        name: of the file.
+        said: facts that the file states.
+        name: name of the file.
         asked: complex, the number of a band from 1 on, a polarisation, or each; None: the only one there is.
 
     Raises:

@@ -94,7 +94,7 @@ def inside(boxes: Sequence[Box], corner: tuple[int, int], shape: Sequence[int]) 
     """The boxes whose centre lies in a chip, in the chip's own px and cut at its border.
 
     Args:
-        boxes: in px of the whole image.
+        boxes: boxes in px of the whole image.
         corner: (row, column) of the chip's first px.
         shape: (H, W) of the chip.
     """

@@ -55,7 +55,7 @@ def crop_side(crop: str, name: str, shards: Shards) -> int | None:
 
     Args:
         crop: the crop setting.
-        name: of the source.
+        name: name of the source.
         shards: the source; one without a manifest knows its published crop.
 
     Raises:

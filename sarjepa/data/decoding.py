@@ -47,9 +47,9 @@ class Job:
     """One file of one container, or one chip to be simulated.
 
     Attributes:
-        path: its name inside the source.
-        container, member: where the file is.
-        groups: what its name says.
+        path: name of the chip inside the source.
+        container, member: place of the file.
+        groups: named groups of its path.
         simulated: the chip, if it is one.
         optical: container and member of the optical image of the same place, if there is one.
     """
@@ -97,7 +97,7 @@ class Decoded:
         reason: why the file cannot be used.
         is_stray: the reason is that a file among one's own images is in no format that a reader knows.
         num_empty: tiles left out.
-        columns: of the whole file.
+        columns: columns of the whole file.
         shape: (H, W) of the whole file.
     """
 
@@ -199,7 +199,7 @@ class Decoder:
         return renamed(found, rule.names)
 
     def _check_range(self, image: np.ndarray) -> None:
-        """Floats have no full scale: kept as stored, whatever is above 1 would be cut off without a word."""
+        """Refuse floats above 1 that are kept as stored: they have no full scale and would be cut off."""
         if self.settings.normalisation.method == "as-stored" and image.dtype.kind == "f" and image.max() > 1:
             raise UnreadableError(f"values reach {image.max():.4g}, above 1; choose a --normalisation, say percentile")
 
@@ -258,7 +258,7 @@ def decode(jobs: Sequence[Job], settings: Settings, workers: int = 0) -> Iterato
 
     Args:
         jobs: the files.
-        settings: how.
+        settings: settings of the decoding.
         workers: processes; 0 for one per core, 1 for this process alone.
     """
     yield from _run(jobs, settings, workers, _decode_chunk)

@@ -22,7 +22,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     """The content of a built source's index.json, its kinds checked.
 
     Args:
-        folder: of the source.
+        folder: folder of the source.
 
     Raises:
         InputError: the file is damaged, was written by another version, or a key in it is missing or of another kind.

@@ -37,7 +37,7 @@ class ChipPool:
         splits: the splits that count, or "all"; None: every chip that no benchmark tests. See `_chosen`.
         crops: side (px) of the centre kept of each source's chips, or None.
         fraction: share of these chips to keep, in (0, 1]; rounded, at least one chip.
-        seed: which chips are kept.
+        seed: seed of the choice of chips that are kept.
 
     Attributes:
         shapes: (N, 2) heights and widths (px), after the crop.
@@ -127,8 +127,8 @@ def mixed(paired_N: np.ndarray, share: float, seed: int, epoch: int) -> np.ndarr
 
     Args:
         paired_N: (N,) bool, which chips have one.
-        share: in [0, 1].
-        seed, epoch: of the order.
+        share: share in [0, 1].
+        seed, epoch: seed and epoch of the order.
 
     Returns:
         (N,) int64, the images of the epoch, those with an optical image first; the chip is this modulo N.
@@ -182,10 +182,10 @@ def batch_indices(num_chips: int, batch_size: int, seed: int, step: int) -> tupl
     """Epoch and chips of a step, of which rank k of K takes every K-th.
 
     Args:
-        num_chips: in the pool; the last, short batch of an epoch is dropped unless it is the only one.
-        batch_size: over all ranks.
-        seed: of the order.
-        step: from 0 over the whole run.
+        num_chips: number of chips in the pool; a short last batch of an epoch is dropped unless it is the only one.
+        batch_size: size of the batch over all ranks.
+        seed: seed of the shuffle.
+        step: number of the step, from 0 over the whole run.
     """
     epoch, position = divmod(step, steps_per_epoch(num_chips, batch_size))
     order = permutation(seed, "order", epoch, num_chips)

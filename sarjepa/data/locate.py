@@ -72,7 +72,7 @@ def locate(manifest: Manifest, folders: Sequence[Path], form: str | None = None)
 
     Args:
         manifest: the set.
-        folders: where to look, in order.
+        folders: folders to search, in order.
         form: the name of one of its distributions; None for the first that can be had.
 
     Raises:

@@ -6,7 +6,7 @@ test, of any case and with or without a number behind (TRAIN_17, test-15): then 
 are the folders below or, where there are several, above them. Where folders say something else, a list does: a table
 with the columns path, label, split, group and polarisation, of which only the first must be there.
 
-A folder with train and val alone has val as its test side, since somebody has to be tested on something; it is said.
+A folder with train and val alone has val as its test side, and a note states it.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def folder_source(*folders: Path, split_by: str | None = None, label_pattern: st
     Several folders are as if they lay in one, where those that have sub-folders say no class themselves.
 
     Args:
-        folders: of the images, at least one.
+        folders: folders of the images, at least one.
         split_by: "folder" where sub-folders must say the splits, or a CSV or TSV; None: sub-folders, where they do.
         label_pattern: regular expression, found in a file's path below its folder, whose group `label` is the class; it
             may have the groups split, group and polarisation too.
@@ -107,7 +107,7 @@ def folder_source(*folders: Path, split_by: str | None = None, label_pattern: st
 
 
 def folder_digest(folders: Sequence[Path], split_by: str | None = None) -> str:
-    """What tells one's own images from others under the same name: place, names, sizes, times and list."""
+    """A checksum of the user's images: place, names, sizes, times and list."""
     digest = hashlib.sha256()
     for folder in folders:
         digest.update(os.fsencode(folder.resolve()))

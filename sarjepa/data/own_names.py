@@ -28,7 +28,7 @@ def whole_names(names: Iterable[str], is_source: Callable[[str], bool]) -> list[
         is_source: whether a part that could be a folder of this place is a source by itself.
 
     Raises:
-        InputError: of pairs, one folder is named.
+        InputError: a pair names one folder alone.
 
     Example:
         >>> whole_names(["mstar", "pairs:sar", "optical", "saracd"], lambda name: name == "saracd")

@@ -106,10 +106,10 @@ def read_images(
     """Decode one file: one image, or one for each band where each is asked for.
 
     Args:
-        data: its whole content.
-        formats: what is accepted; None for every format there is a reader for.
-        name: of the file; it may say the polarisation.
-        bands: what is wanted of several, see `sarjepa.data.bands.channels`.
+        data: whole content of the file.
+        formats: accepted formats; None: every format that has a reader.
+        name: name of the file, which may state the polarisation.
+        bands: choice among several bands, see `sarjepa.data.bands.channels`.
 
     Raises:
         UnreadableError: with the reason, in words for index.json; UnknownFormatError where no reader knows the file.

@@ -52,7 +52,7 @@ class Chip:
         image: (H, W) as stored; divide by `Shards.scale` for magnitude in [0, 1].
         label: index into `Shards.classes`, -1 where there is none.
         split: "train", "test", or "" where the source has none.
-        path: its name inside the source.
+        path: name of the chip inside the source.
         group: near-duplicate group; chips with one number show the same scene.
     """
 
@@ -67,9 +67,9 @@ class _ShardFile:
     """One shard, opened lazily: its columns by HDF5, its pixels by a memory map.
 
     Args:
-        path: of the file.
-        num_chips: that it holds.
-        num_classes: that labels count.
+        path: path of the file.
+        num_chips: number of its chips.
+        num_classes: number of the source's classes.
     """
 
     def __init__(self, path: Path, num_chips: int, num_classes: int) -> None:

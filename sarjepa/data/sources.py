@@ -29,7 +29,7 @@ class Source:
     Attributes:
         manifest: the facts; made up for a folder of one's own.
         jobs: the files, sorted by their names inside the source.
-        containers: what the jobs' `container` numbers mean.
+        containers: containers that the jobs' `container` numbers count.
         rejected: files left out before any is decoded, as (path, reason).
         expected: {split: {class: count}} or None.
     """
@@ -63,8 +63,8 @@ def public_source(manifest: Manifest, located: Located, cache: Path) -> Source:
 
     Args:
         manifest: the set.
-        located: its files, all at hand.
-        cache: where archives are unpacked that cannot be read in place.
+        located: the files of the source, all at hand.
+        cache: folder for unpacked archives that cannot be read in place.
     """
     distribution = located.distribution
     opened = [container for path in located.paths for container in containers(path, cache)]

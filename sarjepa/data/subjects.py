@@ -102,8 +102,8 @@ def open_chips(data_root: str, sources: Sequence[str], crop: str, seed: int, num
         data_root: holds shards/SOURCE.
         sources: their names.
         crop: the crop setting.
-        seed: of the draw.
-        num: how many in all; a source with fewer groups gives what it has.
+        seed: seed of the draw.
+        num: number of chips in all; a source with fewer groups gives all it has.
 
     Raises:
         InputError: a source is not built.

@@ -32,7 +32,7 @@ class TarStream:
     """A file object for `tarfile`, of what is inside a tar, packed or not.
 
     Args:
-        path: of the tar, by gzip, bzip2, xz or not packed, as its first bytes say.
+        path: path of the tar, plain or packed by gzip, bzip2 or xz, as its first bytes say.
     """
 
     def __init__(self, path: Path) -> None:
@@ -78,7 +78,7 @@ class TarStream:
         """Read to the end, where the sum over the packed bytes stands.
 
         Args:
-            place: where the list of members ended.
+            place: end of the list of members.
 
         Raises:
             InputError: there is no end mark, or something behind it.

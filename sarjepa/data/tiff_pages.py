@@ -21,7 +21,7 @@ def check_pages(data: bytes) -> None:
     """Refuse a TIFF whose pages cannot be followed to an end, or claim more than there is.
 
     Raises:
-        InputError: with the reason.
+        InputError: the file cannot be read.
     """
     order = {b"II": "<", b"MM": ">"}[data[:2]]
     is_big = data[2:4] in (b"+\0", b"\0+")

@@ -43,9 +43,9 @@ class Augmentation:
     """One physical augmentation, in words and numbers.
 
     Attributes:
-        parameter: what is drawn.
-        low, high: its range; it is uniform in between.
-        share: of the views that get it.
+        parameter: quantity that is drawn.
+        low, high: range of the uniform draw.
+        share: share of the views that get it.
         physics: why the view is one that a radar could deliver.
         wrong: where it is not.
     """
@@ -132,7 +132,7 @@ class ViewKey:
     """What the draws of a batch of views belong to.
 
     Attributes:
-        seed, stream, epoch: of the use.
+        seed, stream, epoch: seed, stream and epoch of the draws.
         indices: (B,) of the chips in their data set.
         view: number of the view, from 0.
     """
@@ -154,8 +154,8 @@ class ViewParameters:
         angle_deg: rotation.
         scale: magnification.
         gain, contrast: factors.
-        looks: of the speckle, int64, 0 for none.
-        noise_seed: of the speckle, int64.
+        looks: number of looks of the speckle, int64, 0 for none.
+        noise_seed: seed of the speckle, int64.
     """
 
     down_px: np.ndarray
@@ -185,8 +185,8 @@ def draw_views(windows_B2: np.ndarray, names: Collection[str], key: ViewKey) -> 
 
     Args:
         windows_B2: heights and widths (px) of the windows.
-        names: of the augmentations that are on.
-        key: what the draws belong to.
+        names: names of the augmentations that are on.
+        key: seed, epoch and images of the draws.
     """
     draws = uniforms(key.seed, f"{key.stream}/view-{key.view}", key.epoch, key.indices, 10)
     down, right, mirrored, angle, scale, gain, contrast, has_speckle, looks, noise = draws.T
@@ -225,13 +225,13 @@ def make_views(
 
     Args:
         images: 2-D arrays of any size and dtype.
-        scales: what each is divided by to give magnitude in [0, 1].
+        scales: divisor of each image that gives magnitude in [0, 1].
         windows_B2: height and width (px) of the window about each chip's centre that a view shows; a chip that is
             smaller is padded with zeros to it, as the evaluation's centre crop does.
-        names: of the augmentations that are on; none gives the plain resized window.
-        key: what the draws belong to.
+        names: names of the augmentations that are on; none gives the plain resized window.
+        key: seed, epoch and images of the draws.
         size: the side (px) that comes out.
-        device: where the work is done.
+        device: device of the computation.
 
     Returns:
         (B, 1, size, size) float32 in [0, 1].

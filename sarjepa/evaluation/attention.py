@@ -35,7 +35,7 @@ def head_distances(attention: Tensor, distance_NN: Tensor, renormalise: bool = F
 
     Args:
         attention: (B, H, 1 + N, 1 + N), rows sum to one.
-        distance_NN: from `patch_distances`.
+        distance_NN: result of `patch_distances`.
         renormalise: divide each row by what it gives to patches.
 
     Returns:

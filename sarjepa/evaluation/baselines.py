@@ -35,7 +35,7 @@ class Baseline(nn.Module):
     Args:
         feature: (B, 1, S, S) magnitude in [0, 1] to (B, D).
         image_size: S (px).
-        about: what it is, in a few words.
+        about: description in a few words.
     """
 
     def __init__(self, feature: Callable[[Tensor], Tensor], image_size: int, about: str) -> None:

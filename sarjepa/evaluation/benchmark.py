@@ -34,14 +34,14 @@ class Benchmark:
     """A built data set as it is evaluated.
 
     Attributes:
-        name: of the source.
-        label_set: which classes and chips count.
+        name: name of the source.
+        label_set: name of the choice of classes and chips that count.
         shards: the chips.
         candidates: their labels within the label set, splits, groups and paths.
         crop: centre crop (px) before resizing, or None.
-        data_sha256: what identifies the stored chips.
-        split: what divides the chips, where nobody has published it; else empty.
-        is_foreign: whether the test chips are of another source, so that nobody looked for near-copies across.
+        data_sha256: checksum of the stored chips.
+        split: rule that divides the chips, if no split of them is published; else empty.
+        is_foreign: whether the test chips are of another source, with which near-copies are not compared.
     """
 
     name: str
@@ -106,10 +106,10 @@ def open_benchmark(
 
     Args:
         data_root: holds shards/NAME.
-        name: of the source.
+        name: name of the source.
         label_set: default: the one the data set's index names.
         crop: the crop setting.
-        test_name: of the source to test on, where it is another one; see `tested_on`.
+        test_name: name of another source to test on; see `tested_on`.
 
     Raises:
         InputError: it is not built (with the command that builds it), there is no such label set, no chip of it has a

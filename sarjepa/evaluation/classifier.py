@@ -112,7 +112,7 @@ def save_classifier(path: Path, classifier: Classifier, describe: dict[str, Any]
     """Write a classifier, whole or not at all.
 
     Args:
-        path: of the file.
+        path: path of the file.
         classifier: encoder, feature and `Head`.
         describe: JSON-ready; "classes", "temperature" and "crop" are needed to use it.
     """
@@ -130,7 +130,7 @@ def load_classifier(path: str | Path, device: str = "cpu") -> SavedClassifier:
 
     Args:
         path: the report's folder, or the file in it.
-        device: where it goes.
+        device: device of the classifier.
 
     Raises:
         InputError: nothing is there, or it cannot be read as a classifier.

@@ -97,7 +97,7 @@ def from_record(candidates: Candidates, record: DatasetDraws, where: str) -> dic
 
     Args:
         candidates: the chips at hand.
-        record: from `to_record`.
+        record: result of `to_record`.
         where: the file, for the error.
 
     Raises:

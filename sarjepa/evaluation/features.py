@@ -64,8 +64,8 @@ def extract(
         blocks: their numbers from 1, None for the last one as `forward_features` gives it.
         batch_size: images at a time; does not change the numbers beyond rounding.
         precision: "fp32", or "bf16" for autocast matrix products (the result is float32 either way).
-        progress: where to tell how far it is.
-        description: what the bar is called.
+        progress: receiver of notes, warnings and progress bars.
+        description: title of the progress bar.
 
     Returns:
         {file_name(pool, block): (N, width of the pool) float32}; for a baseline only "cls".
@@ -110,8 +110,8 @@ def cached(
 
     Args:
         folder: holds one folder per key.
-        parts: what the key is made of; kept with the features, to be read by people.
-        names: which features are wanted.
+        parts: facts that the key is made of; they are stored with the features for people to read.
+        names: names of the features.
         compute: gives them, and perhaps others, which are kept too.
 
     Returns:

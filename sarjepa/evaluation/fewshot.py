@@ -71,7 +71,7 @@ class Split:
     """One seed's split: indices into the source, each class's in the order in which they are drawn.
 
     Attributes:
-        pool: what shots are drawn from.
+        pool: chips that shots are drawn from.
         held: training chips that no shot may come from (validation).
         test: sorted by path.
     """
@@ -86,11 +86,11 @@ class Draw:
     """One few-shot experiment: what is learnt from and what is tested.
 
     Attributes:
-        seed: its seed.
+        seed: seed of the draw.
         shots: chips asked for per class; None: the whole training split.
         train: indices, class by class, each class in the order drawn.
         test: indices, sorted by path.
-        sha256: of the paths and classes on both sides.
+        sha256: checksum of the paths and classes on both sides.
         short: {class: chips it had} for classes with fewer chips than shots.
         spare: training chips that were not drawn, each class in the order in which they would be next.
     """
@@ -145,7 +145,7 @@ def split(candidates: Candidates, policy: str, seed: int) -> Split:
     Args:
         candidates: the chips.
         policy: "published" or "grouped".
-        seed: of the run.
+        seed: seed of the run.
     """
     assert policy in POLICIES, policy
     grouped = policy == "grouped"
@@ -201,7 +201,7 @@ def draw(candidates: Candidates, policy: str, shots: int | None, seed: int) -> D
         candidates: the chips.
         policy: "published" or "grouped".
         shots: chips per class; None: the whole training side (pool and held-out chips together).
-        seed: of the run.
+        seed: seed of the run.
     """
     parts = split(candidates, policy, seed)
     source = parts.pool if shots is not None else np.concatenate([parts.pool, parts.held])

@@ -117,16 +117,16 @@ def finetune(
         load: gives the images of some indices in an epoch, on that device.
         train: (S,) indices of the training images.
         labels: (N,) class ids.
-        seed: of the head's start, of the order of the batches and of the dropout.
-        epochs: of the published schedule.
-        steps: how many batches, by a warm-up and half a cosine over them, in place of epochs.
-        batch_size, lr, weight_decay, layer_decay: of AdamW.
+        seed: seed of the head's first weights, the order of the batches and the dropout.
+        epochs: number of epochs of the published schedule.
+        steps: number of batches, with a warm-up and half a cosine over them, in place of epochs.
+        batch_size, lr, weight_decay, layer_decay: settings of AdamW.
         head_lr: the head's rate; None: that of everything.
         label_smoothing: share of the target that goes to all classes alike.
         dropout: share of the feature that the head does not see, drawn by image and epoch.
         precision: "fp32", or "bf16" for autocast.
-        watch: called after each epoch, in evaluation mode, for a curve; it chooses nothing.
-        progress: where to tell how far it is.
+        watch: function called after each epoch in evaluation mode, for a curve; nothing is chosen by it.
+        progress: receiver of notes, warnings and progress bars.
 
     Raises:
         LossNotFiniteError: the loss is not a finite number.

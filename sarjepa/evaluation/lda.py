@@ -43,9 +43,9 @@ class Scatter:
         mean_CD: class means of the standardised feature; zero for a class without images.
         count_C: training rows per class.
         value_K: eigenvalues of the scatter within classes (a sum over rows).
-        vector_KX, span_XD: its eigenvectors are `vector_KX @ span_XD`; the product is never needed.
+        vector_KX, span_XD: factors of its eigenvectors, `vector_KX @ span_XD`; the product is never needed.
         within_SK, mean_CK: along them, each row's difference from its class mean, and the class means.
-        trace: of the scatter.
+        trace: trace of the scatter.
     """
 
     mean_CD: Tensor
@@ -73,7 +73,7 @@ def scatter(z_SD: Tensor, label_S: Tensor, num_classes: int, dual: bool | None =
         z_SD: standardised features.
         label_S: class ids.
         num_classes: C.
-        dual: which of the two forms; None: the one with the smaller matrix.
+        dual: whether to take the dual form; None: the form with the smaller matrix.
     """
     target_SC = functional.one_hot(label_S, num_classes).to(z_SD.dtype)
     count_C = target_SC.sum(dim=0)
@@ -110,7 +110,7 @@ def left_out_logits(found: Scatter, label_S: Tensor, shrinkage: float, copies: i
     Standardisation and the size of the round part are measured on all images. NaN for the only image of its class.
 
     Args:
-        found: from `scatter`.
+        found: result of `scatter`.
         label_S: class ids of the rows.
         shrinkage: l.
         copies: m; rows k m .. k m + m - 1 are one image.
@@ -161,7 +161,7 @@ def fit_lda(feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_class
         label_N: (N,) class ids.
         train_RS: (R, S) indices of the training rows.
         num_classes: C.
-        copies: how many rows in succession are one image.
+        copies: number of successive rows that belong to one image.
     """
     runs = []
     for index in torch.as_tensor(train_RS, device=feature_ND.device):

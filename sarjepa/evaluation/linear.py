@@ -97,7 +97,7 @@ def train_probes(
         train_RS: (R, S) indices of each run's training images.
         num_classes: C.
         seeds: R seeds, of the starting weights and of the order of the batches.
-        epochs, batch_size, lr, weight_decay: of AdamW.
+        epochs, batch_size, lr, weight_decay: settings of AdamW.
 
     Returns:
         The last epoch's probes.

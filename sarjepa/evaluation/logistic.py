@@ -33,8 +33,8 @@ class LinearMaps:
     """R fitted regressions.
 
     Attributes:
-        mean_RD, scale_RD: of the training features; a feature is centred, then multiplied by the scale.
-        weight_RCD, bias_RC: of the scaled feature.
+        mean_RD, scale_RD: mean and scale of the training features; a feature is centred, then multiplied by the scale.
+        weight_RCD, bias_RC: weight and bias of the classifier of scaled features.
         strength: (R,) what was chosen.
     """
 
@@ -63,8 +63,8 @@ def solve(
     Args:
         z_SK: features, best in principal coordinates.
         target_SC: one-hot classes.
-        weight_SF: of each image in a fold's mean; zero leaves it out.
-        strength: of the penalty.
+        weight_SF: weight of each image in a fold's mean; zero leaves it out.
+        strength: strength of the penalty.
         start: (K + 1, F, C) where to begin; None: at zero.
         tolerance: the largest gradient, in coordinates of unit curvature, at which to stop.
 
@@ -114,7 +114,7 @@ def fit_logistic(
         label_N: (N,) class ids.
         train_RS: (R, S) indices of the training rows.
         num_classes: C.
-        copies: how many rows in succession are one image, and stay in one fold.
+        copies: number of successive rows that belong to one image, and stay in one fold.
     """
     runs = [_fit_run(feature_ND[index], label_N[index], num_classes, copies)
             for index in torch.as_tensor(train_RS, device=feature_ND.device)]  # fmt: skip

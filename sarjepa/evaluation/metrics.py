@@ -1,4 +1,4 @@
-"""What is said of predictions: everything follows from the confusion matrix.
+"""Scores of predictions: all of them follow from the confusion matrix.
 
 Accuracy alone flatters a classifier where most of the test set is easy (FUSAR-Ship: 80% scene classes), so balanced
 accuracy (the mean of the classes' recalls) and macro-F1 (the mean of their F1) are given with it. All are in percent.

@@ -28,11 +28,11 @@ class OpenedEncoder:
     """What a checkpoint setting stands for.
 
     Attributes:
-        name: as the user wrote it.
-        encoder: in evaluation mode, on its device.
+        name: checkpoint setting, as the user wrote it.
+        encoder: encoder in evaluation mode, on its device.
         image_size: side (px) of its input.
-        weights_sha256: what identifies it.
-        describe: what is known of it.
+        weights_sha256: checksum of the weights; of a baseline, its name.
+        describe: facts stored with the weights.
     """
 
     name: str
@@ -49,8 +49,8 @@ class Copy:
     It is the same in every run, so that a chip passes the encoder once for all of them.
 
     Attributes:
-        names: of the augmentations.
-        number: which copy it is, from 1.
+        names: names of the augmentations.
+        number: number of the copy, from 1.
     """
 
     names: tuple[str, ...]
@@ -63,11 +63,11 @@ def open_checkpoint(
     """Open a baseline, `random:RUN`, or a run folder, checkpoint or exported encoder.
 
     Args:
-        name: what the user wrote.
-        seed: of a random initialisation.
-        device: where the encoder goes.
-        progress: is told what was opened: its checksum, and what of the file was left out.
-        blocks: numbers, from 1, of those whose features are wanted.
+        name: checkpoint setting, as the user wrote it.
+        seed: seed of a random initialisation.
+        device: device of the encoder.
+        progress: receiver of a note: the checksum, and the parts of the file that were left out.
+        blocks: numbers, from 1, of the blocks of the features.
 
     Raises:
         InputError: nothing is there, it cannot be read as a checkpoint, or it has no such block.
@@ -105,12 +105,12 @@ def open_features(
     Args:
         opened: the encoder.
         benchmark: the chips, those that count, and their crop.
-        feature: of a chip; a baseline has one of its own.
+        feature: feature of a chip; a baseline has one of its own.
         precision: fp32 or bf16.
-        folder: of the cache.
-        device: where the encoder is.
-        progress: where to tell how far it is.
-        copy: what to look at in place of the chips themselves.
+        folder: folder of the cache.
+        device: device of the encoder.
+        progress: receiver of notes, warnings and progress bars.
+        copy: views to take in place of the chips themselves.
 
     Raises:
         InputError: a feature of a chip that counts is not a finite number, or the encoder has no such block.

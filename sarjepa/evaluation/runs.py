@@ -34,7 +34,7 @@ class Training:
 
     Attributes:
         epochs, batch_size, lr, weight_decay: passes over the images, images per step, AdamW's peak rate and decay.
-        steps, head_lr, layer_decay, label_smoothing, dropout: of `sarjepa.evaluation.finetune`.
+        steps, head_lr, layer_decay, label_smoothing, dropout: settings of `sarjepa.evaluation.finetune`.
         normalise: whether the fine-tuned head has a normalisation.
         augment: augmentations of the fine-tuned chips, drawn anew each epoch.
     """
@@ -65,8 +65,8 @@ class Probed:
     """One probed run.
 
     Attributes:
-        draw: what it learnt from and was tested on.
-        scores: on the test set; None where the training diverged.
+        draw: chips of the training and of the test.
+        scores: scores on the test set; None if the training diverged.
     """
 
     draw: Draw
@@ -110,11 +110,11 @@ def probe_runs(
 
     Args:
         features: (N, D), one row per chip of the source.
-        benchmark: whose labels count.
-        draws: one per run.
+        benchmark: benchmark that labels the chips.
+        draws: a draw for each run.
         solver: adamw, lbfgs, lda, knn or centroid.
-        training: of the adamw solver.
-        device: where the work is done.
+        training: settings of the adamw solver.
+        device: device of the computation.
         copies: (N, D) each, features of views of the chips, which are learnt from beside the chips and never tested.
     """
     rows = np.concatenate([features, *copies], dtype=np.float32)

@@ -1,4 +1,4 @@
-"""How a subject becomes an input, and who looks at it.
+"""Encoders that look at images, and the rule by which an image becomes an input.
 
 An input rule resamples to the side an encoder was trained at or to any other height and width in whole patches, or
 leaves the image as it is and cuts it to whole patches ("native"), for scenes that are not square. A viewer is a
@@ -37,7 +37,7 @@ class InputRule:
     Attributes:
         size: height and width (px) that it is resampled to; None: it is cut to whole patches as it is.
         patch: side (px) of a patch.
-        device: where inputs go.
+        device: device of the inputs.
     """
 
     size: tuple[int, int] | None
@@ -83,7 +83,7 @@ def input_rule(setting: str | None, image_size: int, patch: int, device: torch.d
         setting: "native", "N", "HxW", or None for the encoder's own side.
         image_size: the side (px) the encoder was trained at.
         patch: side (px) of its patches.
-        device: where inputs go.
+        device: device of the inputs.
 
     Raises:
         InputError: the setting has another form, or is not in whole patches.
@@ -108,14 +108,14 @@ def input_rule(setting: str | None, image_size: int, patch: int, device: torch.d
 
 @dataclass(frozen=True)
 class Viewer:
-    """An encoder that looks.
+    """An encoder with its rule for inputs.
 
     Attributes:
-        name: of its checkpoint, as the user wrote it.
-        label: what it is called in pictures.
-        encoder: in evaluation mode.
-        rule: how subjects become its inputs.
-        sources: what it was trained on, as far as its checkpoint says.
+        name: name of its checkpoint, as the user wrote it.
+        label: name in pictures.
+        encoder: encoder in evaluation mode.
+        rule: rule that makes inputs of images.
+        sources: sources of its training, as far as its checkpoint states them.
     """
 
     name: str
@@ -165,11 +165,11 @@ def open_viewers(
     """The encoders of some checkpoints, each with a label of its own.
 
     Args:
-        names: as the user wrote them.
+        names: checkpoints, as the user wrote them.
         image_size: the image-size setting.
-        seed: of a random initialisation.
-        device: where they go.
-        progress: is told what was opened.
+        seed: seed of a random initialisation.
+        device: device of the encoders.
+        progress: receiver of a note on each checkpoint.
 
     Raises:
         InputError: a checkpoint is missing, cannot be read or has no attention, or the size does not fit it.

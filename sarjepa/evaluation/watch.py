@@ -1,7 +1,7 @@
 """Looking at a representation while it trains: a kNN probe on a labelled set, and signs of collapse.
 
-It is a look from beside: a few hundred chips, no gradient, no random state, nothing that the training could notice.
-The accuracy is for watching a run, not for reporting: it takes few chips and one draw.
+It takes a few hundred chips, no gradient and no random state, so it changes nothing in the training. The accuracy is
+for watching a run, not for reporting: it is of few chips and one draw.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _LOW_RANK, _LOW_DEVIATION, _LOW_PATCH_DEVIATION = 2.0, 0.03, 0.02
 
 
 class Watch:
-    """A fixed choice of chips of a built data set, and what an encoder makes of them.
+    """A fixed choice of chips of a built data set, and measures of an encoder on them.
 
     Args:
         data_root, dataset: the built set.
         crop: the crop setting, as for the evaluation.
-        precision: of the encoder's pass.
-        device: where it runs.
+        precision: number format of the encoder: "bf16" or "fp32".
+        device: device of the encoder.
     """
 
     def __init__(self, data_root: str, dataset: str, crop: str, precision: str, device: torch.device) -> None:
@@ -44,7 +44,7 @@ class Watch:
 
     @torch.no_grad()
     def __call__(self, encoder: Encoder, progress: Progress) -> dict[str, float]:
-        """What is seen: kNN accuracy (%), effective rank and deviation of the class tokens, deviation of patches.
+        """Measure kNN accuracy (%), effective rank and deviation of the class tokens, deviation of patches.
 
         Warns where the last three say that the representation has collapsed.
         """

@@ -24,10 +24,10 @@ class Row:
     """One row of a table, or one panel or line of a figure.
 
     Attributes:
-        name: as it is shown.
+        name: name in the table.
         pretrain: settings of the run, on top of the scale's; keys as on the command line.
         after: settings of the run whose encoder this run starts from, on top of the scale's; None: it starts anew.
-        baseline: what stands in place of a run: untrained, imagenet, or a feature without weights (pixels, ...).
+        baseline: substitute for a run: untrained, imagenet, or a feature without weights (pixels, ...).
         paper: the row's name among the published numbers.
         group, at: the axis of a scaling figure, and the row's place on it.
     """

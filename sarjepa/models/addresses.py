@@ -45,7 +45,7 @@ def fetch(address: str, patience: Patience = PATIENCE) -> Path:
 
     Args:
         address: `https://...` or `hf-hub:owner/name`, with `@revision` behind it if need be.
-        patience: how long to try an address on the web.
+        patience: limits on attempts at an address on the web.
 
     Raises:
         InputError: it cannot be had.
@@ -127,7 +127,7 @@ def newest_run(folder: str = "runs") -> str:
 
 
 def no_classifier(path: str | Path) -> InputError:
-    """What is said where a classifier should be."""
+    """The error for a path that holds no classifier."""
     return InputError("no classifier here", where=path, hint="run sarjepa finetune, which saves one")
 
 

@@ -39,11 +39,11 @@ class Anchor(nn.Module):
     """A frozen network.
 
     Args:
-        network: whose weights are kept as they are.
-        tokens: from prepared images, (B, channels, H, W), to tokens, (B, N, D).
+        network: network of fixed weights.
+        tokens: function from prepared images, (B, channels, H, W), to tokens, (B, N, D).
         patch_size: side (px) of its patches.
         width: D.
-        prepare: from images in [0, 1], (B, 3, H, W), to what the network was trained on.
+        prepare: function from images in [0, 1], (B, 3, H, W), to inputs of the network.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Anchor(nn.Module):
 
         Args:
             image_B3HW: optical images in [0, 1].
-            rows, columns: of the grid.
+            rows, columns: size of the grid.
         """
         size = (rows * self.patch_size, columns * self.patch_size)
         if image_B3HW.shape[2:] != size:

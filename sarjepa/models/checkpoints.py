@@ -33,8 +33,8 @@ def load_encoder(path: str | Path, device: str = "cpu") -> Encoder:
     """The encoder of a run folder, checkpoint, exported `.safetensors`, released SAR-JEPA or MAE/timm-layout file.
 
     Args:
-        path: where it is: a path, `https://...` or `hf-hub:owner/name`.
-        device: where it goes.
+        path: path of the checkpoint, or an address: `https://...` or `hf-hub:owner/name`.
+        device: device of the encoder.
 
     Returns:
         The encoder in evaluation mode; `describe` says what is known of it, `describe_line` says it in one line.
@@ -68,9 +68,9 @@ def initial_encoder(path: str | Path, seed: int, device: str = "cpu") -> Encoder
     """The encoder of the same shape as the one at `path`, at random initialisation.
 
     Args:
-        path: as in `load_encoder`.
-        seed: where the file does not say from which seed its own weights started.
-        device: where it goes.
+        path: path or address, as in `load_encoder`.
+        seed: seed of the weights, if the file does not state the seed of its own.
+        device: device of the encoder.
     """
     shape, _, describe = _read(path)
     seed = int(describe.get("seed", seed))
@@ -204,8 +204,8 @@ def encoder_bytes(encoder: Encoder, describe: dict[str, object]) -> bytes:
     """The encoder as a self-describing safetensors file.
 
     Args:
-        encoder: whose weights.
-        describe: what they are, JSON-ready (model, method, sources, normalisation).
+        encoder: encoder that holds the weights.
+        describe: facts of the weights, JSON-ready (model, method, sources, normalisation).
     """
     return described_bytes(encoder, _KIND, {**describe, "shape": asdict(encoder.shape)})
 

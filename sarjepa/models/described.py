@@ -3,7 +3,7 @@
 A safetensors file is a table of tensors and a few strings: reading one runs no code, which a pickle cannot promise. One
 string, under the name of the file's kind, is JSON with everything that is needed to use the tensors; a file without it
 is somebody else's, and still tensors. The format has no checksum. Ours is a second string, a SHA-256 over names, kinds,
-shapes and bytes of the tensors and over what is said of them, so that a flipped bit is an error and not another weight.
+shapes and bytes of the tensors and over the facts about them, so that a flipped bit is an error, not another weight.
 Files of others, and those written before there was one, have none and are read without.
 """
 
@@ -27,10 +27,10 @@ _CHECKSUM = "sarjepa-sha256"
 
 
 def described_bytes(module: nn.Module, kind: str, describe: Mapping[str, Any]) -> bytes:
-    """A module's weights and what is said of them, as the content of a file.
+    """A module's weights and the facts about them, as the content of a file.
 
     Args:
-        module: whose weights.
+        module: module that holds the weights.
         kind: the name that the description is found under.
         describe: JSON-ready.
     """

@@ -9,7 +9,7 @@ encoder learns in one of three ways:
     learned    a table added to the patches (ViTs trained on photographs), interpolated to any grid.
 
 I-JEPA's encoder has no class token. Its feature of a chip is the mean of the patch tokens, which then stands in the
-class token's place in all that the encoder gives, so that nobody who looks at tokens needs to know.
+class token's place in all outputs of the encoder, so that callers need not tell the two cases apart.
 
 Parameter names are those of the released state dict, so that reading one is a matter of leaving keys out.
 
@@ -219,7 +219,7 @@ class Encoder(nn.Module):
 
         Args:
             patches_BND: some or all patches of a grid, as `embed_patches` gives them.
-            buckets_NN: of these patches and the class token, where positions are relative.
+            buckets_NN: buckets of these patches and the class token, if positions are relative.
             filler_BN: bool, patches that only fill up a row; nothing attends to them, and their tokens mean nothing.
         """
         if filler_BN is not None:
@@ -309,7 +309,7 @@ class Encoder(nn.Module):
     def attention(self, image_B1HW: torch.Tensor) -> list[torch.Tensor]:
         """The softmax of every block, each (B, H, 1 + N, 1 + N); row i says where token i looks.
 
-        Without a class token its row is the mean over the patches, and nobody looks at it.
+        Without a class token its row is the mean over the patches, which no token attends to.
         """
         buckets_NN = bucket_ids(*self.grid(image_B1HW)).to(image_B1HW.device)
         tokens = self._with_class_token(self.embed_patches(image_B1HW))

@@ -97,11 +97,11 @@ class Head(nn.Module):
     """Batch normalisation without affine parameters, if any, then one linear layer.
 
     Args:
-        width: of the feature.
+        width: width of the feature.
         num_classes: C.
         normalise: whether there is a normalisation.
-        std: of the linear weight at the start, a normal distribution cut off at two (absolute); the bias starts at 0.
-        generator: where the weight is drawn from.
+        std: deviation of the first linear weight, normal and cut off at two (absolute); the bias starts at 0.
+        generator: generator of the first weights.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Classifier(nn.Module):
     Args:
         encoder: has `forward_features(image)` (and `forward_blocks`, if the feature asks for blocks) and `patch_size`.
         head: takes the feature.
-        feature: of an image.
+        feature: feature of an image.
     """
 
     def __init__(self, encoder: nn.Module, head: nn.Module, feature: Feature = Feature(("cls",))) -> None:

@@ -20,7 +20,7 @@ class Predictor(nn.Module):
     Args:
         encoder_width: length of the tokens that come in.
         num_outputs: values predicted for a patch (patch area x scales).
-        width, depth, num_heads: of the blocks; with depth 0 the tokens go straight to the last layer.
+        width, depth, num_heads: shape of the blocks; with depth 0 the tokens go straight to the last layer.
         relative: whether the blocks use relative position.
     """
 

@@ -51,9 +51,9 @@ class Released:
     """A released checkpoint, sorted.
 
     Attributes:
-        layout: which of the two it is, in words.
-        shape: of the encoder.
-        encoder: its weights, by this package's names.
+        layout: name of the layout.
+        shape: shape of the encoder.
+        encoder: weights of the encoder, by this package's names.
         predictor: the predictor's weights, by this package's names; empty where the file holds none.
         mask_token: (1, 1, width), or None.
         unused: keys that were left out.

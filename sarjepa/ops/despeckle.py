@@ -26,7 +26,7 @@ def despeckled(image_B1HW: torch.Tensor, looks: float = 1.0, window: int = WINDO
 
     Args:
         image_B1HW: magnitude.
-        looks: of the speckle that is taken off; single-look complex images have 1.
+        looks: number of looks of the image's speckle; single-look complex images have 1.
         window: side (px) of the window, odd; at the border it holds the pixels that there are.
 
     Returns:

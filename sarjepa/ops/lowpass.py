@@ -37,7 +37,7 @@ def low_pass(image: Tensor, radius: float = LOW_PASS_RADIUS) -> Tensor:
 
     Args:
         image: (B, C, H, W) (or any (..., H, W)) of a floating dtype.
-        radius: of the disc that passes, in cycles over 224 px; frequencies on its edge pass.
+        radius: radius of the disc of frequencies that pass, in cycles over 224 px; its edge passes.
 
     Returns:
         (B, C, H, W) of the image's dtype (transformed in float32 or float64); no gradient. One pixel that is not finite

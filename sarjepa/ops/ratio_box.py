@@ -65,8 +65,8 @@ def window_sum(source_N: np.ndarray, length: int, step: int, scratch: Scratch, n
 
     Args:
         source_N: (N,) what is summed.
-        length, step: of the window; a step is 1 along a row and the row length down a column.
-        scratch, name: where the sum is kept; two arrays, since a shifted sum cannot be written over its own terms.
+        length, step: length of the window, and distance of its elements: 1 along a row, the row length down a column.
+        scratch, name: store and key of the sum; two arrays, since a shifted sum cannot be written over its own terms.
 
     Returns:
         (N - (length - 1) step,); the source itself for a length of 1.

@@ -39,7 +39,7 @@ class Anchored(GlobalMasked):
     Args:
         encoder, predictor, target, corrupt, mask_ratio, normalise_patches: as in `GlobalMasked`.
         anchor: the frozen network.
-        anchor_weight: of the alignment in the loss.
+        anchor_weight: weight of the alignment in the loss.
     """
 
     optical = True

@@ -45,10 +45,10 @@ class GlobalMasked(Method):
     """Encoder, predictor and target around a random mask.
 
     Args:
-        encoder: with positions that are added to the patches, as it never sees them all.
-        predictor: from the encoder's width to the target's values.
-        target: what a masked patch is predicted as, computed from the clean chip.
-        corrupt: what the encoder is shown in place of the chip, a function of chips and keys.
+        encoder: encoder whose positions are added to the patches, as it never sees them all.
+        predictor: network from the encoder's width to the target's values.
+        target: function of the clean chip whose values masked patches predict.
+        corrupt: function of chips and keys that makes the encoder's input.
         mask_ratio: share of the grid that is masked.
         normalise_patches: predict a patch's values less their mean, over their deviation.
     """

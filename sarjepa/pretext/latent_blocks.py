@@ -60,10 +60,10 @@ class LatentBlocks(Method):
     """Encoder, predictor and teacher around target blocks.
 
     Args:
-        encoder: with positions that are added to the patches.
-        predictor: from the encoder's width to the encoder's width.
+        encoder: encoder whose positions are added to the patches.
+        predictor: network from the encoder's width to the encoder's width.
         target: the feature of the chip that the teacher looks at; `pixel` is the chip itself.
-        distance: between predicted and teacher's tokens, (..., D) each, float32.
+        distance: distance of predicted and teacher's tokens, (..., D) each, float32.
 
     Raises:
         InputError: the target is not an image.

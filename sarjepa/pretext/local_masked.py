@@ -29,9 +29,9 @@ class LocalMasked(Method):
     """Encoder, predictor and target around local windows.
 
     Args:
-        encoder: with relative position, so that it runs on windows and on the whole grid alike.
-        predictor: from the encoder's width to the target's values.
-        target: what a masked patch is predicted as.
+        encoder: encoder of relative positions, so that it runs on windows and on the whole grid alike.
+        predictor: network from the encoder's width to the target's values.
+        target: function of an image whose values masked patches predict.
         num_windows, window_size: windows per image; a window's side in patches.
         mask_ratio: share of a window's patches that is masked.
     """

@@ -23,7 +23,7 @@ class ImageKeys:
     """What the draws of a batch belong to, and which of its images are near-duplicates.
 
     Attributes:
-        seed, epoch: of the run.
+        seed, epoch: seed of the run, and epoch.
         indices: (B,) of the images.
         groups: (B,) int64, equal for near-duplicates; default: there are none.
         pair_weight: (B,) of images that come with an optical one: 0 where there is none, else the step's images over
@@ -79,7 +79,7 @@ def local_windows(
 
     Args:
         keys: the images.
-        rows, columns: of the grid.
+        rows, columns: size of the grid.
         num_windows, side: windows per image, and a window's side in patches.
         mask_ratio: int(mask_ratio * side^2) patches are masked: 39 of 49.
 
@@ -144,7 +144,7 @@ def global_mask(keys: ImageKeys, rows: int, columns: int, *, mask_ratio: float =
     """A random share of the grid (MAE, He et al. 2022): int(mask_ratio * N) patches are masked, 147 of 196.
 
     Raises:
-        InputError: nothing or everything would be masked.
+        InputError: the share would mask no patch or every patch.
     """
     num_patches = rows * columns
     num_masked = int(mask_ratio * num_patches)

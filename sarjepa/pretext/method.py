@@ -21,7 +21,7 @@ class Alignment:
     """What a method that looks at optical images makes of them.
 
     Attributes:
-        optical_B3HW: in [0, 1].
+        optical_B3HW: optical images in [0, 1].
         cosine_BRC: agreement on the patch grid, NaN where none is asked for.
     """
 
@@ -39,7 +39,7 @@ class Preview:
         target: (B, C, H, W).
         prediction: (B, C, H, W), NaN where nothing is predicted, or no picture.
         channel_names: (C,) names.
-        alignment: with optical images, if the method looks at them.
+        alignment: alignment with optical images, if the method uses them.
     """
 
     image: torch.Tensor
@@ -60,9 +60,9 @@ class Method(nn.Module, abc.ABC):
     `forward(image, keys)` is the loss, a scalar, so that wrappers that call modules (DistributedDataParallel) work.
 
     Attributes:
-        encoder: what is trained.
+        encoder: encoder that is trained.
         exported: name of the encoder that remains after training: "encoder", or "teacher".
-        target: what is predicted, or what a teacher looks at; None where nothing of the kind is.
+        target: function of an image that is predicted, or that a teacher sees; None for methods without one.
         views: for each view of a chip that the method compares, the augmentations that this view does without; empty
             for a method that looks at one augmented chip. A method of views needs the whole batch at once.
         optical: the method looks at optical images beside the chips.
@@ -81,7 +81,7 @@ class Method(nn.Module, abc.ABC):
         Args:
             image: augmented chips, (B, 1, H, W), or for a method of V views (B, V, 1, H, W), or (B, 4, H, W) where
                 red, green and blue of an optical image follow the chip.
-            keys: what the draws belong to.
+            keys: seed, epoch and images of the draws.
         """
 
     def result(self) -> Encoder:

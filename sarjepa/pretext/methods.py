@@ -114,8 +114,8 @@ class Composition:
     Attributes:
         method: from the encoder and, where there is a target, the predictor and the target.
         target: predicted where no other is chosen; None: nothing is predicted, and none can be chosen.
-        predictor: from the encoder and the target.
-        positions, class_token: of the encoder.
+        predictor: maker of the predictor, from the encoder and the target.
+        positions, class_token: kind of the encoder's positions, and whether it has a class token.
         revision: raised where the name and the same settings come to mean another training; a run that was started
             by another revision can be evaluated, and cannot be gone on with.
     """
@@ -170,8 +170,8 @@ def build_method(name: str, *, model: str = "vit-base", image_size: int = 224, p
 
     Args:
         name: one of `METHODS`.
-        model, image_size, patch_size: of the encoder.
-        target: in place of the method's own.
+        model, image_size, patch_size: size of the encoder and of its input.
+        target: target in place of the method's own.
         settings: more of `SETTINGS`. None stands for the method's own value; what other methods or targets read is
             passed over.
 
@@ -202,7 +202,7 @@ def method_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What of a run's settings `build_method` takes; what is missing has its default.
 
     Args:
-        settings: as stored, keys as on the command line.
+        settings: stored settings, by their names on the command line.
     """
     by_key = {key.replace("-", "_"): value for key, value in settings.items()}
     return {key: tuple(value) if isinstance(value, list) else value for key, value in by_key.items() if key in SETTINGS}
@@ -213,11 +213,11 @@ def check_revision(name: str, described: Mapping[str, Any], where: object) -> No
 
     Args:
         name: one of `METHODS`.
-        described: what the run's checkpoint says of itself; runs of before revisions say nothing, and are the first.
-        where: for the message.
+        described: facts stored in the run's checkpoint; without a revision it is the first.
+        where: place of the weights, for the message.
 
     Raises:
-        InputError: it was.
+        InputError: the method has changed since.
     """
     if (started := described.get("revision", 1)) != (now := METHODS[name].revision):
         raise InputError(

@@ -25,8 +25,8 @@ class PatchGradient(Method):
 
     Args:
         encoder: sees the whole chip.
-        predictor: from the encoder's width to the target's values.
-        target: what every patch is drawn to.
+        predictor: network from the encoder's width to the target's values.
+        target: function of an image whose values each patch predicts.
     """
 
     target: Target

@@ -19,9 +19,9 @@ def patch_preview(
     """Put patches back into pictures.
 
     Args:
-        shown_B1HW: what the encoder was shown.
-        image_B1HW: what the target is computed from; differs where the encoder sees a corrupted chip.
-        target: what was predicted.
+        shown_B1HW: input of the encoder.
+        image_B1HW: image that the target is computed from; it differs from the input if that is corrupted.
+        target: values that are predicted.
         grid: rows and columns.
         state_BN: `UNSEEN`, `VISIBLE` or `MASKED`.
         prediction_BNV: a patch's values in the target's order, NaN where nothing was predicted.

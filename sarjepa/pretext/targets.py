@@ -47,7 +47,7 @@ class Target:
     """A feature of the image and how it is cut.
 
     Attributes:
-        name: as on the command line.
+        name: name on the command line.
         features: (B, 1, H, W) to (B, C, H / cell, W / cell), float32.
         channel_names: a name for each of the C channels.
         cell: side (px) of what one feature position covers; 1 for dense features.
@@ -127,7 +127,7 @@ def build_target(name: str, **settings: Any) -> Target:
     """The target of a name.
 
     Args:
-        name: as on the command line.
+        name: name on the command line.
         settings: those of a method and its target; each target reads its own: `radii`, half-widths (px) of the ratio's
             windows, and `low_pass_radius`, in cycles over 224 px.
 

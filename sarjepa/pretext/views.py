@@ -81,9 +81,9 @@ def nt_xent(
     """The loss of the module's formula, mean over some of the views as anchors.
 
     Args:
-        embedding_ND: of any length; they are normalised here.
+        embedding_ND: vectors of any length; they are normalised here.
         group_N: int64, equal for the views of one chip and of its near-duplicates; each at least twice.
-        temperature: over which cosines are taken.
+        temperature: divisor of the cosines.
         own: the views that are anchors; default: all.
 
     Returns:
@@ -127,8 +127,8 @@ class ViewAgreement(nn.Module):
     """The projection and the loss of views, apart from the encoder.
 
     Args:
-        width: of the encoder.
-        temperature: of the loss.
+        width: width of the encoder.
+        temperature: temperature of the loss.
     """
 
     def __init__(self, width: int, temperature: float) -> None:
@@ -151,7 +151,7 @@ class Views(Method):
 
     Args:
         encoder: sees whole views.
-        temperature: of the loss.
+        temperature: temperature of the loss.
     """
 
     views = (frozenset[str](), frozenset[str]())
@@ -171,8 +171,8 @@ class LocalMaskedViews(LocalMasked):
 
     Args:
         encoder, predictor, target, num_windows, window_size, mask_ratio: as `LocalMasked`.
-        temperature: of the loss of the views.
-        view_weight: of the loss of the views; the masked loss has one. Both losses see the same encoder.
+        temperature: temperature of the loss of the views.
+        view_weight: weight of the loss of the views; that of the masked loss is 1. Both losses share the encoder.
     """
 
     views = (frozenset[str](), frozenset[str]())

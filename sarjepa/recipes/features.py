@@ -38,7 +38,7 @@ def run(config: FeaturesConfig, progress: Progress) -> Result:
 
     Args:
         config: the settings.
-        progress: where to tell how far it is.
+        progress: receiver of notes, warnings and progress bars.
 
     Raises:
         InputError: the data set is not built, the checkpoint cannot be read, the file cannot be written, or parquet is

@@ -37,7 +37,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
 
     Args:
         config: the settings.
-        progress: where to tell how far it is.
+        progress: receiver of notes, warnings and progress bars.
 
     Raises:
         InputError: the data set is not built, the checkpoint cannot be read, the folder cannot be written, or the

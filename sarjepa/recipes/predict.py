@@ -31,7 +31,7 @@ def run(config: PredictConfig, progress: Progress) -> Result:
 
     Args:
         config: the settings.
-        progress: where to tell how far it is, and of files that are no images.
+        progress: receiver of the progress, and of a warning of files that are no images.
 
     Raises:
         InputError: there is no such folder or classifier, no file of the folder can be used, or the table cannot be

@@ -93,7 +93,7 @@ def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
     Args:
         counts: (C, C) rows true, columns predicted.
         classes: C names.
-        title: above it.
+        title: line above the figure.
     """
     percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     num_classes = len(classes)
@@ -121,7 +121,7 @@ def finetuning_curves(curves: Mapping[str, Mapping[str, np.ndarray]], title: str
 
     Args:
         curves: {data set: {encoder: (S, E, 2)}}, loss and accuracy (%) of S seeds after E epochs.
-        title: above everything.
+        title: line above the figure.
     """
     figure = new_figure(7.4, 2.7 * len(curves) + 0.7)
     grid = figure.subplots(len(curves), 2, squeeze=False)
@@ -151,7 +151,7 @@ def accuracy_of_rows(panels: Mapping[str, Sequence[Row]], title: str) -> Figure:
 
     Args:
         panels: {title: rows}, each with its accuracies by shots.
-        title: above everything.
+        title: line above the figure.
     """
     num_rows = max(len(rows) for rows in panels.values())
     columns = min(2, len(panels))
@@ -194,7 +194,7 @@ def accuracy_against(axes_of_groups: Mapping[str, Mapping[str, Sequence[Point]]]
 
     Args:
         axes_of_groups: {data set: {quantity: points}}, a point being (quantity, accuracies by shots).
-        title: above everything.
+        title: line above the figure.
     """
     datasets = list(axes_of_groups)
     groups = list(dict.fromkeys(group for own in axes_of_groups.values() for group in own))

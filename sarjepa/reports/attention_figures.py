@@ -38,7 +38,7 @@ def attention_distance(found: Mapping[str, HeadDistances], note: str = "") -> Fi
     """Attention distance per head and block, one panel per checkpoint, with the mean over heads.
 
     Args:
-        found: by what the checkpoint is called.
+        found: distances by the name of the checkpoint.
         note: small print above.
     """
     columns = min(_PANELS_PER_ROW, len(found))
@@ -87,10 +87,10 @@ def map_grid(
     """Chips in the first column, their maps laid over them in the others.
 
     Args:
-        chips: one per row.
+        chips: chips, one per row.
         maps: (K, rows, columns) per chip, in multiples of uniform attention.
         titles: K, above the columns.
-        heading: above everything.
+        heading: line above the figure.
         marked: row and column of a patch of each chip to be outlined.
     """
     figure, axes_RC, cell = tight_grid([chip.size_px for chip in chips], 1 + len(titles), 1.0)

@@ -24,7 +24,7 @@ class Provenance:
     """Where a data set is from; the attributes are keys of its manifest.
 
     Attributes:
-        differences: from the counts and sizes that were expected, in words.
+        differences: differences from the expected counts and sizes, in words.
     """
 
     title: str
@@ -64,7 +64,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Numbers of groups; None where nobody looked for them."""
+    """Numbers of groups; None if they were not looked for."""
 
     exact_groups: int | None
     near_groups: int | None
@@ -105,7 +105,7 @@ class BuiltIndex:
     """What a card tells of index.json; the attributes are its keys.
 
     Attributes:
-        card: None in an index of before.
+        card: provenance of the data; None in an index of earlier versions.
     """
 
     source: str
@@ -133,7 +133,7 @@ class Part:
         heading: empty: it goes on with what stands above.
         lines: paragraphs.
         bullets: a list below them.
-        table: below the list.
+        table: table below the list.
     """
 
     heading: str = ""
@@ -243,7 +243,7 @@ def card_elements(built: BuiltIndex, provenance: Provenance, sheet: Element) -> 
     """The card as a part of a page.
 
     Args:
-        built, provenance: what it tells.
+        built, provenance: facts that the card states.
         sheet: the contact sheet, or what stands in its place.
     """
 

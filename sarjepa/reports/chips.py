@@ -31,9 +31,9 @@ class ShownChip:
 
     Attributes:
         image_HW: magnitude in [0, 1], as the encoder gets it.
-        title: what is written beside it; may have two lines.
+        title: words beside it, one or two lines.
         size_px: rows and columns before it was resampled; units of the axes.
-        resolution_m: metres of a pixel before it was resampled, None where nobody knows.
+        resolution_m: metres of a pixel before it was resampled; None if it is not known.
     """
 
     image_HW: np.ndarray

@@ -42,8 +42,8 @@ def contact_sheet(title: str, rows: Sequence[tuple[str, Sequence[np.ndarray]]], 
 
     Args:
         title: first words of the caption.
-        rows: one (name, images (H, W) as stored) per row.
-        scale: what stored values are divided by to give [0, 1].
+        rows: name and images (H, W), as stored, of each row.
+        scale: divisor of stored values that gives [0, 1].
     """
     bright = [float(np.percentile(image, 99.5)) / scale for _, images in rows for image in images]
     typical = float(np.median(bright)) if bright else 1.0

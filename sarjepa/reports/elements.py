@@ -28,9 +28,9 @@ def element(tag: str, *content: Element | str, **attributes: object) -> Element:
     """An element with its content and attributes.
 
     Args:
-        tag: its name.
+        tag: name of the element.
         content: elements and text, in order.
-        attributes: by name; `class_` is `class`, `aria_label` is `aria-label`.
+        attributes: values by name; `class_` is `class`, `aria_label` is `aria-label`.
     """
     made = Element(tag, {key.rstrip("_").replace("_", "-"): str(value) for key, value in attributes.items()})
     last: Element | None = None
@@ -80,13 +80,13 @@ def picture(content: bytes, alt: str, caption: str, name: str = "") -> Element:
     """A PNG or SVG inside the page; as an image an SVG can neither run a script nor fetch anything.
 
     Args:
-        content: of the file.
-        alt: what it shows, for who cannot see it.
-        caption: below it.
-        name: of the file, for the error.
+        content: content of the file.
+        alt: description of the picture, for readers who cannot see it.
+        caption: line below it.
+        name: name of the file, for the error.
 
     Raises:
-        InputError: it is not a whole PNG or SVG.
+        InputError: the content is not a whole PNG or SVG.
     """
     try:
         kind, width, height = _svg(content) if content.lstrip()[:1] == b"<" else _png(content)

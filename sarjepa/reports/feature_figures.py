@@ -31,7 +31,7 @@ def feature_map(
         share_2: the share of the variance along each axis, 0 to 1.
         classes: N names, "" where a chip has no label.
         sources: N names.
-        heading: above everything.
+        heading: line above the figure.
     """
     height = 3.1 * float(np.clip(_spread(point_N2[:, 1]) / _spread(point_N2[:, 0]), 0.45, 1))
     num_names = min(_NUM_NAMED + 2, max(len(set(classes)), len(set(sources))))
@@ -93,7 +93,7 @@ def neighbour_grid(
     Args:
         queries: the chips asked about.
         rows: the neighbours of each, nearest first, as many for every query.
-        heading: above everything.
+        heading: line above the figure.
         note: small print below it.
     """
     shown = [[query, *(one.chip for one in found)] for query, found in zip(queries, rows, strict=True)]

@@ -20,10 +20,10 @@ from sarjepa.reports.elements import bullets, element, notice, to_html
 
 @dataclass(frozen=True)
 class Gap:
-    """Something that a reader would look for and that is not there.
+    """A part that a reader expects and that is missing.
 
     Attributes:
-        what: is missing, and why where that is known.
+        what: name of what is missing, and the reason if it is known.
         command: makes it; empty where no command does.
     """
 
@@ -31,7 +31,7 @@ class Gap:
     command: str = ""
 
     def tree(self) -> Element:
-        """The paragraph that says so where the thing would stand."""
+        """The notice that stands in place of the missing part."""
         return notice(f"{self.what}: ", element("code", self.command)) if self.command else notice(f"{self.what}.")
 
 
@@ -40,10 +40,10 @@ class Section:
     """A part of the page.
 
     Attributes:
-        name: of its anchor.
-        title: its heading.
-        content: what is in it.
-        gaps: what is not.
+        name: name of its anchor.
+        title: heading of the section.
+        content: elements of the section.
+        gaps: parts that are missing.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Section:
     gaps: tuple[Gap, ...] = field(default=())
 
     def tree(self) -> Element:
-        """The section with its heading; gaps come first, lest they be overlooked."""
+        """The section with its heading; missing parts stand first."""
         heading = element("h2", self.title)
         return element("section", heading, *(gap.tree() for gap in self.gaps), *self.content, id=self.name)
 
@@ -61,9 +61,9 @@ def html_page(title: str, lead: str, sections: Sequence[Section], closing: str) 
     """The whole page.
 
     Args:
-        title: of the page and its first heading.
-        lead: one sentence below it.
-        sections: in order; their names are distinct.
+        title: title of the page and its first heading.
+        lead: sentence below the heading.
+        sections: sections in order, of distinct names.
         closing: the last line.
     """
     folder = resources.files("sarjepa.reports")
@@ -79,7 +79,7 @@ def html_page(title: str, lead: str, sections: Sequence[Section], closing: str) 
 
 
 def _contents(sections: Sequence[Section]) -> Element:
-    """Links to the sections; one that misses something says so."""
+    """Links to the sections; those with missing parts are marked as incomplete."""
     entries = [
         element("span", element("a", section.title, href=f"#{section.name}"), " (incomplete)" if section.gaps else "")
         for section in sections

@@ -39,7 +39,7 @@ def shown_picture(path: Path) -> Element:
 
 
 def pictures(folder: Path, chips: bool) -> list[Element]:
-    """The pictures of a folder, those we have words for first; a word where those with chips are left out."""
+    """The pictures of a folder, those of `WORDS` first; without `chips` a note stands for those that show chips."""
     order = {stem: place for place, stem in enumerate(WORDS)}
     found = [path for path in folder.iterdir() if path.suffix in SUFFIXES]
     found.sort(key=lambda path: (order.get(path.stem, len(order)), path.name))

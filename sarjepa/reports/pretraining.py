@@ -37,7 +37,7 @@ class Curve:
     """One number of log.jsonl.
 
     Attributes:
-        key: what the log calls it.
+        key: key in the log.
         step_N: ascending.
         value_N: finite.
     """
@@ -128,9 +128,9 @@ class TargetRow:
 
     Attributes:
         chip: the input.
-        state_RC: of its patches: 0 not looked at, 1 visible, 2 masked.
-        target_Chw: what is to be predicted.
-        prediction_Chw: what was predicted, NaN where nothing was.
+        state_RC: state of its patches: 0 outside every window, 1 visible, 2 masked.
+        target_Chw: values to predict.
+        prediction_Chw: predicted values, NaN where there are none.
     """
 
     chip: ShownChip
@@ -166,7 +166,7 @@ def targets_figure(rows: Sequence[TargetRow], channel_names: Sequence[str], head
     Args:
         rows: the chips, of any sizes.
         channel_names: (C,) names.
-        heading: above everything.
+        heading: line above the figure.
     """
     shown = list(range(len(channel_names)))[:4]  # histograms have dozens of channels; four tell the story
     is_predicted = any(np.isfinite(row.prediction_Chw).any() for row in rows)
@@ -217,7 +217,7 @@ def pairs_figure(
     Args:
         clean_BHW: the chips.
         rows: the same chips as the encoder sees them.
-        optical_B3HW: of the same places, in [0, 1].
+        optical_B3HW: optical images of the same places, in [0, 1].
         cosine_BRC: on the patch grid, NaN where no agreement is asked for: masked patches, chips without a pair.
     """
     figure, axes_RC, _ = tight_grid([row.chip.size_px for row in rows], 4, 0.45)
@@ -246,10 +246,10 @@ class ViewRow:
     """One chip of the picture of views.
 
     Attributes:
-        chip: as it is stored, or its centre.
+        chip: the stored chip, or its centre.
         window_px: rows and columns of the window in the chip's middle that a view shows where nothing moves it.
-        views: what was made of it, (S, S) each.
-        words: of each view, what was drawn, a line each.
+        views: views of the chip, (S, S) each.
+        words: lines that describe the draws of each view.
     """
 
     chip: ShownChip
@@ -265,7 +265,7 @@ def views_figure(rows: Sequence[ViewRow], headings: Sequence[str]) -> Figure:
 
     Args:
         rows: the chips, each with as many views.
-        headings: of the columns of views.
+        headings: headings of the columns of views.
     """
     num_lines = max(len(words) for row in rows for words in row.words)
     below = 0.09 * num_lines + 0.02  # inches of a caption

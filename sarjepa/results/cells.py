@@ -30,7 +30,7 @@ def cell_of(runs: Sequence[Run], num_wanted: int) -> Cell:
 
     Args:
         runs: those of the cell that are finished, at least one.
-        num_wanted: how many were asked for.
+        num_wanted: number of runs that the call asks for.
     """
     accuracy = summarise([run.accuracy for run in runs])
     low, high = np.clip(accuracy.ci95, 0, 100)  # Student's t does not know that shares end there

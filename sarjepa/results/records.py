@@ -1,4 +1,4 @@
-"""What is kept of a measurement: a run, a cell of runs, a comparison of two checkpoints, the report of one run.
+"""The records of measurements: a run, a cell of runs, a comparison of two checkpoints, the report of one run.
 
 The classes are the files: `runs/*.json` holds a `Run`, `results.json` a `FewshotResults`, `report.json` a `Report`, and
 their keys are the fields. `sarjepa.files.write_json` writes them, `sarjepa.documents.read_record` reads them.
@@ -27,9 +27,9 @@ class Variant:
     Attributes:
         protocol: linear-probe or fine-tune; of a report also saved classifier.
         pool: the feature of a chip.
-        solver: what fits the head.
+        solver: method that fits the head.
         split_policy: published or grouped.
-        recipe: of the evaluation, and what was changed of it.
+        recipe: evaluation recipe, and the settings that differ from it.
         augment: views of the shots that were learnt from beside them.
     """
 
@@ -53,16 +53,16 @@ class Measurement(Variant):
     """What a number depends on, apart from the draw.
 
     Attributes:
-        checkpoint: as the user named it.
+        checkpoint: checkpoint, as the user wrote it.
         dataset: the built source.
         shots: training chips per class; None: the whole training split.
-        label_set: which classes and chips count.
-        num_classes: how many classes that are.
+        label_set: name of the choice of classes and chips that count.
+        num_classes: number of classes.
         crop: side (px) of the centre crop before resizing; None: the whole chip.
-        precision: of the encoder.
-        selection: how the result was chosen among epochs or strengths.
-        head: of fine-tuning: linear or normalised; empty: not said, and normalised.
-        split: what divides the chips, where nobody has published it; empty: as published, or not said.
+        precision: number format of the encoder.
+        selection: rule that chose the result among epochs or strengths.
+        head: head of fine-tuning: linear or normalised; empty in old records, which are normalised.
+        split: rule that divides the chips, if no split of them is published; else empty, as in old records.
         leaks: what alone predicts much of the labels, in words.
     """
 
@@ -95,16 +95,16 @@ class Run(Measurement):
     """One draw, learnt from and tested on.
 
     Attributes:
-        seed: of the draw and of the training; None where nothing was drawn.
+        seed: seed of the draw and of the training; None if nothing was drawn.
         accuracy, balanced_accuracy, macro_f1: percent.
         recall: percent by class; None for a class without test chips.
         confusion: (C, C) counts, rows true, columns predicted.
-        train_loss: of each epoch of fine-tuning.
-        draw_sha256: what the draw is compared by.
+        train_loss: training loss of each epoch of fine-tuning.
+        draw_sha256: checksum of the draw.
         num_train, num_test: chips.
         short: classes with fewer chips than shots, and how many they have.
-        near_copy_percent: test chips with a near-copy among the training chips; None where nobody knows.
-        weights_sha256: of the encoder.
+        near_copy_percent: share of test chips with a near-copy among the training chips (%); None if it is not known.
+        weights_sha256: checksum of the encoder's weights.
     """
 
     seed: int | None
@@ -127,10 +127,10 @@ class Cell(Measurement):
     """The runs that differ in their seed alone, summed up.
 
     Attributes:
-        num_runs: how many.
-        mean, std: of the accuracy (%); the sample standard deviation is None for one run.
+        num_runs: number of runs.
+        mean, std: mean and sample standard deviation of the accuracy (%); the latter is None for one run.
         ci95, ci95_kind: 95% interval of the accuracy, and how it was made.
-        seeds: of the runs.
+        seeds: seeds of the runs.
         num_test: the sizes of their test sets, each once.
         balanced_accuracy, macro_f1: means (%), with their standard deviations.
         recall: mean (%) by class.
@@ -168,7 +168,7 @@ class Comparison(Variant):
         dataset, shots: the cell.
         num_pairs: draws that both were measured on.
         difference: mean of first - second, in points of accuracy.
-        ci95: its 95% interval over draws.
+        ci95: 95% interval of the difference over draws.
         wilcoxon_p: two-sided signed-rank test.
     """
 
@@ -187,8 +187,8 @@ class FewshotResults:
     """The content of results.json.
 
     Attributes:
-        settings: of fewshot-bench.
-        runs, cells, comparisons: in the order of the tables.
+        settings: settings of fewshot-bench.
+        runs, cells, comparisons: records in the order of the tables.
         failed: runs that are missing, in words.
     """
 
@@ -214,11 +214,11 @@ class Report(Run):
 
     Attributes:
         num_held_for_temperature: training chips that fine-tuning held out.
-        temperature: of the saved classifier.
+        temperature: temperature of the saved classifier.
         accuracy_ci95, ci95_kind: 95% interval of the accuracy, and how it was made.
-        per_class: by the classes' names.
+        per_class: scores by class name.
         classes: the names in the order of the confusion matrix.
-        settings: of the command.
+        settings: settings of the command.
     """
 
     # Reports of saved classifiers, and those of earlier versions, lack these five.

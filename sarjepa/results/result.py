@@ -1,4 +1,4 @@
-"""What a recipe hands back, and the folder that it writes to."""
+"""The result of a command, and the folder that it writes to."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Result:
     """The end of a command.
 
     Attributes:
-        message: one or a few lines for the person who ran it.
-        folder: where its files are.
-        tables: what to show, in order.
+        message: a few lines for the person at the console.
+        folder: folder of its files.
+        tables: tables to show, in order.
         signal: number of the signal that ended the work early, saved as it was; 0: it came to its end.
     """
 

@@ -27,7 +27,7 @@ class Summary:
     """Mean of some runs with its spread, in the unit of what was given.
 
     Attributes:
-        num: how many.
+        num: number of runs.
         mean: their mean.
         std: sample standard deviation, NaN for one run.
         ci95: lower and upper end of the 95% interval of the mean, NaN for one run.
@@ -44,9 +44,9 @@ class Comparison:
     """Paired difference `first - second` over common draws.
 
     Attributes:
-        num: how many pairs.
+        num: number of pairs.
         difference: mean difference.
-        ci95: its 95% t interval, NaN for one pair.
+        ci95: 95% t interval of the difference, NaN for one pair.
         p_value: two-sided Wilcoxon signed-rank; 1 where all differences are zero.
     """
 
@@ -60,7 +60,7 @@ def summarise(values: Sequence[float]) -> Summary:
     """Mean, sample standard deviation and t interval.
 
     Args:
-        values: one number per run, at least one.
+        values: a number per run, at least one.
     """
     value_R = np.asarray(values, dtype=np.float64)
     num, mean = len(value_R), float(value_R.mean())
@@ -75,8 +75,8 @@ def wilson_interval(hits: int, total: int) -> tuple[float, float]:
     """The 95% interval (percent) of the share of hits, by Wilson's score method (1927).
 
     Args:
-        hits: how many test images were right.
-        total: how many there are, at least one.
+        hits: number of test images with the right label.
+        total: number of test images, at least one.
     """
     interval = stats.binomtest(hits, total).proportion_ci(CONFIDENCE, method="wilson")
     return 100 * float(interval.low), 100 * float(interval.high)

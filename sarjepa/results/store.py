@@ -31,11 +31,11 @@ class RunStore:
     """The folder of one grid; use it as a context.
 
     Args:
-        folder: where everything goes; made if need be.
+        folder: folder of the results; it is made if it does not exist.
         config: the settings of the call. What all runs of the folder share of them is stored in settings.json.
 
     Attributes:
-        settings: what all runs share, as the first call stored it: part of what decides their numbers.
+        settings: settings that all runs share, as the first call stored them; a part of each run's key.
 
     Raises:
         InputError: on entering: the folder cannot be written, another process is at work here, or the folder holds
@@ -87,14 +87,14 @@ class RunStore:
             key: dataset, protocol, shots, seed and whatever else decides the numbers.
 
         Raises:
-            InputError: its file is damaged.
+            InputError: the file of the run is damaged.
         """
         path = self._path(key)
         self._asked.add(path)
         return read_record(path, Run, _HINT) if path.exists() else None
 
     def num_others(self) -> int:
-        """How many runs are kept here that nobody asked for since the folder was entered."""
+        """Number of stored runs that were not asked for since the folder was entered."""
         return len({*(self.folder / "runs").glob("*.json")} - self._asked)
 
     def put(self, key: Mapping[str, Any], record: Run) -> None:

@@ -58,10 +58,10 @@ class Table:
     """Rows of text under named columns.
 
     Attributes:
-        title: one line above the table.
+        title: line above the table.
         columns: the names of the columns.
         rows: each with as many cells as there are columns.
-        note: what is said below the table; empty: nothing.
+        note: text below the table; may be empty.
     """
 
     title: str

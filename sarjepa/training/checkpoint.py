@@ -27,9 +27,9 @@ def save_checkpoint(folder: Path, state: dict[str, Any], keep_as: str | None = N
     """Save `state` as the folder's last checkpoint; the last one becomes the one before.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         state: tensors, state dicts and plain values.
-        keep_as: also keep it for good under this name.
+        keep_as: name of a second copy, which later checkpoints do not replace.
 
     Raises:
         InputError: it cannot be written; the one before is still there.

@@ -95,19 +95,19 @@ def fit(
     """Train until the batches end or `after_step` says stop.
 
     Args:
-        module: called with a part's items, returns a scalar loss, a mean over images.
-        optimizer: its rate is set from `lr_at`, times the `scale` of a group that has one.
+        module: module that maps a part's items to a scalar loss, a mean over images.
+        optimizer: optimiser; the loop sets its rate to `lr_at`, times the `scale` of a group that has one.
         batches: each a list of equal parts over which the gradient is accumulated; a part is what `module` is
             called with, a tensor with the images in front first.
         first_step: number of steps done before.
         lr_at: rate of a step counted from 0.
         precision: "bf16" or "fp32".
-        device, ranks: where this process runs.
+        device, ranks: device and ranks of this process.
         clip_grad: largest gradient norm, or None.
-        after_step: gets the record; returning True ends the training.
+        after_step: function of the step's record; it returns True to end the training.
 
     Raises:
-        LossNotFiniteError: on some rank; nothing of that step is kept.
+        LossNotFiniteError: the loss of some rank is not finite; nothing of that step is kept.
     """
     step, ready = first_step, time.perf_counter()
     for parts in batches:

@@ -22,14 +22,14 @@ _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of the CPU: AVX-512, AMX, A
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which process of a run one is."""
+    """The number of this process, and how many there are."""
 
     rank: int = 0
     world_size: int = 1
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes and speaks."""
+        """Whether this process writes files and reports progress."""
         return self.rank == 0
 
     def gather_max(self, value: float, device: torch.device) -> float:
@@ -82,7 +82,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def check_compiler(device: torch.device) -> None:
-    """Compile something small for a device, so that a machine without a compiler says so before a run begins.
+    """Compile a small function for a device, so that a missing compiler is an error before a run begins.
 
     Raises:
         InputError: torch.compile does not work here: no C++ compiler, or no Triton for the GPU.
@@ -107,7 +107,7 @@ def pick_precision(name: str, device: torch.device) -> str:
 
     Args:
         name: "auto", "bf16" or "fp32".
-        device: where the work is done.
+        device: device of the computation.
 
     Returns:
         "bf16" or "fp32".

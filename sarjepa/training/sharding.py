@@ -28,7 +28,7 @@ class Sharding:
         module: with the same weights on every process, on its device. It is to be called as a whole, since its own
             weights are gathered when it is.
         layer: the class of its parts that are gathered one after the other.
-        device: of this process.
+        device: device of this process.
         num_processes: K.
     """
 

@@ -132,7 +132,7 @@ def _build(name: str, final: Path, config: BuildDatasetConfig, progress: Progres
 
 
 def _standing(final: Path, asked: dict[str, Any], config: BuildDatasetConfig, progress: Progress) -> Built:
-    """A source that was built before: left as it is, with a warning where the settings ask for something else."""
+    """Leave a source that was built before as it is, with a warning if it was built with other settings."""
     index = open_shards(final).index
     stored = index.get("settings") or {}
     found = [str(one) for one in changes(config, stored) if one.name in by_name(asked)]

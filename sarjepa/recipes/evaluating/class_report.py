@@ -56,14 +56,14 @@ def write_files(
     Numbers come first, so that they are kept where a picture cannot be drawn.
 
     Args:
-        folder: where to; it exists.
+        folder: existing folder of the report.
         numbers: text by the file's name.
         config: the command's settings.
-        progress: is warned where a report of other settings is replaced.
-        pictures: what draws each, by the file's name. All names are in `FILES`.
+        progress: receiver of a warning where a report of other settings is replaced.
+        pictures: functions that draw a figure, by the file's name. All names are in `FILES`.
     """
     changed = _changed(folder / REPORT, config)
-    if (folder / REPORT).is_file():  # in a folder that never held a report, files of these names are somebody else's
+    if (folder / REPORT).is_file():  # other folders may hold files of these names that no command wrote
         for name in set(FILES) - set(numbers):
             (folder / name).unlink(missing_ok=True)
     for name, text in numbers.items():
@@ -86,8 +86,8 @@ def report_of(run: Run, found: Scores, config: Common, **more: Any) -> Report:
     """The report of a run.
 
     Args:
-        run: its record.
-        found: its scores.
+        run: record of the run.
+        found: scores of the run.
         config: the command's settings.
         more: further fields of `Report`.
     """
@@ -118,10 +118,10 @@ def write_report(
     """Write the report's files and say what is in them.
 
     Args:
-        folder: where to; it exists.
-        report: its content.
+        folder: existing folder of the report.
+        report: content of the report.
         config: the command's settings.
-        progress: is warned where a report of other settings is replaced.
+        progress: receiver of a warning where a report of other settings is replaced.
         numbers, pictures: further files of the report, as `write_files` takes them.
     """
     counts = np.array(report.confusion)

@@ -30,12 +30,12 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
     """Label a source's test chips (all of its chips where it has no test split), and score those of a known class.
 
     On the data set that the classifier was trained on, its training chips are left out and only the test side of its
-    draw is scored. Elsewhere nobody knows which chips are near-copies of its training chips, and the report says so.
+    draw is scored. On other data sets near-copies of its training chips are not known, as the report states.
 
     Args:
         config: names the classifier (`checkpoint`), the source (`dataset`) and the folder.
-        device: where the work is done.
-        progress: where to tell how far it is.
+        device: device of the computation.
+        progress: receiver of notes, warnings and progress bars.
 
     Raises:
         InputError: the source is not built or has changed since the training, the folder cannot be written, or a

@@ -108,8 +108,8 @@ def recipe_name(config: Evaluation, protocol: str) -> str:
     """The recipe as it stands in a record: its name and what was changed of it.
 
     Args:
-        config: as given, before it is settled.
-        protocol: that is run.
+        config: settings as given, before `settled`.
+        protocol: protocol of the run.
     """
     recipe = RECIPES[config.recipe][protocol]
     keys = {"linear-probe": (*_OF_BOTH, "copies"), "fine-tune": (*_OF_BOTH, *_OF_TUNING)}[protocol]
@@ -123,8 +123,8 @@ def training_of(config: Evaluation, protocol: str, augment: str) -> Training:
 
     Args:
         config: settled.
-        protocol: that is run.
-        augment: of this row.
+        protocol: protocol of the run.
+        augment: augmentations of this row.
     """
     own = vars(config)
     keys = (*_OF_BOTH, *_OF_TUNING) if protocol == "fine-tune" else _OF_BOTH

@@ -41,7 +41,7 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
 
     Args:
         config: the settings.
-        progress: where to tell how far it is.
+        progress: receiver of notes, warnings and progress bars.
 
     Raises:
         InputError: a data set is not built, a checkpoint cannot be read, nothing is left to do, or the folder cannot be
@@ -55,7 +55,7 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
     draws = {(b.name, policy): _draws(config, b, policy) for b in benchmarks for policy in config.split_policy}
     checkpoints = config.checkpoint or (newest_run(),)
     baselines = tuple(name for name in config.baselines if name in BASELINES and name not in checkpoints)
-    # Whatever is wrong with the input is said before the folder is made.
+    # Faults of the input are errors before the folder is made.
     encoders = [
         open_checkpoint(name, config.seed, device, progress, config.blocks) for name in (*checkpoints, *baselines)
     ]

@@ -58,12 +58,12 @@ class Grid:
 
     Attributes:
         config: rates and epochs.
-        store: where finished runs are kept.
+        store: store of finished runs.
         opened: the checkpoint.
         benchmark: the data set.
-        variant: how.
-        device: where the work is done.
-        progress: where to tell how far it is.
+        variant: protocol, feature, solver, split policy, recipe and augmentation.
+        device: device of the computation.
+        progress: receiver of notes, warnings and progress bars.
     """
 
     config: FewshotBenchConfig

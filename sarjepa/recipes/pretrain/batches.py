@@ -1,7 +1,7 @@
 """The images of each step, as a function of the step alone.
 
 Which chips, which crop, which mask: all of it follows from the seed, the epoch and the chip. So the batches of a
-resumed run are those it would have had, and several processes take parts of one batch without a word between them.
+resumed run are those of a run that was never stopped, and processes take their parts of one batch without exchange.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ class Batches:
 
     Args:
         config: the run's settings.
-        device: where images are augmented.
+        device: device of the augmentation.
         ranks: the processes that share a batch.
         views: for each view of a chip that the method compares, the augmentations that it does without; empty for the
             random resized crop.
         wants_optical: the method looks at optical images beside the chips.
 
     Attributes:
-        views: as given.
-        data_sha256: by source, of the checksums of its shards.
-        crops: by source, side (px) of the centre of a chip that is kept; None: the whole chip.
+        views: the argument of this name.
+        data_sha256: checksum of the checksums of the shards, by source.
+        crops: side (px) of the centre of a chip that is kept, by source; None: the whole chip.
         pool: the chips.
         size: images per step, over all processes.
         epoch_steps: steps per pass over the chips.
@@ -113,7 +113,7 @@ class Batches:
         """Chips of the pool as the method gets them, and what its draws belong to.
 
         Args:
-            epoch: of the draws.
+            epoch: epoch of the draws.
             indices: (B,) of the images: chips, or chips and a multiple of their number (see `mixed`).
             paired: which images of the whole step have an optical image; default: these images are the step.
 
@@ -173,7 +173,7 @@ class Batches:
         """Refuse to go on with other chips than a run was started with.
 
         Args:
-            described: what its checkpoint says of it.
+            described: facts stored in its checkpoint.
 
         Raises:
             InputError: a source was built anew since, and came out differently.

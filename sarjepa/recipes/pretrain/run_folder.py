@@ -36,7 +36,7 @@ class RunFolder:
     """One run's folder.
 
     Args:
-        path: where it is or will be.
+        path: path of the folder, which need not exist yet.
         config: the run's settings.
     """
 
@@ -68,7 +68,7 @@ class RunFolder:
         """Refuse a folder that holds more than the start of a run that never came to its first checkpoint.
 
         Raises:
-            InputError: it does.
+            InputError: the folder holds more.
         """
         whole = [path for path in self.path.iterdir() if not path.name.endswith(TEMPORARY) and not path.match(_KEPT)]
         if {path.name for path in whole} - _START:

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class TrainingState:
-    """What changes.
+    """Weights, moments and step.
 
     Attributes:
-        method: its weights; of this process's shards where they are cut.
-        optimizer: its moments.
+        method: the method, with its weights; if they are sharded, with this process's part of them.
+        optimizer: the optimiser, with its moments.
         average: exponential moving average of the encoder's weights, where it is asked for.
-        sharding: how weights are cut, where they are.
+        sharding: division of the weights among processes, if they are divided.
         step: steps done.
     """
 
@@ -59,7 +59,7 @@ def restore(state: TrainingState, stored: Mapping[str, Any], where: object) -> N
     """Fill a state from a checkpoint, as `checkpoint_of` made it.
 
     Raises:
-        InputError: it does not fit.
+        InputError: the checkpoint does not fit the method.
     """
     weights, moments = stored["method"], stored["optimizer"]
     if state.sharding:
@@ -104,7 +104,7 @@ def with_whole_weights(
 
 
 def _shards_of(config: PretrainConfig, method: Method, device: torch.device, ranks: Ranks) -> Sharding | None:
-    """The method's weights cut into shards, where asked; one process has nobody to share them with.
+    """Divide the method's weights among the processes, if that is asked for and there are several.
 
     Raises:
         InputError: something needs whole weights between steps, or this torch has no FSDP2.
@@ -129,7 +129,7 @@ def _take_moments(optimizer: torch.optim.Optimizer, moments: dict[str, Any], whe
     """Fill an optimiser from a checkpoint.
 
     Raises:
-        InputError: it is of a version that grouped the weights otherwise.
+        InputError: another version, which grouped the weights otherwise, wrote the checkpoint.
     """
     try:
         optimizer.load_state_dict(moments)

@@ -42,7 +42,7 @@ def run(config: ReportConfig, progress: Progress) -> Result:
 
     Args:
         config: the settings.
-        progress: is told what is missing.
+        progress: receiver of a note on each missing part.
 
     Raises:
         InputError: there is no such run, or what is named cannot be read.

@@ -44,8 +44,8 @@ def find_results(name: str, kind: type[_Kind], folders: Sequence[Path]) -> tuple
     """The JSON files of a name below some folders, each once, and those that are not what they are called.
 
     Args:
-        name: of the files.
-        kind: what such a file holds.
+        name: name of the files.
+        kind: type of the content.
         folders: searched through, in order.
     """
     found: dict[Path, Found[_Kind]] = {}
@@ -141,7 +141,7 @@ def class_section(run: RunContent, reports: Reports, unread: Sequence[Gap], root
 def report_line(found: Found[Report]) -> str:
     """A report's accuracy in one line."""
     report = found.content
-    # A saved classifier was trained before, and nobody asked on what.
+    # The training chips of a saved classifier are not known here.
     whole = ", the whole training split" if report.num_train else ""
     trained_on = f", {counted(report.shots, 'shot')} a class" if report.shots else whole
     low, high = report.accuracy_ci95

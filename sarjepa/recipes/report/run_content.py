@@ -29,12 +29,12 @@ class RunContent:
     """A run folder, read.
 
     Attributes:
-        folder: where it is.
-        settings: as stored, by their names on the command line; empty where there are none.
+        folder: path of the folder.
+        settings: stored settings, by their names on the command line; empty if there are none.
         records: the lines of the log.
-        describe: what the encoder's file says of itself.
-        num_parameters: of the encoder; 0 where it cannot be read.
-        weights_sha256: what identifies the encoder's weights in results; empty where it cannot be read.
+        describe: facts stored with the encoder's weights.
+        num_parameters: number of the encoder's parameters; 0 if it cannot be read.
+        weights_sha256: checksum of the encoder's weights, as results state it; empty if it cannot be read.
         num_cut_lines: lines of the log that cannot be read.
         encoder_fault: why the encoder cannot be read; empty where it can, or is not there.
     """
@@ -49,7 +49,7 @@ class RunContent:
     encoder_fault: str
 
     def known(self, key: str) -> Any:
-        """A fact as the encoder's file tells it, else as it was set."""
+        """A fact from the encoder's file; else the setting of that name."""
         return self.describe.get(key) or self.settings.get(key)
 
     @property
@@ -128,7 +128,7 @@ def overview_facts(run: RunContent) -> dict[str, str]:
 
 
 def _target(run: RunContent) -> str | None:
-    """The target as the encoder's file tells it or as set; a run that has neither took its method's own."""
+    """The target from the encoder's file or the settings; a run without either used its method's own."""
     return run.known("target") or ("the method's own" if run.known("method") else None)
 
 

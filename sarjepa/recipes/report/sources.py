@@ -1,4 +1,4 @@
-"""The data behind a run, as their cards tell it."""
+"""The data sets of a run, with their cards."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def data_section(sources: Sequence[str], root: str, chips: bool) -> Section:
     """The card of every source.
 
     Args:
-        sources: by name: those of the training, then those of the evaluation.
+        sources: names of the sources of the training, then of those of the evaluation.
         root: holds shards/SOURCE.
         chips: whether contact sheets are shown.
     """

@@ -36,7 +36,7 @@ def run(config: ReproduceConfig, progress: Progress) -> Result:
 
     Args:
         config: the settings.
-        progress: where to tell how far it is.
+        progress: receiver of notes, warnings and progress bars.
 
     Raises:
         InputError: no such experiment or scale, a data set is not built, a folder belongs to other settings, or a

@@ -24,7 +24,7 @@ def counts_table(title: str, data_root: str, sources: Sequence[str]) -> Table:
     """One row per public set.
 
     Args:
-        title: of the table.
+        title: title of the table.
         data_root: holds shards/NAME of what is built.
         sources: the sets; empty: all seven.
 

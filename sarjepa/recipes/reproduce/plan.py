@@ -28,10 +28,10 @@ class Step:
     """One command.
 
     Attributes:
-        command: of sarjepa.
-        arguments: as on the command line, without what only this machine needs.
+        command: name of the command.
+        arguments: words of the command line, without settings that only this machine needs.
         config: the settings they resolve to.
-        folder: where its files go.
+        folder: folder of its files.
     """
 
     command: str
@@ -60,9 +60,9 @@ class PlanContext:
     """What all steps of a plan share.
 
     Attributes:
-        scale: how large the runs are.
+        scale: size of the runs.
         sources, datasets: built sets to train on and to measure on.
-        seeds: of the pre-trainings.
+        seeds: seeds of the pre-trainings.
         common: settings of every command (data root, device).
         root: the folder of the runs.
         imagenet: weights of the ImageNet row, if given.

@@ -56,7 +56,7 @@ def record_of(step: Step) -> dict[str, Any] | None:
 
 
 def has_ended(step: Step) -> bool:
-    """Whether a command did all of its work: a pre-training that is told to stop saves and reports success."""
+    """Whether a command did all of its work: a pre-training that is stopped saves and ends with success."""
     config = step.config
     if not isinstance(config, PretrainConfig):
         return True
@@ -68,8 +68,8 @@ class Walker:
     """Runs steps.
 
     Args:
-        jobs: how many processes at a time.
-        launch: what starts pre-training in place of this Python (`torchrun --nproc-per-node 4 -m`).
+        jobs: number of processes at a time.
+        launch: command that starts pre-training in place of this Python (`torchrun --nproc-per-node 4 -m`).
     """
 
     def __init__(self, jobs: int, launch: str | None) -> None:

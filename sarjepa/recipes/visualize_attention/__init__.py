@@ -52,7 +52,7 @@ def run(config: VisualizeAttentionConfig, progress: Progress) -> Result:
 
     Args:
         config: the settings.
-        progress: where to tell how far it is, and which pictures there cannot be.
+        progress: receiver of the progress, and of a note where a picture is missing.
 
     Raises:
         InputError: a checkpoint cannot be read or has no attention, there are no chips to look at, they do not fit
@@ -175,7 +175,7 @@ def _pictures(
 def _remove_old(folder: Path, file_format: str) -> None:
     """Remove what an earlier run drew; pictures in another format are left.
 
-    An earlier run is known by its distances: in any other folder, files of these names are somebody else's.
+    A folder without distances holds no earlier run, and files of these names there are kept.
     """
     if not (folder / _DISTANCES).is_file():
         return

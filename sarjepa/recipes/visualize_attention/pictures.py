@@ -38,8 +38,8 @@ def map_figures(viewer: Viewer, subjects: Sequence[Subject], patch: tuple[int, i
     """Where the class token and one patch look in the last block, one column per head, and the rollout.
 
     Args:
-        viewer: who looks.
-        subjects: at what, one per row.
+        viewer: encoder, with its rule for inputs.
+        subjects: images to look at, one per row.
         patch: row and column (from 0) of the patch; None: the brightest of each subject.
 
     Returns:
@@ -75,10 +75,10 @@ def target_figure(viewer: Viewer, subjects: Sequence[Subject], seed: int, progre
     """What the run was asked to predict of each subject, and what it predicts; None, with a note, where it cannot be.
 
     Args:
-        viewer: whose checkpoint may hold a predictor.
-        subjects: one per row.
-        seed: of the masks.
-        progress: is told why a picture is missing.
+        viewer: encoder, from a checkpoint that may hold a predictor.
+        subjects: images, one per row.
+        seed: seed of the masks.
+        progress: receiver of a note where a picture is missing.
     """
     rows: list[TargetRow] = []
     names: tuple[str, ...] = ()
@@ -109,11 +109,11 @@ def feature_figures(
     """The gallery in the plane, and the neighbours that queries find in it.
 
     Args:
-        viewer: whose features.
+        viewer: encoder of the features.
         gallery: chips of built sources.
-        queries: one per row; what shares their near-duplicate group is not found.
-        pool: how tokens become a feature.
-        progress: where to tell how far it is, and what could not be drawn.
+        queries: images, one per row; chips of the same near-duplicate group are left out.
+        pool: pooling of the tokens.
+        progress: receiver of the progress, and of a note where a picture is missing.
 
     Returns:
         Figures by the stem of their file.
