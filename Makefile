@@ -18,7 +18,7 @@ IMAGENET ?=
 JOBS   ?= $(if $(filter paper,$(SCALE)),1,2)
 LAUNCH ?=
 
-.PHONY: help demo test fuzz test-gpu smoke laptop laptop-finetune tables $(TABLES) lint format bench bench-ratio edge-maps headline clean
+.PHONY: help demo test fuzz test-gpu smoke laptop laptop-finetune tables $(TABLES) lint format bench bench-ratio gpu-day edge-maps headline clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -97,6 +97,10 @@ bench: bench-ratio  ## every benchmark, one after the other; nothing else should
 
 bench-ratio: $(VENV)/.installed  ## the gradient by ratio on each of its paths
 	$(BIN)/python benchmarks/ratio.py
+
+HOURS ?= 12
+gpu-day: $(VENV)/.installed  ## on a machine with a GPU: its tests and benchmarks, HOURS of pre-training, both few-shot tables
+	$(BIN)/python benchmarks/gpu_day.py --data-root $(DATA) --hours $(HOURS)
 
 edge-maps: $(VENV)/.installed  ## the README's picture of ratio edges beside Sobel's
 	$(BIN)/python benchmarks/edge_maps.py
