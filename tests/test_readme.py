@@ -1,9 +1,10 @@
-"""The numbers of the README's first table are those of the committed results; one version everywhere."""
+"""The numbers of the README's first table and of docs/results.md are those of the committed results; one version."""
 
 from __future__ import annotations
 
 import csv
 import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,24 @@ ROWS = {
 }
 
 
-def readme_rows() -> dict[str, list[str]]:
-    """{first column: the others} of the first table."""
-    text = (ROOT / "README.md").read_text()
-    table = text[text.index("| MSTAR, 10 classes |") :].split("\n\n")[0]
+def table_rows(page: str, heading: str) -> dict[str, list[str]]:
+    """{first column: the others} of the table whose head begins so."""
+    text = (ROOT / page).read_text()
+    table = text[text.index(heading) :].split("\n\n")[0]
     rows = [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
     return {row[0]: row[1:] for row in rows}
+
+
+def readme_rows() -> dict[str, list[str]]:
+    return table_rows("README.md", "| MSTAR, 10 classes |")
+
+
+def measured(path: str, **wanted: str) -> list[str]:
+    """Mean and deviation of the lines of a results.csv that say so, in the order of data set and shots."""
+    with (ROOT / "results" / path).open(newline="") as stream:
+        lines = [line for line in csv.DictReader(stream) if all(line[key] == value for key, value in wanted.items())]
+    lines.sort(key=lambda line: (line["dataset"] != "mstar", int(line["shots"])))
+    return [f"{float(line['mean']):.1f} ± {float(line['std']):.1f}" for line in lines]
 
 
 @pytest.mark.parametrize(("row", "checkpoint"), ROWS.items())
@@ -44,6 +57,51 @@ def test_the_published_row_is_the_papers() -> None:
     probed, tuned = (published("table6", protocol)["sar-jepa"] for protocol in ("linear-probe", "fine-tune"))
     expected = [f"{probed['mstar', shots]}; {tuned['mstar', shots]}" for shots in (10, 20, 40)]
     assert [re.sub(r"\s+", " ", cell) for cell in cells] == ["", "", "", *expected]
+
+
+LAPTOP = "runs/sar-jepa-vit-laptop-mstar-saracd"
+
+
+@pytest.mark.parametrize(
+    ("heading", "row", "path", "wanted"),
+    [
+        ("| encoder | MSTAR 10", "sar-jepa, laptop preset", "laptop/probe", {"checkpoint": LAPTOP}),
+        ("| encoder | MSTAR 10", "the same, all weights fine-tuned", "laptop/finetune", {"checkpoint": LAPTOP}),
+        ("| encoder | MSTAR 10", "the same, not trained", "laptop/probe", {"checkpoint": f"random:{LAPTOP}"}),
+        ("| encoder | MSTAR 10", "16 x 16 pixels", "laptop/probe", {"checkpoint": "pixels"}),
+        ("| SAR-ACD | 10", "16 x 16 pixels, published split", "laptop/saracd-splits",
+         {"checkpoint": "pixels", "split_policy": "published"}),
+        ("| SAR-ACD | 10", "class token, grouped split", "laptop/saracd-splits",
+         {"checkpoint": LAPTOP, "split_policy": "grouped"}),
+    ],
+)  # fmt: skip
+def test_a_row_of_the_results_is_the_one_that_was_measured(
+    heading: str, row: str, path: str, wanted: dict[str, str]
+) -> None:
+    cells = [cell.strip("*") for cell in table_rows("docs/results.md", heading)[row]]
+    assert cells == measured(f"{path}/results.csv", **wanted)
+
+
+@pytest.mark.parametrize(("row", "key"), [("pixel", "pixel"), ("HOG", "hog"), ("gradient by ratio", "ratio")])
+def test_a_row_of_table_4_is_the_one_that_was_measured(row: str, key: str) -> None:
+    with (ROOT / "results" / "table4" / "table.csv").open(newline="") as stream:
+        lines = [line for line in csv.DictReader(stream) if line["row"] == key and line["dataset"] == "mstar"]
+    cells = []
+    for feature in ("cls", "grid4"):
+        for shots in ("10", "20", "40"):
+            means = [float(x["mean"]) for x in lines if x["feature"] == feature and x["shots"] == shots]
+            cells.append(f"{statistics.mean(means):.1f} ± {statistics.stdev(means):.1f}")
+    assert table_rows("docs/results.md", "| predicted |")[row] == cells
+
+
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_to_files_lead_somewhere(page: str) -> None:
+    places = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text())
+    missing = [place for place in places if not (ROOT / page).parent.joinpath(place).exists()]
+    assert not missing
 
 
 def test_the_citation_is_of_this_version() -> None:
