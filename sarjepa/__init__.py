@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 from sarjepa.version import __version__
 
 if TYPE_CHECKING:
+    from sarjepa.data import transforms
     from sarjepa.data.shards import open_shards
+    from sarjepa.data.transforms import ChipDataset
     from sarjepa.evaluation.classifier import load_classifier
     from sarjepa.models.checkpoints import load_encoder, timm_state_dict
     from sarjepa.ops.ratio import gradient_by_ratio
 
 _HOMES = {
+    "ChipDataset": "sarjepa.data.transforms",
     "gradient_by_ratio": "sarjepa.ops.ratio",
     "load_classifier": "sarjepa.evaluation.classifier",
     "load_encoder": "sarjepa.models.checkpoints",
@@ -24,11 +27,22 @@ _HOMES = {
     "timm_state_dict": "sarjepa.models.checkpoints",
 }
 
-__all__ = ["__version__", "gradient_by_ratio", "load_classifier", "load_encoder", "open_shards", "timm_state_dict"]
+__all__ = [
+    "ChipDataset",
+    "__version__",
+    "gradient_by_ratio",
+    "load_classifier",
+    "load_encoder",
+    "open_shards",
+    "timm_state_dict",
+    "transforms",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its home (PEP 562)."""
+    if name == "transforms":
+        return importlib.import_module("sarjepa.data.transforms")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

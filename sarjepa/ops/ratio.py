@@ -105,6 +105,14 @@ def _check(image: Tensor, radii: Sequence[int], kernel: str) -> None:
         )
     if image.ndim not in (2, 3, 4) or 0 in image.shape[-2:]:
         raise InputError("no such image", expected="(H, W), (C, H, W) or (B, C, H, W)", got=tuple(image.shape))
+    if image.ndim > 2 and (image.shape[-3] == 3 or (image.shape[-1] == 3 and image.shape[-3] > 4)):
+        hint = "take one channel, image[:1] or image[..., 0]; a stack of three chips is (3, 1, H, W)"
+        raise InputError("an image of three channels", expected="magnitude", got=tuple(image.shape), hint=hint)
+    if image.device.type == "cpu" and bool(
+        ((image < 0) & (image > -torch.inf)).any()
+    ):  # elsewhere looking would wait for the device
+        hint = "turn decibels back into magnitude, 10 ** (image_db / 20)"
+        raise InputError("negative values", expected="magnitude", got=f"{float(image.min()):g}", hint=hint)
     if max(radii) > (longest := max(LONGEST_REFLECTION, min(image.shape[-2:]))):
         height, width = image.shape[-2:]
         expected = f"at most {longest} px for an image of {height} x {width} px"
@@ -142,7 +150,8 @@ def gradient_by_ratio(
         What came in (tensor or array, its dtype and device), (B, C * R, H, W), (C * R, H, W) or (R, H, W) for R radii:
         channel c at scale k is at c * R + k. No gradient flows through it. bfloat16 and float16 are summed in float32.
         A pixel that is not finite makes NaN of all pixels within r rows and r columns of it, and touches no other.
-        Where a mean is not positive (pixels below -eps, or eps = 0 on zeros), the strength is infinite or NaN.
+        Where a mean is not positive (eps = 0 on zeros), the strength is infinite or NaN. Negative pixels are refused on
+        the CPU and give the same on other devices, where looking for them would take longer than the rest.
 
     Raises:
         InputError: an argument is not as above, or the named impl cannot run here.

@@ -24,9 +24,9 @@ def test_ratio_of_real_chips_equals_the_published_numbers(shared, impl, bound):
 
 
 def test_channels_stay_apart_and_scales_follow_each_other():
-    image = torch.rand(2, 3, 20, 24)
+    image = torch.rand(2, 4, 20, 24)
     strength = gradient_by_ratio(image, (2, 4))
-    assert strength.shape == (2, 6, 20, 24)
+    assert strength.shape == (2, 8, 20, 24)
     alone = gradient_by_ratio(image[1, 2], (4,))
     assert torch.allclose(strength[1, 5], alone[0], atol=1e-6, rtol=0)
 
@@ -119,3 +119,18 @@ def test_what_cannot_be_answered_is_one_clear_error(arguments, message):
 def test_box_is_refused_off_the_cpu():
     with pytest.raises(InputError, match="runs on the CPU"):
         choose_impl(torch.device("cuda"), "box")
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (20 * np.log10(np.full((20, 20), 0.1)), r"negative values; expected magnitude; got -20; turn decibels back"),
+        (np.zeros((20, 24, 3)), r"three channels; expected magnitude; got \(20, 24, 3\); take one channel"),
+        (torch.zeros(2, 3, 20, 24), "three channels"),
+        (torch.zeros(3, 20, 24), r"a stack of three chips is \(3, 1, H, W\)"),
+    ],
+)
+def test_decibels_and_colours_are_refused_in_one_line(image, words):
+    with pytest.raises(InputError, match=words) as refusal:
+        gradient_by_ratio(image)
+    assert "\n" not in str(refusal.value)

@@ -23,7 +23,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA de
 CASES = {
     "chip": ((1, 1, 40, 50), (5, 9, 13, 17), "linear", None, "float32"),
     "wider than a block": ((1, 1, 17, 110), (5, 17), "linear", None, "float32"),
-    "batch and channels": ((2, 3, 9, 20), (2, 3), "linear", None, "float32"),
+    "batch and channels": ((2, 4, 9, 20), (2, 3), "linear", None, "float32"),
     "smaller than the window": ((1, 1, 7, 7), (5, 17), "linear", None, "float32"),
     "one row": ((1, 1, 1, 30), (4,), "linear", None, "float32"),
     "disjoint halves": ((1, 1, 20, 40), (1, 9), "linear", False, "float32"),
