@@ -54,7 +54,7 @@ METHODS = (
     "safe",
 )
 VIEW_AUGMENTATIONS = ("shift", "mirror", "rotate", "scale", "gain", "contrast", "speckle")
-TARGETS = ("ratio", "ratio-gaussian", "pixel", "low-pass", "hog", "hog-gaussian", "sar-hog")
+TARGETS = ("ratio", "ratio-gaussian", "ratio-disjoint", "pixel", "low-pass", "hog", "hog-gaussian", "sar-hog")
 MODELS = ("vit-demo", "vit-laptop", "vit-tiny", "vit-small", "vit-base", "vit-large", "vit-huge")
 PROTOCOLS = ("linear-probe", "fine-tune")
 RECIPES = ("published", "augmented")

@@ -78,7 +78,7 @@ class LatentBlocks(Method):
             raise InputError(
                 "a teacher cannot look at this target",
                 where=f"target {target.name}",
-                expected="an image: pixel, low-pass, ratio or ratio-gaussian",
+                expected="an image: pixel, low-pass, ratio, ratio-gaussian or ratio-disjoint",
             )
         self.encoder, self.predictor, self.target, self.distance = encoder, predictor, target, distance
         self.teacher = teacher_of(encoder)

@@ -72,10 +72,11 @@ class Target:
         return patchify(self.image(image_B1HW), rows, columns)
 
 
-def _ratio(kernel: str = "linear", *, radii: tuple[int, ...] = RADII) -> Target:
+def _ratio(
+    name: str = "ratio", kernel: str = "linear", centre: bool | None = None, *, radii: tuple[int, ...] = RADII
+) -> Target:
     names = tuple(f"ratio, r = {radius}" for radius in radii)
-    name = "ratio" if kernel == "linear" else "ratio-gaussian"
-    return Target(name, lambda image: gradient_by_ratio(image, radii, kernel=kernel), names)
+    return Target(name, lambda image: gradient_by_ratio(image, radii, kernel=kernel, centre=centre), names)
 
 
 def _pixel() -> Target:
@@ -102,7 +103,8 @@ def _bin_names(what: str) -> tuple[str, ...]:
 
 TARGETS: dict[str, Callable[..., Target]] = {
     "ratio": _ratio,
-    "ratio-gaussian": partial(_ratio, kernel="gaussian"),
+    "ratio-gaussian": partial(_ratio, "ratio-gaussian", "gaussian"),
+    "ratio-disjoint": partial(_ratio, "ratio-disjoint", centre=False),  # halves without the line they share: SARATR-X
     "pixel": _pixel,
     "low-pass": _low_pass,
     "hog": _hog,

@@ -46,6 +46,9 @@ def test_the_ratio_target_is_the_operator_cut_up() -> None:
     image = torch.rand(2, 1, 32, 32)
     expected = patchify(gradient_by_ratio(image, (2, 5)), 4, 4)
     torch.testing.assert_close(build_target("ratio", radii=(2, 5))(image, 4, 4), expected)
+    disjoint = patchify(gradient_by_ratio(image, (2, 5), centre=False), 4, 4)
+    torch.testing.assert_close(build_target("ratio-disjoint", radii=(2, 5))(image, 4, 4), disjoint)
+    assert (disjoint - expected).abs().max() > 0.01
 
 
 def test_the_low_pass_target_keeps_the_frequencies_up_to_its_radius() -> None:
