@@ -25,6 +25,11 @@ WORDS = {
         "chips and their views",
         "Chips, and views of them with what was drawn for each, at one gain a row.",
     ),
+    "pairs": (
+        "chips, their optical images and how tokens agree with the anchor's",
+        "Chips, optical images of the same places, what the encoder is shown, and the cosine of each visible token "
+        "with the anchor's.",
+    ),
     "targets": ("targets and predictions of masked patches", "What the masked patches hold, and what is predicted."),
     "feature-map": ("chips in the plane of most variance", "Features in their plane of most variance."),
     "neighbours": ("nearest chips of a few", "The nearest chips in feature space."),

@@ -21,7 +21,7 @@ from PIL import Image
 from recording import Recorder
 
 import sarjepa
-from sarjepa.config import METHODS, BuildDatasetConfig, PretrainConfig, as_dict
+from sarjepa.config import METHODS, BuildDatasetConfig, PretrainConfig, ReportConfig, as_dict
 from sarjepa.errors import InputError
 from sarjepa.files import hold
 from sarjepa.models.anchors import load_anchor
@@ -31,7 +31,7 @@ from sarjepa.overlay import overlay, read_preset
 from sarjepa.pretext.masking import ImageKeys
 from sarjepa.pretext.views import ViewAgreement, feature_of
 from sarjepa.progress import Progress
-from sarjepa.recipes import build_dataset, pretrain
+from sarjepa.recipes import build_dataset, pretrain, report
 from sarjepa.recipes.pretrain import method as method_of_run
 from sarjepa.recipes.pretrain.batches import Batches
 from sarjepa.setting import COMMAND_LINE
@@ -119,6 +119,9 @@ def test_pairs_go_through_sarmae_with_an_anchor_and_on_to_the_bit(pairs_root: Pa
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "halves"))
     for name in ("targets.png", "pairs.png"):
         assert (tmp_path / "whole" / name).stat().st_size > 0
+    page = tmp_path / "page.html"
+    report.run(ReportConfig(run=str(tmp_path / "whole"), out=str(page), data_root=str(pairs_root)), Progress())
+    assert "optical images of the same places" in page.read_text()
     describe = sarjepa.load_encoder(tmp_path / "whole").describe
     assert describe["anchor_sha256"] == load_anchor(str(pairs_root / "anchor0")).sha256
     other = {**given, "anchor": str(pairs_root / "anchor1")}

@@ -1,7 +1,7 @@
 """The folder of a pre-training run: refused where it would be overwritten, picked up where it can be gone on with.
 
 settings.yaml  log.jsonl  checkpoint-last.pt  checkpoint-previous.pt  encoder.safetensors  curves.png  targets.png
-views.png
+views.png  pairs.png
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sarjepa.training.log import LOG, StepLog
 _EXPORTS = ("encoder.safetensors", "encoder-ema.safetensors")
 _LOCK = ".lock"
 # What may be there before the first checkpoint, besides files that are still being written.
-_START = {SETTINGS, LOG, _LOCK, "curves.png", "targets.png", "views.png", "tensorboard"}
+_START = {SETTINGS, LOG, _LOCK, "curves.png", "targets.png", "views.png", "pairs.png", "tensorboard"}
 _KEPT = "checkpoint-[0-9]*.pt"  # of an epoch; one may be there before the first checkpoint has its name
 
 

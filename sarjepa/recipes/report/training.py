@@ -71,10 +71,11 @@ def curves_section(run: RunContent) -> Section:
 
 def targets_section(run: RunContent, chips: bool) -> Section:
     """What the run predicts, beside what it was to predict."""
-    path, views = run.folder / "targets.png", run.folder / "views.png"
+    path = run.folder / "targets.png"
     if not chips:
         return Section("targets", "Targets", [element("p", "Left out, as asked: the picture shows chips of the data.")])
-    content = [shown_picture(views)] if views.is_file() else []
+    beside = [run.folder / name for name in ("views.png", "pairs.png")]
+    content = [shown_picture(one) for one in beside if one.is_file()]
     if not path.is_file():
         if content and run.describe and not run.describe.get("target"):  # the method compares views and predicts none
             return Section("targets", "Views", content)
