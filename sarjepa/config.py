@@ -617,6 +617,38 @@ class ReproduceConfig(Common):
 
 
 @dataclass(frozen=True)
+class ExportConfig(Common):
+    """The encoder of a run as a file for other programs."""
+
+    command: ClassVar[str] = "export"
+
+    run: Annotated[
+        str | None, "run folder, checkpoint or exported encoder; default: the newest run", PATH, CHECKPOINT, NEWEST,
+        ARGUMENT,
+    ] = None  # fmt: skip
+    format: Annotated[
+        str,
+        "safetensors (this package's own), timm (names of its ViT), onnx, torchscript",
+        OneOf("safetensors", "timm", "onnx", "torchscript"),
+    ] = "safetensors"
+    out: Annotated[str | None, "file to write; default: inside the run", PATH, FREE] = None
+
+
+@dataclass(frozen=True)
+class PushConfig(Common):
+    """The encoder of a run to the Hugging Face hub, with a card made of the run."""
+
+    command: ClassVar[str] = "push"
+
+    run: Annotated[str | None, "run folder, checkpoint or exported encoder", PATH, CHECKPOINT, ARGUMENT, REQUIRED] = (
+        None
+    )
+    to: Annotated[
+        str | None, "hf://OWNER/NAME", Like(r"hf://[\w.-]+/[\w.-]+", "hf://OWNER/NAME"), ARGUMENT, REQUIRED
+    ] = None
+
+
+@dataclass(frozen=True)
 class ListConfig(Common):
     """What is built, which runs there are and what they were trained on, and which public sets can be had."""
 
@@ -638,6 +670,8 @@ COMMANDS: dict[str, type[Common]] = {
         VisualizeAttentionConfig,
         ReproduceConfig,
         ReportConfig,
+        ExportConfig,
+        PushConfig,
         ListConfig,
     )
 }

@@ -232,7 +232,7 @@ class Encoder(nn.Module):
     def forward_features(self, image_B1HW: torch.Tensor) -> torch.Tensor:
         """Tokens (B, 1 + N, D) of chips in [0, 1], class token first, after the final norm."""
         buckets_NN = bucket_ids(*self.grid(image_B1HW)).to(image_B1HW.device)
-        return self._led(self.encode(self.embed_patches(image_B1HW), buckets_NN))
+        return self.led(self.encode(self.embed_patches(image_B1HW), buckets_NN))
 
     forward = forward_features
 
@@ -254,7 +254,7 @@ class Encoder(nn.Module):
         for number, block in enumerate(self.blocks[: max(numbers, default=0)], start=1):
             tokens = block(tokens, buckets_NN)
             if number in numbers:
-                found[number] = self._led(self.norm(tokens))
+                found[number] = self.led(self.norm(tokens))
         return [found[number] for number in numbers]
 
     @torch.no_grad()
@@ -296,14 +296,16 @@ class Encoder(nn.Module):
             raise InputError("the sources of the training were cropped each its own way", got=by_source, hint=hint)
         return next(iter(sides), None)
 
-    def _led(self, tokens: torch.Tensor) -> torch.Tensor:
+    def led(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens with the mean of the patches in front, where there is no class token."""
         return tokens if self.shape.class_token else torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1)
 
     def _with_class_token(self, patches_BND: torch.Tensor) -> torch.Tensor:
         if not self.shape.class_token:
             return patches_BND
-        return torch.cat([self.cls_token.to(patches_BND.dtype).expand(len(patches_BND), -1, -1), patches_BND], dim=1)
+        return torch.cat(
+            [self.cls_token.to(patches_BND.dtype).expand(patches_BND.shape[0], -1, -1), patches_BND], dim=1
+        )
 
     @torch.no_grad()
     def attention(self, image_B1HW: torch.Tensor) -> list[torch.Tensor]:
