@@ -19,7 +19,7 @@ from torch import Tensor
 from sarjepa.data.subjects import Subject
 from sarjepa.errors import InputError
 from sarjepa.evaluation.opened import OpenedEncoder, open_checkpoint
-from sarjepa.models.addresses import is_address
+from sarjepa.models.addresses import bare, is_address
 from sarjepa.models.encoder import Encoder
 from sarjepa.progress import Progress
 from sarjepa.resampling import bicubic_matrices
@@ -202,8 +202,8 @@ def labels_of(names: Sequence[str]) -> list[str]:
 
 def _label(name: str) -> str:
     """The end of a path or address, without its suffix; a file that every run has is called by its folder."""
-    place = name.removeprefix("random:")
+    place = bare(name.removeprefix("random:"))
     path = Path(place) if is_address(place) else Path(place).resolve()
     label = path.stem if path.suffix in (".pt", ".pth", ".safetensors") else path.name
     label = path.parent.name if label in _FILES_OF_A_RUN else label
-    return ("random-" if place != name else "") + re.sub(r"[^A-Za-z0-9._-]+", "-", label)
+    return ("random-" if name.startswith("random:") else "") + re.sub(r"[^A-Za-z0-9._-]+", "-", label)

@@ -2,6 +2,10 @@
 
 Nothing here imports torch, so that a wrong path is refused at once.
 
+ViTs of others were mostly trained on normalised images, which their files do not say. `imagenet:` or `half:` before a
+path or address says it (mean and deviation of photographs; 0.5 and 0.5, as of SARMAE's released weights), and
+`released` works it into the patch embedding.
+
 A file is fetched once and kept, in the user's cache folder or in the hub's own. What it holds is read as safely as a
 local file; what it is, only its checksum tells, so `sha256` is computed of every file and a known one is called by its
 name.
@@ -26,6 +30,12 @@ KNOWN_FILES = {
     ),
 }
 HUB_PREFIX = "hf-hub:"
+# Mean and deviation of each channel (red, green, blue) of what a ViT was trained on.
+Normalised = tuple[tuple[float, float, float], tuple[float, float, float]]
+NORMALISED: dict[str, Normalised] = {
+    "imagenet:": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "half:": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
 RUN_FILES = ("encoder.safetensors", "checkpoint-last.pt")  # of a run folder, in order of preference
 CLASSIFIER_FILE = "classifier.safetensors"
 OF_A_CLASSIFIER = "it is a classifier: sarjepa.load_classifier opens it, and sarjepa probe labels chips with it"
@@ -35,9 +45,26 @@ HUB_FILES = ("encoder.safetensors", "model.safetensors", "pytorch_model.bin")
 PATIENCE = Patience(attempts=3, pause_s=0.5)
 
 
+def normalised_by(path: str | Path) -> Normalised | None:
+    """The mean and deviation that stand before a path, if any."""
+    return next((found for prefix, found in NORMALISED.items() if str(path).startswith(prefix)), None)
+
+
+def bare(path: str | Path) -> str:
+    """A path or address without the word before it that says how images were normalised.
+
+    Example:
+        >>> bare("half:sarmae.pth"), bare("runs/mine")
+        ('sarmae.pth', 'runs/mine')
+    """
+    for prefix in NORMALISED:
+        path = str(path).removeprefix(prefix)
+    return str(path)
+
+
 def is_address(path: str | Path) -> bool:
     """Whether a path is a web address or a model on the hub."""
-    return str(path).startswith(("https://", "http://", HUB_PREFIX))
+    return bare(path).startswith(("https://", "http://", HUB_PREFIX))
 
 
 def fetch(address: str, patience: Patience = PATIENCE) -> Path:
@@ -88,8 +115,8 @@ def checkpoint_file(path: str | Path) -> Path:
         InputError: nothing is there, or the folder holds no checkpoint.
     """
     if is_address(path):
-        return fetch(str(path))
-    path = Path(path)
+        return fetch(bare(path))
+    path = Path(bare(path))
     if not path.exists():
         raise InputError(
             "no such checkpoint", where=path, hint="give a run folder or a file, or run sarjepa pretrain first"

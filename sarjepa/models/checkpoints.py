@@ -19,7 +19,7 @@ from sarjepa.boundary import decoder_errors
 from sarjepa.documents import parse_record
 from sarjepa.errors import InputError
 from sarjepa.files import sha256_of
-from sarjepa.models.addresses import KNOWN_FILES, OF_A_CLASSIFIER, checkpoint_file
+from sarjepa.models.addresses import KNOWN_FILES, OF_A_CLASSIFIER, Normalised, bare, checkpoint_file, normalised_by
 from sarjepa.models.described import described_bytes, read_described
 from sarjepa.models.encoder import Encoder, EncoderShape, sincos_positions
 from sarjepa.models.released import Weights, is_released, is_weight, sort_released
@@ -33,7 +33,8 @@ def load_encoder(path: str | Path, device: str = "cpu") -> Encoder:
     """The encoder of a run folder, checkpoint, exported `.safetensors`, released SAR-JEPA or MAE/timm-layout file.
 
     Args:
-        path: path of the checkpoint, or an address: `https://...` or `hf-hub:owner/name`.
+        path: path of the checkpoint, or an address: `https://...` or `hf-hub:owner/name`; before that of a ViT of
+            others, `imagenet:` or `half:` where it was trained on images so normalised.
         device: device of the encoder.
 
     Returns:
@@ -103,7 +104,10 @@ def _read(path: str | Path) -> tuple[EncoderShape, Weights, dict]:
     """Shape, weights and description of the encoder at a path or address."""
     file = checkpoint_file(path)
     read = _read_safetensors if file.suffix == ".safetensors" else _read_torch
-    shape, weights, describe = read(file)
+    normalised = normalised_by(path)
+    shape, weights, describe = read(file, normalised)
+    if normalised and "unused" not in describe:  # the file is of this package
+        raise InputError("the checkpoint knows its own images", where=path, hint=f"give {bare(path)}")
     sha256 = sha256_of(file)
     known = {"known_as": KNOWN_FILES[sha256]} if sha256 in KNOWN_FILES else {}
     return shape, weights, {**describe, "file": str(path), "sha256": sha256, **known}
@@ -127,10 +131,10 @@ class _Description:
     centre_crop: dict[str, int | None] | None = None
 
 
-def _read_torch(file: Path) -> tuple[EncoderShape, Weights, dict]:
+def _read_torch(file: Path, normalised: Normalised | None) -> tuple[EncoderShape, Weights, dict]:
     content = read_pickle(file)
     if "encoder_shape" not in content:
-        return _read_released(content, file)
+        return _read_released(content, file, normalised)
     for key in ("method", "describe"):
         if not isinstance(content.get(key), dict):
             got = type(content.get(key)).__name__
@@ -142,10 +146,10 @@ def _read_torch(file: Path) -> tuple[EncoderShape, Weights, dict]:
     return _described_shape(text, weights, file), weights, content["describe"]
 
 
-def _read_safetensors(file: Path) -> tuple[EncoderShape, Weights, dict]:
+def _read_safetensors(file: Path, normalised: Normalised | None) -> tuple[EncoderShape, Weights, dict]:
     weights, text = read_described(file, _KIND)
     if text is None:
-        return _read_released(weights, file)
+        return _read_released(weights, file, normalised)
     return _described_shape(text, weights, file), weights, json.loads(text)
 
 
@@ -191,12 +195,12 @@ def _size(weights: Weights, key: str, axis: int) -> int:
     return shape[axis] if -len(shape) <= axis < len(shape) else 0
 
 
-def _read_released(content: dict, file: Path) -> tuple[EncoderShape, Weights, dict]:
+def _read_released(content: dict, file: Path, normalised: Normalised | None) -> tuple[EncoderShape, Weights, dict]:
     if not is_released(content):
         keys = sorted(map(str, content))
         hint = OF_A_CLASSIFIER if "encoder.cls_token" in keys else None
         raise InputError("not a checkpoint of a known kind", where=file, got=f"keys {keys[:5]}", hint=hint)
-    released = sort_released(content, file)
+    released = sort_released(content, file, normalised)
     return released.shape, released.encoder, {"method": released.layout, "unused": list(released.unused)}
 
 

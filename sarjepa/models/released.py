@@ -9,8 +9,9 @@ where several GPUs trained. The shape of the network is read off its tensors. Wh
 
 ViTs of photographs use the same names for their blocks. They have no relative position but add `pos_embed`, which is
 read as sine-cosine positions where it holds just these (MAE) and as a learned table otherwise. Three input channels are
-summed to one, which is what a grey photograph gives; the mean and spread they were trained with are not undone. The
-class token's row of the table is added to the class token.
+summed to one, which is what a grey photograph gives. Where it is said that channel c of their images had mean m_c taken
+off and was divided by s_c, the patch embedding w, b does it: w_c / s_c, and b - sum of w_c m_c / s_c. The class token's
+row of the table is added to the class token.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 import torch
 
 from sarjepa.errors import InputError
+from sarjepa.models.addresses import Normalised
 from sarjepa.models.encoder import SIZES, EncoderShape, sincos_positions
 
 _PREDICTOR_NAMES = {
@@ -78,8 +80,13 @@ def is_released(content: dict) -> bool:
     return any(str(key).removeprefix("module.") == "patch_embed.proj.weight" for key in _state(content))
 
 
-def sort_released(content: dict, path: Path) -> Released:
+def sort_released(content: dict, path: Path, normalised: Normalised | None = None) -> Released:
     """Sort a released checkpoint's tensors into encoder, predictor and the rest.
+
+    Args:
+        content: of the file.
+        path: of the file, for messages.
+        normalised: mean and deviation of each channel of the images it was trained on, worked into the encoder.
 
     Raises:
         InputError: the tensors do not describe a ViT with a class token of a known shape.
@@ -97,6 +104,8 @@ def sort_released(content: dict, path: Path) -> Released:
     if faults := [key for key, value in encoder.items() if not is_weight(value)]:
         raise InputError("not a weight", where=f"{faults[0]} in {path}", expected="a tensor of floats")
     _check_forms(state, path)
+    if normalised is not None:
+        _work_in(encoder, normalised, path)
     encoder["patch_embed.proj.weight"] = encoder["patch_embed.proj.weight"].sum(dim=1, keepdim=True)
     shape = _shape(state, path)
     predictor = {
@@ -115,6 +124,18 @@ def sort_released(content: dict, path: Path) -> Released:
         if shape.positions == "learned":
             encoder["pos_embed"] = patches_1ND
     return Released(layout, shape, encoder, predictor, state.get("mask_token"), tuple(sorted(unused)))
+
+
+def _work_in(encoder: Weights, normalised: Normalised, path: Path) -> None:
+    """Let the patch embedding normalise its images itself."""
+    weight_DCPP, bias_D = encoder["patch_embed.proj.weight"], encoder.get("patch_embed.proj.bias")
+    if weight_DCPP.shape[1] != 3 or bias_D is None:
+        got = f"{weight_DCPP.shape[1]} channels" if bias_D is not None else "no bias"
+        raise InputError("no patch embedding of normalised photographs", where=path, expected="3 channels and a bias",
+                         got=got, hint="give the path alone")  # fmt: skip
+    mean_C11, std_C11 = (torch.tensor(values).to(weight_DCPP)[:, None, None] for values in normalised)
+    encoder["patch_embed.proj.weight"] = weight_DCPP / std_C11
+    encoder["patch_embed.proj.bias"] = bias_D - (weight_DCPP * (mean_C11 / std_C11)).sum(dim=(1, 2, 3))
 
 
 def is_weight(value: object) -> bool:

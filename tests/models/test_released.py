@@ -10,10 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from sarjepa.errors import InputError
-from sarjepa.models.checkpoints import load_encoder
-from sarjepa.models.encoder import EncoderShape, sincos_positions
+from sarjepa.models.checkpoints import encoder_bytes, load_encoder
+from sarjepa.models.encoder import Encoder, EncoderShape, sincos_positions
 from sarjepa.models.released import sort_released
 from sarjepa.pickles import read_pickle
 
@@ -100,6 +101,33 @@ def test_a_vit_of_photographs_sees_a_chip_as_a_grey_photograph(suffix: str, tmp_
     assert encoder.describe["unused"] == ["head.bias", "head.weight"]
     expected = vit.forward_features(image.expand(-1, 3, -1, -1))
     torch.testing.assert_close(encoder(image), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("word", "mean", "std"),
+    [("half:", [0.5] * 3, [0.5] * 3), ("imagenet:", IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)],
+)
+def test_images_it_was_trained_on_may_have_been_normalised(
+    word: str, mean: list[float], std: list[float], tmp_path: Path
+) -> None:
+    vit, file, image = photograph_vit(), tmp_path / "vit.safetensors", torch.rand(2, 1, 32, 32)
+    save_file(vit.state_dict(), file)
+    mean_311, std_311 = (torch.tensor(values)[:, None, None] for values in (mean, std))
+    expected = vit.forward_features((image - mean_311) / std_311)
+    torch.testing.assert_close(load_encoder(f"{word}{file}")(image), expected, atol=1e-5, rtol=1e-4)
+    assert (load_encoder(file)(image) - expected).abs().max() > 1e-2
+
+
+def test_an_own_encoder_is_not_told_how_its_images_were_normalised(tmp_path: Path) -> None:
+    own, grey = tmp_path / "own.safetensors", tmp_path / "grey.pth"
+    own.write_bytes(encoder_bytes(Encoder(EncoderShape(16, 1, 2, 4, 16)), {}))
+    with pytest.raises(InputError, match=f"give {own}"):
+        load_encoder(f"half:{own}")
+    torch.save(photograph_vit(in_chans=1).state_dict(), grey)
+    with pytest.raises(InputError, match="3 channels"):
+        load_encoder(f"half:{grey}")
+    with pytest.raises(InputError, match="no such checkpoint"):
+        load_encoder("half:nowhere.pth")
 
 
 def test_its_positions_are_interpolated_to_another_grid_as_timm_does(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation.metrics import Scores
 from sarjepa.files import json_text, write_atomically
-from sarjepa.models.addresses import is_address
+from sarjepa.models.addresses import bare, is_address
 from sarjepa.overlay import Change, changes
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.record import percentages
@@ -36,7 +36,7 @@ def report_folder(out: str | None, checkpoint: str, what: str, shots: int | None
     if out:
         return Path(out)
     name = what + (f"-{shots}-shot" if shots else "") + ("-random" if checkpoint.startswith("random:") else "")
-    place = checkpoint.removeprefix("random:")
+    place = bare(checkpoint.removeprefix("random:"))
     if place in BASELINES or is_address(place):
         without_scheme = re.sub(r"^[a-z-]+:/*", "", place)
         return Path("results") / f"{name}-{re.sub(r'[^A-Za-z0-9._]+', '-', without_scheme).strip('-')}"
