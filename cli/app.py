@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 from sarjepa.cli.console import RichProgress, out, show_error, show_table
-from sarjepa.cli.options import resolve, with_signature
+from sarjepa.cli.options import IS_WIDE, resolve, with_signature
 
 from sarjepa.config import COMMANDS, Common, as_dict
 from sarjepa.errors import InputError, Stopped
@@ -26,9 +26,9 @@ from sarjepa.version import __version__
 app = typer.Typer(
     name="sarjepa",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="rich" if IS_WIDE else None,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="SAR target recognition: public archives to verified shards, gradient-by-ratio pre-training, few-shot tables.",
 )
 
@@ -87,7 +87,8 @@ def _add(config_class: type[Common]) -> None:
     def command(**given: Any) -> None:
         _run(config_class, given)
 
-    app.command(config_class.command, help=config_class.__doc__)(with_signature(command, config_class))
+    example = f"Example: {config_class.example}"
+    app.command(config_class.command, help=config_class.__doc__, epilog=example)(with_signature(command, config_class))
 
 
 for _config_class in COMMANDS.values():

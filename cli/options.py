@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -19,28 +20,51 @@ from sarjepa.errors import InputError
 from sarjepa.overlay import overlay, preset_names, read_preset, read_settings_file
 from sarjepa.setting import ARGUMENT, COMMAND_LINE, REPEAT, Setting, settings_of
 
-_COMMON = inspect.Signature(
-    [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=default,
-            annotation=Annotated[kind, typer.Option(help=help_text)],
-        )
-        for name, kind, default, help_text in (
-            ("config", Optional[str], None, "YAML file of settings"),  # noqa: UP045 - Typer reads it at run time
-            ("preset", Optional[str], None, f"settings that belong together: {', '.join(preset_names())}"),  # noqa: UP045
-            ("show_config", bool, False, "print the resolved settings and stop"),
-            ("debug", bool, False, "show the traceback of an error"),
-        )
-    ]
+# The groups of a command's help, the options in each as people come to need them.
+PANELS = {
+    "Data": "folder run to sources archives experiment dataset datasets test_dataset images shots name split_by "
+    "label_pattern bands chip_size overlap normalisation normalise_per splits fraction label_set split_policy crop "
+    "centre_crop num_images num_points distribution chips_per_class near_duplicates max_rejected draws data_root",
+    "Model": "checkpoint classifier model init image_size patch_size pool blocks anchor imagenet baselines patch "
+    "renormalise",
+    "Method": "method recipe protocols solver target radii augment copies view_augment temperature view_weight "
+    "mask_ratio num_windows window_size crop_scale contrast low_pass_radius normalise_patches predictor_width "
+    "predictor_depth predictor_heads anchor_weight paired_share head",
+    "Training": "epochs batch_size lr runs steps head_lr warmup_epochs weight_decay layer_decay label_smoothing "
+    "dropout precision resume max_steps max_hours accumulate recompute compile shard clip_grad ema curve scale seeds "
+    "jobs launch workers device seed",
+    "Output": "out run_dir format results compare chips save_every keep_every picture_every probe_every probe_dataset "
+    "probe_crop run_root force dry_run verify check_leaks print step",
+    "Settings": "preset config show_config debug",
+}
+_ORDER = {key: (panel, place) for panel, keys in PANELS.items() for place, key in enumerate(keys.split())}
+# Where a table of options does not fit, names would be cut off: plain text instead.
+IS_WIDE = shutil.get_terminal_size().columns >= 70
+
+
+def _option(key: str, kind: Any, text: str, declare: Any = typer.Option) -> inspect.Parameter:
+    """One option of a command; None means that it was not given."""
+    escaped = text.replace("[", r"\[") if IS_WIDE else text
+    # A flag says by its name that it is one.
+    option = declare(help=escaped, show_default=False, metavar=" " if kind is bool else None,
+                     rich_help_panel=_ORDER[key][0])  # fmt: skip
+    annotation = Annotated[Optional[kind], option]  # noqa: UP045 - Typer reads it at run time
+    return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+_COMMON = (
+    _option("config", str, "YAML file of settings"),
+    _option("preset", str, f"settings that belong together: {', '.join(preset_names())}"),
+    _option("show_config", bool, "print the resolved settings and stop"),
+    _option("debug", bool, "show the traceback of an error"),
 )
 
 
 def signature_for(config_class: type[Common]) -> inspect.Signature:
-    """The keyword-only signature of a command: one option a setting, then those every command has."""
-    parameters = [_parameter(setting) for setting in settings_of(config_class)]
-    return inspect.Signature(parameters + list(_COMMON.parameters.values()))
+    """The keyword-only signature of a command: one option a setting, and those every command has, group by group."""
+    panels = list(PANELS)
+    found = [*map(_parameter, settings_of(config_class)), *_COMMON]
+    return inspect.Signature(sorted(found, key=lambda one: (panels.index(_ORDER[one.name][0]), _ORDER[one.name][1])))
 
 
 def _parameter(setting: Setting) -> inspect.Parameter:
@@ -51,15 +75,7 @@ def _parameter(setting: Setting) -> inspect.Parameter:
     text = (
         setting.help if default is None or default is False or default == () else f"{setting.help} [default: {shown}]"
     )
-    option = (typer.Argument if ARGUMENT in setting.marks else typer.Option)(
-        help=text.replace("[", r"\["), show_default=False
-    )
-    return inspect.Parameter(
-        setting.key,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[Optional[kind], option],  # noqa: UP045
-    )
+    return _option(setting.key, kind, text, typer.Argument if ARGUMENT in setting.marks else typer.Option)
 
 
 def resolve(config_class: type[Common], given: dict[str, Any]) -> Common:

@@ -85,6 +85,7 @@ class Common:
     """What every command takes."""
 
     command: ClassVar[str] = ""
+    example: ClassVar[str] = ""
     # Which layer gave a setting, by its key; what nobody gave has its default. It is neither stored nor compared.
     origins: InitVar[Mapping[str, str] | None] = None
 
@@ -114,6 +115,7 @@ class BuildDatasetConfig(Common):
     """Public archives (or your own folders) to verified HDF5 shards."""
 
     command: ClassVar[str] = "build-dataset"
+    example: ClassVar[str] = "sarjepa build-dataset --sources mstar,saracd --archives DIR"
 
     sources: Annotated[
         tuple[str, ...],
@@ -170,6 +172,7 @@ class PretrainConfig(Common):
     """Self-supervised pre-training on built shards."""
 
     command: ClassVar[str] = "pretrain"
+    example: ClassVar[str] = "sarjepa pretrain --preset laptop --sources mstar,saracd"
 
     sources: Annotated[
         tuple[str, ...], "built sources to train on, groups (pretrain, downstream, all) or folder:PATH", BUILT
@@ -299,6 +302,7 @@ class FeaturesConfig(Featured):
     """The features of every chip of a data set, for tools of your own."""
 
     command: ClassVar[str] = "features"
+    example: ClassVar[str] = "sarjepa features --checkpoint RUN --dataset mstar --pool cls+grid4 --out features.npz"
 
     checkpoint: Annotated[str | None, f"{_CHECKPOINT_HELP}; default: the newest run", PATH, CHECKPOINT, NEWEST] = None
     dataset: Annotated[str, "built data set", BUILT] = "mstar"
@@ -320,6 +324,7 @@ class PredictConfig(Common):
     """The class of every image in a folder, by a classifier that finetune saved, with its confidence."""
 
     command: ClassVar[str] = "predict"
+    example: ClassVar[str] = "sarjepa predict FOLDER --classifier RUN/finetune-mstar --out classes.csv"
 
     folder: Annotated[str | None, "images of any size and format, in sub-folders too", PATH, ARGUMENT, REQUIRED] = None
     classifier: Annotated[str | None, "folder that finetune wrote, or the file in it", PATH, CLASSIFIER, REQUIRED] = (
@@ -389,6 +394,7 @@ class ProbeConfig(SingleEvaluation):
     """Linear probe of one checkpoint on one data set."""
 
     command: ClassVar[str] = "probe"
+    example: ClassVar[str] = "sarjepa probe --checkpoint RUN --dataset mstar --shots 40 --recipe augmented"
 
     checkpoint: Annotated[
         str | None,
@@ -437,6 +443,7 @@ class FinetuneConfig(SingleEvaluation, Tuning):
     """Fine-tune one checkpoint, all weights, on one data set."""
 
     command: ClassVar[str] = "finetune"
+    example: ClassVar[str] = "sarjepa finetune --checkpoint RUN --dataset mstar --shots 40 --recipe augmented"
 
     checkpoint: Annotated[
         str | None, "run folder, checkpoint or exported encoder; default: the newest run", PATH, CHECKPOINT, NEWEST
@@ -449,6 +456,7 @@ class FewshotBenchConfig(Tuning):
     """The few-shot table: checkpoints x data sets x protocols x shots x runs."""
 
     command: ClassVar[str] = "fewshot-bench"
+    example: ClassVar[str] = "sarjepa fewshot-bench --checkpoint RUN --datasets mstar,saracd --shots 10,20,40"
 
     checkpoint: Annotated[
         tuple[str, ...],
@@ -527,6 +535,7 @@ class VisualizeAttentionConfig(Common):
     """Where each head looks, what lies near what in feature space, as numbers and as pictures."""
 
     command: ClassVar[str] = "visualize-attention"
+    example: ClassVar[str] = "sarjepa visualize-attention --checkpoint RUN --images FOLDER"
 
     checkpoint: Annotated[
         tuple[str, ...],
@@ -578,6 +587,7 @@ class ReportConfig(Common):
     """One run as one self-contained HTML file, readable offline."""
 
     command: ClassVar[str] = "report"
+    example: ClassVar[str] = "sarjepa report --run RUN --results results/fewshot"
 
     run: Annotated[str | None, "run folder; default: the newest run", PATH, RUN] = None
     results: Annotated[
@@ -597,6 +607,7 @@ class ReproduceConfig(Common):
     """One of the paper's tables or figures, with every run that it needs."""
 
     command: ClassVar[str] = "reproduce"
+    example: ClassVar[str] = "sarjepa reproduce --experiment table4 --scale laptop"
 
     experiment: Annotated[str, "table1, table3 to table6, figure4 to figure7, views"] = "table4"
     scale: Annotated[str, "size of the runs: demo, laptop or paper"] = "laptop"
@@ -621,6 +632,7 @@ class ExportConfig(Common):
     """The encoder of a run as a file for other programs."""
 
     command: ClassVar[str] = "export"
+    example: ClassVar[str] = "sarjepa export RUN --format onnx --out encoder.onnx"
 
     run: Annotated[
         str | None, "run folder, checkpoint or exported encoder; default: the newest run", PATH, CHECKPOINT, NEWEST,
@@ -639,6 +651,7 @@ class PushConfig(Common):
     """The encoder of a run to the Hugging Face hub, with a card made of the run."""
 
     command: ClassVar[str] = "push"
+    example: ClassVar[str] = "sarjepa push RUN hf://OWNER/NAME"
 
     run: Annotated[str | None, "run folder, checkpoint or exported encoder", PATH, CHECKPOINT, ARGUMENT, REQUIRED] = (
         None
@@ -653,6 +666,7 @@ class ListConfig(Common):
     """What is built, which runs there are and what they were trained on, and which public sets can be had."""
 
     command: ClassVar[str] = "list"
+    example: ClassVar[str] = "sarjepa list --data-root data --run-root runs"
 
     run_root: Annotated[str, "folder of the runs", PATH, FREE] = "runs"
 
