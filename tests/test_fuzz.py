@@ -50,11 +50,17 @@ from sarjepa.files import json_text
 from sarjepa.models.checkpoints import encoder_bytes, load_encoder, weights_sha256
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import Classifier, Feature, Head
-from sarjepa.overlay import overlay, read_settings_file
+from sarjepa.overlay import overlay, read_preset, read_settings_file
+from sarjepa.pickles import read_pickle
+from sarjepa.pretext.methods import METHODS, check_revision
+from sarjepa.progress import Progress
+from sarjepa.recipes.pretrain.state import TrainingState, checkpoint_of, described, new_state, restore
 from sarjepa.reports.cards import BuiltIndex
 from sarjepa.reports.class_table import class_table
 from sarjepa.reports.fewshot_tables import accuracy_table, comparison_table, detail_table
 from sarjepa.results.records import FewshotResults, Report, Run
+from sarjepa.training.checkpoint import Checkpoint
+from sarjepa.training.runtime import Ranks
 
 NUM_MUTANTS = int(os.environ.get("SARJEPA_FUZZ") or 12)
 LONGEST_S, MOST_BYTES = 10, 2 * 2**30
@@ -286,6 +292,51 @@ def _edited_torch(content: bytes, generator: np.random.Generator) -> bytes:
     return _bytes(lambda stream: torch.save(state, stream))
 
 
+def _edited_run(content: bytes, generator: np.random.Generator) -> bytes:
+    state = torch.load(io.BytesIO(content), weights_only=True)
+    spots = [(inside, key) for inside, key in places(state) if isinstance(inside[key], torch.Tensor)]
+    if generator.random() < 0.5:
+        inside, key = spots[int(generator.integers(0, len(spots)))]
+        inside[key] = _edited_tensor(inside[key], generator)
+    else:
+        state = edited(state, generator)
+    return _bytes(lambda stream: torch.save(state, stream))
+
+
+def resumed() -> Target:
+    """A run that goes on: weights, moments, their average and the step."""
+    settings = {
+        "image_size": 32,
+        "window_size": 3,
+        "radii": [2],
+        "predictor_width": 8,
+        "predictor_depth": 1,
+        "ema": 0.9,
+    }
+    config = overlay(PretrainConfig, [("preset", read_preset("demo", "pretrain")), ("test", settings)])
+    device, ranks = torch.device("cpu"), Ranks()
+
+    def stepped(state: TrainingState) -> TrainingState:
+        for weight in state.method.parameters():
+            weight.grad = torch.zeros_like(weight)
+        state.optimizer.step()
+        return state
+
+    def read(path: Path) -> object:
+        stored = Checkpoint(path, read_pickle(path))
+        check_revision(config.method, described(stored), path)
+        state = new_state(config, device, ranks, Progress())
+        restore(state, stored, path.parent)
+        kept = checkpoint_of(stepped(state), {}, ranks) or {}
+        return [value.sum().item() for value in (*kept["method"].values(), *kept["average"].values())]
+
+    state = stepped(new_state(config, device, ranks, Progress()))
+    state.step = 1
+    said = {"steps": 1, "revision": METHODS[config.method].revision, "data": {"toy": "0" * 64}}
+    content = _bytes(lambda stream: torch.save(checkpoint_of(state, said, ranks), stream))
+    return Target((content,), read, "checkpoint-last.pt", _edited_run, True)
+
+
 def _edited_safetensors(content: bytes, generator: np.random.Generator) -> bytes:
     length = int.from_bytes(content[:8], "little")
     metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
@@ -321,6 +372,7 @@ def checkpoints(folder: Path) -> dict[str, Target]:
         return classifier.probabilities([np.full((8, 8), 0.5)]).tolist() if side <= 64 else None
 
     return {
+        "checkpoint-last.pt to resume": resumed(),
         "checkpoint-last.pt": Target((torch_files[0],), _used, "checkpoint-last.pt", _edited_torch, True),
         "released": Target(tuple(torch_files[1:]), _used, "released.pth", _edited_torch, True),
         "encoder.safetensors": Target(
@@ -382,6 +434,7 @@ def built(root: Path) -> dict[str, Target]:
 NAMES = (
     *images(), *archives(), *documents(), "index.json", "index.json of a card", "shard", "draws.json",
     "checkpoint-last.pt", "released", "encoder.safetensors", "released.safetensors", "classifier.safetensors",
+    "checkpoint-last.pt to resume",
 )  # fmt: skip
 
 

@@ -170,5 +170,6 @@ def load_classifier(path: str | Path, device: str = "cpu") -> SavedClassifier:
             raise refuse(f"a head of {tuple(weights['head.linear.weight'].shape)}")
         classifier = Classifier(encoder, Head(width, len(described.classes), described.normalise), feature)
         classifier.load_state_dict(weights)
-    known = {"shape": asdict(described.shape), "dataset": described.dataset, "label_set": described.label_set}
+    keys = ("dataset", "label_set", "temperature")
+    known = {"shape": asdict(described.shape), **{key: getattr(described, key) for key in keys}}
     return SavedClassifier(classifier.to(device), {**json.loads(text), **known})

@@ -242,7 +242,7 @@ def check_facts(method: Method, described: Mapping[str, Any], where: object) -> 
             )
 
 
-def take_weights(method: Method, weights: Mapping[str, torch.Tensor], where: object) -> None:
+def take_weights(method: nn.Module, weights: Mapping[str, torch.Tensor], where: object) -> None:
     """Fill a method from a checkpoint.
 
     Raises:

@@ -10,6 +10,7 @@ Everything in a file is tensors and plain values, read back with `weights_only=T
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,15 @@ def save_checkpoint(folder: Path, state: dict[str, Any], keep_as: str | None = N
     return last
 
 
-def load_last_checkpoint(folder: Path, device: torch.device, progress: Progress | None = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Checkpoint:
+    """The content of a checkpoint, and the file that it was read from."""
+
+    path: Path
+    content: dict[str, Any]
+
+
+def load_last_checkpoint(folder: Path, device: torch.device, progress: Progress | None = None) -> Checkpoint:
     """The last good checkpoint of a run.
 
     Raises:
@@ -79,7 +88,7 @@ def load_last_checkpoint(folder: Path, device: torch.device, progress: Progress 
             continue
         if damaged and progress:
             progress.warn(f"{damaged[0]} is damaged; going on from {name}, the one before")
-        return state
+        return Checkpoint(path, state)
     found = f"damaged {' and '.join(damaged)}" if damaged else "none"
     raise InputError(
         "no checkpoint to resume from", where=folder, got=found, hint="start the run again without --resume"

@@ -89,6 +89,15 @@ def test_a_description_that_leaves_the_side_of_an_image_out_takes_its_default(fi
     assert found.probabilities([np.full((16, 16), 0.5)]).shape == (1, 2)
 
 
+def test_a_temperature_without_a_point_is_a_number(file: Path) -> None:
+    with safe_open(file, "pt") as opened:
+        said = json.loads(opened.metadata()["sarjepa-classifier"])
+        weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
+    said["temperature"] = 10**40
+    save_file(weights, file, metadata={"sarjepa-classifier": json.dumps(said)})
+    assert load_classifier(file).probabilities([np.full((16, 16), 0.5)]) == pytest.approx(0.5)
+
+
 def test_a_classifier_without_a_weight_is_one_line(file: Path) -> None:
     with safe_open(file, "pt") as opened:
         said, weights = opened.metadata(), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118

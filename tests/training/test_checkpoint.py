@@ -28,7 +28,7 @@ def damage(path: Path) -> None:
 def test_the_last_checkpoint_is_read_and_the_one_before_is_kept(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         save_checkpoint(tmp_path, state(step))
-    assert load_last_checkpoint(tmp_path, CPU)["step"] == 3
+    assert load_last_checkpoint(tmp_path, CPU).content["step"] == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == [LAST, PREVIOUS]
     assert torch.load(tmp_path / PREVIOUS, weights_only=True)["step"] == 2
 
@@ -40,7 +40,7 @@ def test_a_damaged_checkpoint_is_recognised_and_the_one_before_is_used_with_a_wa
     with pytest.raises(InputError, match="damaged"):
         read_pickle(tmp_path / LAST)
     progress = Recorder()
-    assert load_last_checkpoint(tmp_path, CPU, progress)["step"] == 1
+    assert load_last_checkpoint(tmp_path, CPU, progress).content["step"] == 1
     assert len(progress.warnings) == 1
     assert LAST in progress.warnings[0]
 
@@ -64,7 +64,7 @@ def test_a_crash_while_writing_leaves_the_last_checkpoint_as_it_was(
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(InputError, match=r"cannot write the checkpoint.*No space.*--resume"):
         save_checkpoint(tmp_path, state(2))
-    assert load_last_checkpoint(tmp_path, CPU)["step"] == 1
+    assert load_last_checkpoint(tmp_path, CPU).content["step"] == 1
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")

@@ -30,7 +30,14 @@ from sarjepa.pretext.methods import METHODS, check_facts, check_revision
 from sarjepa.progress import Progress, Task
 from sarjepa.recipes.pretrain.batches import Batches
 from sarjepa.recipes.pretrain.run_folder import RunFolder
-from sarjepa.recipes.pretrain.state import TrainingState, checkpoint_of, new_state, restore, with_whole_weights
+from sarjepa.recipes.pretrain.state import (
+    TrainingState,
+    checkpoint_of,
+    described,
+    new_state,
+    restore,
+    with_whole_weights,
+)
 from sarjepa.recipes.pretrain.views_picture import views_picture
 from sarjepa.reports.figures import figure_bytes
 from sarjepa.reports.pretraining import curves_figure, pairs_figure, target_rows, targets_figure
@@ -123,9 +130,10 @@ def _started(run: _Run, state: TrainingState) -> _Run:
         run.progress.note(f"the learning rate warms up over {warmup_epochs(config):g} of {config.epochs} epochs")
     if config.resume:
         stored = folder.state(run.device, run.progress)
-        check_revision(config.method, stored["describe"], folder.path)
-        run.batches.check_data(stored["describe"])
-        check_facts(state.method, stored["describe"], folder.path)
+        said = described(stored)
+        check_revision(config.method, said, folder.path)
+        run.batches.check_data(said)
+        check_facts(state.method, said, folder.path)
         restore(state, stored, folder.path)
     elif run.ranks.is_first:  # the others might look when rank 0 has begun to write
         folder.check_new()

@@ -22,7 +22,7 @@ from sarjepa.models.encoder import Encoder
 from sarjepa.overlay import refuse_changes
 from sarjepa.progress import Progress
 from sarjepa.results.stored import SETTINGS, read_settings
-from sarjepa.training.checkpoint import load_last_checkpoint
+from sarjepa.training.checkpoint import Checkpoint, load_last_checkpoint
 from sarjepa.training.log import LOG, StepLog
 
 _EXPORTS = ("encoder.safetensors", "encoder-ema.safetensors")
@@ -75,7 +75,7 @@ class RunFolder:
             hint = "give another --run-dir, or go on with --resume"
             raise InputError("the run folder exists already", where=self.path, hint=hint)
 
-    def state(self, device: torch.device, progress: Progress) -> dict[str, Any]:
+    def state(self, device: torch.device, progress: Progress) -> Checkpoint:
         """The last good checkpoint of a run that was started with the same settings.
 
         Raises:

@@ -16,6 +16,7 @@ from sarjepa.pretext.method import Method
 from sarjepa.pretext.methods import take_weights
 from sarjepa.progress import Progress
 from sarjepa.recipes.pretrain.method import bare_method, ready_method
+from sarjepa.training.checkpoint import Checkpoint
 from sarjepa.training.optim import adamw
 from sarjepa.training.runtime import Ranks
 
@@ -55,20 +56,94 @@ def new_state(config: PretrainConfig, device: torch.device, ranks: Ranks, progre
     return TrainingState(method, optimizer, average, sharding)
 
 
-def restore(state: TrainingState, stored: Mapping[str, Any], where: object) -> None:
+def restore(state: TrainingState, stored: Checkpoint, where: object) -> None:
     """Fill a state from a checkpoint, as `checkpoint_of` made it.
 
+    Args:
+        state: to be filled.
+        stored: the checkpoint.
+        where: the run's folder.
+
     Raises:
-        InputError: the checkpoint does not fit the method.
+        InputError: the checkpoint does not fit the method, or a key holds something of another kind.
     """
-    weights, moments = stored["method"], stored["optimizer"]
+    weights, moments = _tensors(stored, "method", state.method.state_dict()), _moments(stored, state.optimizer)
     if state.sharding:
         weights, moments = state.sharding.weights(weights), state.sharding.moments(state.optimizer, moments)
     take_weights(state.method, weights, where)
-    _take_moments(state.optimizer, moments, where)
-    state.step = stored["step"]
+    state.optimizer.load_state_dict(moments)
     if state.average is not None:
-        state.average.load_state_dict(stored["average"])
+        take_weights(state.average, _tensors(stored, "average", state.average.state_dict()), where)
+    state.step = stored.content["step"]
+
+
+def described(stored: Checkpoint) -> dict[str, Any]:
+    """What a checkpoint says of itself.
+
+    Raises:
+        InputError: it says nothing, or not the step that it is of.
+    """
+    found: dict[str, Any] = _mapping(stored, "describe", stored.content.get("describe"))
+    _mapping(stored, "describe.data", found.get("data", {}))
+    step = stored.content.get("step")
+    if type(step) is not int or step < 0 or step != found.get("steps", step):
+        raise _fault(stored, "step", f"the number of steps, as described: {found.get('steps')}", step)
+    return found
+
+
+def _fault(stored: Checkpoint, key: str, expected: object, got: object) -> InputError:
+    said = f"{got.dtype}, {tuple(got.shape)}" if isinstance(got, torch.Tensor) else repr(got)[:60]
+    hint = "start another run, with --init an encoder that was exported"
+    return InputError("not as a checkpoint has it", where=f"{key} in {stored.path}", expected=expected, got=said,
+                      hint=hint)  # fmt: skip
+
+
+def _mapping(stored: Checkpoint, key: str, found: object) -> dict[Any, Any]:
+    if not isinstance(found, dict):
+        raise _fault(stored, key, "a mapping", found)
+    return found
+
+
+def _tensors(stored: Checkpoint, key: str, own: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A state dict of a checkpoint, if it is of tensors in the number formats of `own`; shapes are torch's to check."""
+    found = _mapping(stored, key, stored.content.get(key))
+    for name, value in found.items():
+        if not isinstance(value, torch.Tensor) or (name in own and value.dtype != own[name].dtype):
+            expected = own[name].dtype if name in own else "a tensor"
+            raise _fault(stored, f"{key}.{name}", expected, value)
+    return found
+
+
+def _moments(stored: Checkpoint, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The moments of a checkpoint, with the rates and decays of now, which are those of then.
+
+    Raises:
+        InputError: they are not those of the weights, or of a version that grouped the weights otherwise.
+    """
+    found, own = _mapping(stored, "optimizer", stored.content.get("optimizer")), optimizer.state_dict()["param_groups"]
+    groups = found.get("param_groups")
+    kept = [group.get("params") if isinstance(group, dict) else None for group in groups or ()]
+    if kept != [group["params"] for group in own]:
+        where = stored.path.parent
+        raise InputError(
+            "the run was started by a version with other weight decay",
+            where=where,
+            hint=f"start another run with --init {where}",
+        )
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    moments = _mapping(stored, "optimizer.state", found.get("state"))
+    for number, entries in moments.items():
+        key = f"optimizer.state.{number}"
+        if number not in range(len(weights)):
+            raise _fault(stored, key, f"0 to {len(weights) - 1}", number)
+        like = {"step": torch.zeros(()), "exp_avg": weights[number], "exp_avg_sq": weights[number]}
+        if _mapping(stored, key, entries).keys() != like.keys():
+            raise _fault(stored, key, ", ".join(like), sorted(map(str, entries)))
+        for name, tensor in like.items():
+            value = entries[name]
+            if not isinstance(value, torch.Tensor) or (value.dtype, value.shape) != (tensor.dtype, tensor.shape):
+                raise _fault(stored, f"{key}.{name}", f"{tensor.dtype}, {tuple(tensor.shape)}", value)
+    return {"state": moments, "param_groups": own}
 
 
 def checkpoint_of(state: TrainingState, describe: Mapping[str, Any], ranks: Ranks) -> dict[str, Any] | None:
@@ -123,19 +198,3 @@ def _shards_of(config: PretrainConfig, method: Method, device: torch.device, ran
     except ImportError as error:
         raise InputError("no FSDP2 in this torch", where="shard", expected="torch 2.6", got=error) from error
     return Sharding(method, Block, device, ranks.world_size)
-
-
-def _take_moments(optimizer: torch.optim.Optimizer, moments: dict[str, Any], where: object) -> None:
-    """Fill an optimiser from a checkpoint.
-
-    Raises:
-        InputError: another version, which grouped the weights otherwise, wrote the checkpoint.
-    """
-    try:
-        optimizer.load_state_dict(moments)
-    except ValueError as error:  # torch's word for groups of other sizes
-        raise InputError(
-            "the run was started by a version with other weight decay",
-            where=where,
-            hint=f"start another run with --init {where}",
-        ) from error

@@ -30,8 +30,8 @@ def open_method(checkpoint: str, device: torch.device, progress: Progress) -> Me
         raise InputError("no predictor", where=checkpoint, expected="a run folder or one of its checkpoints")
     folder = path if path.is_dir() else path.parent
     settings = read_settings(folder)
-    state = load_last_checkpoint(folder, device, progress) if path.is_dir() else read_pickle(path)
-    if "method" not in state:
+    state = load_last_checkpoint(folder, device, progress).content if path.is_dir() else read_pickle(path)
+    if not all(isinstance(state.get(key), dict) for key in ("method", "describe")):
         raise InputError("no predictor", where=checkpoint, expected="a checkpoint of sarjepa pretrain")
     method = build_method(str(settings.get("method", "")), **method_settings(settings))
     predicted = method.target.name if method.target else None
