@@ -26,7 +26,12 @@ def _mix(state: np.ndarray) -> np.ndarray:
 
 
 def stream_key(seed: int, stream: str, epoch: int = 0) -> int:
-    """A 64-bit key for (seed, stream, epoch); seed 0 is a seed like any other."""
+    """A 64-bit key for (seed, stream, epoch); seed 0 is a seed like any other.
+
+    Example:
+        >>> stream_key(0, "crop") == stream_key(0, "windows")
+        False
+    """
     text = f"{seed}/{stream}/{epoch}".encode()
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
 
@@ -51,6 +56,11 @@ def uniforms(seed: int, stream: str, epoch: int, indices: np.ndarray, num: int) 
 
 
 def permutation(seed: int, stream: str, epoch: int, num: int) -> np.ndarray:
-    """A permutation of range(num), int64: the order of an epoch, or of a class's images in a few-shot draw."""
+    """A permutation of range(num), int64: the order of an epoch, or of a class's images in a few-shot draw.
+
+    Example:
+        >>> permutation(0, "order", 1, 5)
+        array([0, 4, 1, 2, 3])
+    """
     keys_N = uniforms(seed, stream, epoch, np.arange(num), 1)[:, 0]
     return np.argsort(keys_N, kind="stable")

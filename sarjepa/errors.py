@@ -60,7 +60,12 @@ class Stopped(KeyboardInterrupt):
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """A hint that offers the closest of `choices` to a name that is not among them, or lists them all."""
+    """A hint that offers the closest of `choices` to a name that is not among them, or lists them all.
+
+    Example:
+        >>> nearest("mstr", ["mstar", "saracd"])
+        "did you mean 'mstar'?"
+    """
     names = sorted(choices)
     if not names:
         return "there are none to choose from"

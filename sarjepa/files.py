@@ -45,6 +45,16 @@ def json_text(content: object) -> str:
 
     Raises:
         ValueError: a number in it is not finite, for which JSON has no words.
+
+    Example:
+        >>> print(json_text({"b": 1, "a": [1, 2]}), end="")
+        {
+         "b": 1,
+         "a": [
+          1,
+          2
+         ]
+        }
     """
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, default=_by_field) + "\n"
 

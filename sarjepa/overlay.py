@@ -151,7 +151,12 @@ def plain(value: object) -> object:
 
 
 def by_name(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Stored settings by their names on the command line (JSON files keep the field's underscores)."""
+    """Stored settings by their names on the command line (JSON files keep the field's underscores).
+
+    Example:
+        >>> by_name({"batch_size": 8})
+        {'batch-size': 8}
+    """
     return {key.replace("_", "-"): plain(value) for key, value in settings.items()}
 
 
@@ -193,14 +198,24 @@ def _words(
 
 
 def option(name: str, value: object) -> list[str]:
-    """An option as the words of a command line, not yet quoted."""
+    """An option as the words of a command line, not yet quoted.
+
+    Example:
+        >>> option("radii", (5, 9))
+        ['--radii', '5,9']
+    """
     if isinstance(value, bool):
         return [f"--{name}" if value else f"--no-{name}"]
     return [f"--{name}", shown(value)]
 
 
 def shown(value: object) -> str:
-    """A value as it is typed."""
+    """A value as it is typed.
+
+    Example:
+        >>> shown((5, None, True))
+        '5,none,true'
+    """
     if isinstance(value, list | tuple):
         return ",".join(map(shown, value))
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -70,7 +70,12 @@ def read_gdal(metadata: str) -> Said:
 
 
 def polarisations_of(text: str) -> tuple[str, ...]:
-    """The polarisations that a name or a description has, in order, each once."""
+    """The polarisations that a name or a description has, in order, each once.
+
+    Example:
+        >>> polarisations_of("S1A_IW_GRDH_VV.tif")
+        ('VV',)
+    """
     return tuple(dict.fromkeys(found.upper() for found in _POLARISATION.findall(text)))
 
 

@@ -28,6 +28,10 @@ def parse_crop(text: str, source: str, known: Collection[str] = ()) -> int | str
 
     Raises:
         InputError: the text has another form, or a pair names an unknown source.
+
+    Example:
+        >>> parse_crop("mstar=64,saracd=none", "mstar")
+        64
     """
     sides: dict[str, str] = {}
     for part in text.split(","):

@@ -186,6 +186,10 @@ def batch_indices(num_chips: int, batch_size: int, seed: int, step: int) -> tupl
         batch_size: size of the batch over all ranks.
         seed: seed of the shuffle.
         step: number of the step, from 0 over the whole run.
+
+    Example:
+        >>> batch_indices(4, 2, seed=0, step=3)
+        (1, array([2, 3]))
     """
     epoch, position = divmod(step, steps_per_epoch(num_chips, batch_size))
     order = permutation(seed, "order", epoch, num_chips)
@@ -193,7 +197,12 @@ def batch_indices(num_chips: int, batch_size: int, seed: int, step: int) -> tupl
 
 
 def steps_per_epoch(num_chips: int, batch_size: int) -> int:
-    """Whole batches in an epoch, at least one."""
+    """Whole batches in an epoch, at least one.
+
+    Example:
+        >>> steps_per_epoch(70, 32)
+        2
+    """
     return max(1, num_chips // batch_size)
 
 

@@ -82,6 +82,10 @@ def expand_sources(names: Iterable[str]) -> list[str]:
 
     Raises:
         InputError: a name is neither source, group, folder:PATH nor pairs:SAR_FOLDER,OPTICAL_FOLDER.
+
+    Example:
+        >>> expand_sources(["downstream", "mstar"])
+        ['mstar', 'fusarship', 'saracd']
     """
     known = source_names()
     expanded: list[str] = []

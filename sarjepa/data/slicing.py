@@ -22,6 +22,10 @@ def tile_starts(length: int, size: int, overlap: float = 0.0) -> list[int]:
         length: pixels there are.
         size: pixels of a tile.
         overlap: share of a tile that its neighbour repeats, 0 <= overlap < 1; the last tile may overlap more.
+
+    Example:
+        >>> tile_starts(10, 4)
+        [0, 4, 6]
     """
     if length <= size:
         return [0]
@@ -31,7 +35,12 @@ def tile_starts(length: int, size: int, overlap: float = 0.0) -> list[int]:
 
 
 def tiles(shape: tuple[int, int], size: int, overlap: float = 0.0) -> list[tuple[int, int]]:
-    """(row, column) of every tile of an image of this shape, row by row; each covers size x size, cut at the image."""
+    """(row, column) of every tile of an image of this shape, row by row; each covers size x size, cut at the image.
+
+    Example:
+        >>> tiles((6, 4), 4)
+        [(0, 0), (2, 0)]
+    """
     rows, columns = tile_starts(shape[0], size, overlap), tile_starts(shape[1], size, overlap)
     return [(row, column) for row in rows for column in columns]
 

@@ -64,7 +64,12 @@ def mean_distances(
 
 
 def uniform_distance(grid: tuple[int, int], patch_size: int, renormalise: bool = False) -> float:
-    """The attention distance (px) of uniform attention: every token gets the same."""
+    """The attention distance (px) of uniform attention: every token gets the same.
+
+    Example:
+        >>> round(uniform_distance((1, 2), 8), 2)
+        2.67
+    """
     num_patches = grid[0] * grid[1]
     kept = 1.0 if renormalise else num_patches / (1 + num_patches)
     return kept * float(patch_distances(*grid, patch_size).mean())

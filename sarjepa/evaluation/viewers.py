@@ -190,7 +190,12 @@ def _viewer(opened: OpenedEncoder, label: str, image_size: str | None, device: t
 
 
 def labels_of(names: Sequence[str]) -> list[str]:
-    """Short names, each once, for pictures and folders."""
+    """Short names, each once, for pictures and folders.
+
+    Example:
+        >>> labels_of(["runs/a/encoder.safetensors", "runs/b/a"])
+        ['a', 'a-2']
+    """
     labels: list[str] = []
     for name in names:
         label, number = _label(name), 2

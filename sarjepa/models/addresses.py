@@ -63,7 +63,12 @@ def bare(path: str | Path) -> str:
 
 
 def is_address(path: str | Path) -> bool:
-    """Whether a path is a web address or a model on the hub."""
+    """Whether a path is a web address or a model on the hub.
+
+    Example:
+        >>> is_address("hf-hub:owner/name"), is_address("runs/mine")
+        (True, False)
+    """
     return bare(path).startswith(("https://", "http://", HUB_PREFIX))
 
 

@@ -51,6 +51,10 @@ def reflected(size: int, margin: int) -> np.ndarray:
 
     The border pixel is not repeated: (c b | a b c | b a). A line shorter than the margin is reflected as often as it
     takes, so that an image smaller than the window has an answer too.
+
+    Example:
+        >>> reflected(4, 2)
+        array([2, 1, 0, 1, 2, 3, 2, 1])
     """
     if size == 1:
         return np.zeros(1 + 2 * margin, dtype=np.int64)

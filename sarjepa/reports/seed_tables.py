@@ -26,7 +26,12 @@ FEATURES = {"cls": "class token", "mean": "mean of the patch tokens", "grid2": "
 
 
 def feature_words(pool: str) -> str:
-    """What a feature of results is called in a title: "cls+grid4@3,6"."""
+    """What a feature of results is called in a title: "cls+grid4@3,6".
+
+    Example:
+        >>> feature_words("cls+grid4@3,6")
+        'class token and 4 x 4 grid of patch tokens of blocks 3,6'
+    """
     pools, _, blocks = pool.partition("@")
     words = " and ".join(FEATURES.get(part, part) for part in pools.split("+"))
     return f"{words} of blocks {blocks}" if blocks else words

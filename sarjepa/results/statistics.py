@@ -61,6 +61,10 @@ def summarise(values: Sequence[float]) -> Summary:
 
     Args:
         values: a number per run, at least one.
+
+    Example:
+        >>> [round(end, 1) for end in summarise([60.0, 62.0, 64.0]).ci95]
+        [57.0, 67.0]
     """
     value_R = np.asarray(values, dtype=np.float64)
     num, mean = len(value_R), float(value_R.mean())
@@ -77,6 +81,10 @@ def wilson_interval(hits: int, total: int) -> tuple[float, float]:
     Args:
         hits: number of test images with the right label.
         total: number of test images, at least one.
+
+    Example:
+        >>> [round(end) for end in wilson_interval(8, 10)]
+        [49, 94]
     """
     interval = stats.binomtest(hits, total).proportion_ci(CONFIDENCE, method="wilson")
     return 100 * float(interval.low), 100 * float(interval.high)

@@ -32,22 +32,42 @@ _NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?(?![\w.])")
 
 
 def escape_latex(text: str) -> str:
-    """The text as LaTeX prints it literally (run folders are full of underscores)."""
+    r"""The text as LaTeX prints it literally (run folders are full of underscores).
+
+    Example:
+        >>> escape_latex("vit_tiny, 95%")
+        'vit\\_tiny, 95\\%'
+    """
     return "".join(_LATEX_ESCAPES.get(character, character) for character in text)
 
 
 def counted(number: int, noun: str) -> str:
-    """A number of things: "1 run", "2 runs"."""
+    """A number of things: "1 run", "2 runs".
+
+    Example:
+        >>> counted(2, "run")
+        '2 runs'
+    """
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def mean_with_spread(mean: float, std: float | None) -> str:
-    """A mean and its sample standard deviation, where there is one: "62.1 ± 1.3"."""
+    """A mean and its sample standard deviation, where there is one: "62.1 ± 1.3".
+
+    Example:
+        >>> mean_with_spread(62.14, 1.3)
+        '62.1 ± 1.3'
+    """
     return f"{mean:.1f}" + ("" if std is None or math.isnan(std) else f" ± {std:.1f}")
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Comma-separated values under one header line; None is an empty cell."""
+    r"""Comma-separated values under one header line; None is an empty cell.
+
+    Example:
+        >>> csv_text(("a", "b"), [(1, None)])
+        'a,b\n1,\n'
+    """
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([columns, *rows])
     return buffer.getvalue()

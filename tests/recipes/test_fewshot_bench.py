@@ -232,7 +232,7 @@ def test_pixels_are_left_out_of_fine_tuning_with_a_note(toy_root: Path, toy_run:
     assert [(cell["checkpoint"], cell["protocol"]) for cell in cells] == [
         ("pixels", "linear-probe"), (str(toy_run), "linear-probe"), (str(toy_run), "fine-tune")
     ]  # fmt: skip
-    assert "pixels: no weights to fine-tune" in progress.notes[0]
+    assert "pixels: no weights to fine-tune" in "".join(progress.notes)
 
 
 def test_a_data_set_that_is_not_built_names_its_command(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:

@@ -92,7 +92,12 @@ def settled(config: Config, protocol: str) -> Config:
 
 
 def augmentations(text: str) -> tuple[str, ...]:
-    """The augmentations that a text asks for, in the order of the table: "none", "mirror,shift"."""
+    """The augmentations that a text asks for, in the order of the table: "none", "mirror,shift".
+
+    Example:
+        >>> augmentations("shift,mirror")
+        ('shift', 'mirror')
+    """
     names = text.split(",")
     return tuple(name for name in VIEW_AUGMENTATIONS if name in names)
 

@@ -89,7 +89,12 @@ class PlanContext:
 
 
 def run_name(settings: Mapping[str, Any], seed: int) -> str:
-    """A run's folder: its method, what else it differs in, its seed."""
+    """A run's folder: its method, what else it differs in, its seed.
+
+    Example:
+        >>> run_name({"method": "mae", "fraction": 0.5}, 1)
+        'mae-fraction-0.5-seed1'
+    """
     others = [f"{key}-{value}" for key, value in sorted(settings.items()) if key != "method"]
     text = "-".join([settings.get("method", "sar-jepa"), *others, f"seed{seed}"])
     return re.sub(r"[^A-Za-z0-9.]+", "-", text)
