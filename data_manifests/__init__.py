@@ -45,7 +45,8 @@ A distribution:
     expected_side?  height and width (px) that every file should have, before tiling
 
 Sets of which not even the layout of the files is known for sure stand in by_hand.yaml: title, origin, holds, terms,
-citation, and `unverified`, the list of those keys that nobody has confirmed.
+citation, and `unverified`, the list of those keys that nobody has confirmed. Weights that others publish stand in
+published_models.yaml.
 
 Wherever a value stands, `{value: ..., unverified: true}` may stand instead: nobody has confirmed it against the source.
 In a mapping that is not a plain value (a file, a distribution), `unverified: true` beside the other keys says it of the

@@ -671,6 +671,14 @@ class ListConfig(Common):
     run_root: Annotated[str, "folder of the runs", PATH, FREE] = "runs"
 
 
+@dataclass(frozen=True)
+class ModelsConfig(Common):
+    """Weights that others publish, on which terms they are, and how they are read here."""
+
+    command: ClassVar[str] = "models"
+    example: ClassVar[str] = "sarjepa models"
+
+
 COMMANDS: dict[str, type[Common]] = {
     config.command: config
     for config in (
@@ -687,6 +695,7 @@ COMMANDS: dict[str, type[Common]] = {
         ExportConfig,
         PushConfig,
         ListConfig,
+        ModelsConfig,
     )
 }
 

@@ -28,6 +28,7 @@ GROUPS = {
     "all": ("msar", "sarship", "sarsim", "sample", "mstar", "fusarship", "saracd"),
 }
 BY_HAND = "by_hand"  # the file of sets that have no manifest of their own
+MODELS = "published_models"  # the file of weights that others publish
 CHIP_RULES = ("native", "centre-crop", "tiles")
 NORMALISATION_KEYS = ("method", "per", "low", "high", "floor_db", "ceiling_db", "reference", "gain")
 
@@ -36,7 +37,7 @@ def source_names() -> list[str]:
     """Every source that has a manifest."""
     folder = resources.files("sarjepa.data_manifests")
     names = {item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml")}
-    return sorted(names - {BY_HAND})
+    return sorted(names - {BY_HAND, MODELS})
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,17 @@ def sets_by_hand() -> dict[str, SetByHand]:
 
     top = parse_yaml(text, BY_HAND)
     return Section({"sets": top}, f"{BY_HAND}.yaml").mapping("sets", read)
+
+
+def published_models() -> dict[str, dict[str, str]]:
+    """Weights that others publish, by name: title, where, terms, read_by, and which of these are unverified."""
+    text = (resources.files("sarjepa.data_manifests") / f"{MODELS}.yaml").read_text(encoding="utf-8")
+
+    def read(part: Section) -> dict[str, str]:
+        texts = {key: part.text(key) for key in ("title", "where", "terms", "read_by")}
+        return {**texts, "unverified": " ".join(part.texts("unverified"))}
+
+    return Section({"models": parse_yaml(text, MODELS)}, f"{MODELS}.yaml").mapping("models", read)
 
 
 def expand_sources(names: Iterable[str]) -> list[str]:

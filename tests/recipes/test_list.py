@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from sarjepa.config import ListConfig
+from sarjepa.config import ListConfig, ModelsConfig
 from sarjepa.models.addresses import CLASSIFIER_FILE
 from sarjepa.progress import Progress
 from sarjepa.recipes import list as listing
+from sarjepa.recipes import models
 
 
 def test_sources_runs_and_what_they_were_trained_on_are_listed(
@@ -34,6 +35,16 @@ def test_sources_runs_and_what_they_were_trained_on_are_listed(
     assert runs.rows[0][1] == "no settings are stored in the folder"
     assert {"mstar", "opensarship"} <= {row[0] for row in public.rows}
     assert result.message.startswith("2 built sources under")
+
+
+def test_published_weights_say_their_terms_and_what_nobody_confirmed() -> None:
+    [table] = models.run(ModelsConfig(), Progress()).tables
+    rows = {row[0]: row for row in table.rows}
+    assert {"sar-jepa", "saratr-x", "sarmae", "fg-mae", "mae", "dinov2", "dinov3"} == set(rows)
+    assert rows["sar-jepa"][3] == "CC BY-NC 4.0" and rows["mae"][3] == "CC BY-NC 4.0*"
+    assert all(
+        row[2].startswith("https://") and ("load_encoder" in row[4] or "not read" in row[4]) for row in table.rows
+    )
 
 
 def test_an_empty_place_is_listed_without_torch(tmp_path: Path) -> None:

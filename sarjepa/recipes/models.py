@@ -1,0 +1,31 @@
+"""models: weights that others publish, on which terms they are, and whether and how they are read here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sarjepa.config import ModelsConfig
+from sarjepa.data.manifest_parser import published_models
+from sarjepa.progress import Progress
+from sarjepa.results.result import Result
+from sarjepa.results.tables import Table
+
+
+def run(config: ModelsConfig, progress: Progress) -> Result:
+    """Show the list.
+
+    Args:
+        config: holds nothing that is needed.
+        progress: not needed.
+    """
+
+    def shown(one: dict[str, str], key: str) -> str:
+        return one[key] + "*" * (key in one["unverified"].split())
+
+    keys = ("title", "where", "terms", "read_by")
+    rows = tuple((name, *(shown(one, key) for key in keys)) for name, one in published_models().items())
+    note = "* not verified. `imagenet:` and `half:` say how the images of the training were normalised."
+    table = Table("Published weights", ("name", "what", "where", "terms", "read by sarjepa"), rows, note)
+    return Result(
+        f"{len(rows)} sets of weights; fetch one, and give its file as --checkpoint or --init", Path(), (table,)
+    )
