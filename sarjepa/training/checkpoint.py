@@ -58,6 +58,7 @@ def save_checkpoint(folder: Path, state: dict[str, Any], keep_as: str | None = N
         spare.unlink(missing_ok=True)
         os.link(last, spare)
         spare.replace(previous)
+        spare.unlink(missing_ok=True)  # renaming one name of a file to another name of it does nothing
     temporary.replace(last)
     return last
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,10 @@ def test_a_kept_checkpoint_outlives_the_next_ones(tmp_path: Path) -> None:
 def test_an_empty_folder_has_nothing_to_resume_from(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no checkpoint to resume from"):
         load_last_checkpoint(tmp_path, CPU)
+
+
+def test_a_save_that_was_killed_before_its_end_leaves_nothing_to_the_next(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, {"step": 1})
+    os.link(tmp_path / LAST, tmp_path / PREVIOUS)  # where the new one has yet to take its name
+    save_checkpoint(tmp_path, {"step": 2})
+    assert {path.name for path in tmp_path.iterdir()} == {LAST, PREVIOUS}
