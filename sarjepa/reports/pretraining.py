@@ -221,23 +221,27 @@ def pairs_figure(
         cosine_BRC: on the patch grid, NaN where no agreement is asked for: masked patches, chips without a pair.
     """
     figure, axes_RC, _ = tight_grid([row.chip.size_px for row in rows], 4, 0.45)
-    colors = colormaps["RdBu"].with_extremes(bad="#d9d9d9")
+    colors = colormaps["viridis"].with_extremes(bad="#d9d9d9")
+    everywhere = cosine_BRC[np.isfinite(cosine_BRC)]
+    low, high = (float(everywhere.min()), float(everywhere.max())) if len(everywhere) else (-1.0, 1.0)
     for axes_C, clean_HW, row, optical_3HW, cosine_RC in zip(
         axes_RC, clean_BHW, rows, optical_B3HW, cosine_BRC, strict=True
     ):
         show_chip(axes_C[0], replace(row.chip, image_HW=clean_HW))
         axes_C[1].imshow(np.moveaxis(optical_3HW, 0, -1), extent=row.chip.extent, interpolation="nearest")
         _show_masked(axes_C[2], row)
-        axes_C[3].imshow(np.ma.masked_invalid(cosine_RC), cmap=colors, vmin=-1, vmax=1, extent=row.chip.extent,
+        axes_C[3].imshow(np.ma.masked_invalid(cosine_RC), cmap=colors, vmin=low, vmax=high, extent=row.chip.extent,
                          interpolation="nearest")  # fmt: skip
         for axes in axes_C[1:]:
             bare(axes)
         known = cosine_RC[np.isfinite(cosine_RC)]
-        axes_C[3].set_ylabel(f"mean {known.mean():+.2f}" if len(known) else "no pair", fontsize=TINY)
+        axes_C[3].set_ylabel(f"mean {known.mean():.3f}" if len(known) else "no pair", fontsize=TINY)
         axes_C[3].yaxis.set_label_position("right")
     for axes, title in zip(axes_RC[0], ["chip", "optical", "seen, with speckle", "agreement"], strict=True):
         axes.set_title(title, fontsize=TINY, pad=2)
-    figure.suptitle("Agreement: cosine of a token with the anchor's, red -1 to blue +1", fontsize=SMALL)
+    figure.suptitle(
+        f"Agreement: cosine of a token with the anchor's, dark {low:.2f} to bright {high:.2f}", fontsize=SMALL
+    )
     return figure
 
 
