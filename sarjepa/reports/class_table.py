@@ -9,10 +9,14 @@ from sarjepa.results.tables import Table, counted
 def class_table(report: Report) -> Table:
     """The classes of a report, with what the numbers depend on below them."""
     rows = [
-        (name, str(one.num_test), *("-" if share is None else f"{share:.1f}" for share in (one.recall, one.precision)))
-        for name, one in report.per_class.items()
+        (
+            name,
+            str(scores.num_test),
+            *("-" if share is None else f"{share:.1f}" for share in (scores.recall, scores.precision)),
+        )
+        for name, scores in report.per_class.items()
     ]
-    total = sum(one.num_test for one in report.per_class.values())
+    total = sum(scores.num_test for scores in report.per_class.values())
     rows.append(("all", str(total), f"{report.balanced_accuracy:.1f} (balanced)", ""))
     title = f"{report.checkpoint} on {report.dataset}, {report.protocol}"
     return Table(title, ("class", "test chips", "recall (%)", "precision (%)"), tuple(rows), _note(report))

@@ -90,14 +90,13 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
         for number, first in enumerate(rows):
             for second in rows[number + 1 :]:
                 pairs = [(first[draw], second[draw]) for draw in first if draw in second]
-                if len(pairs) > 1 and _is_fair(*pairs[0]):
+                if len(pairs) < 2:
+                    continue
+                run, other = pairs[0]
+                has_same_feature = run.pool == other.pool or run.is_baseline or other.is_baseline
+                if has_same_feature and run.checkpoint != other.checkpoint:
                     found.append(_comparison(pairs))
     return found
-
-
-def _is_fair(one: Run, other: Run) -> bool:
-    is_same_feature = one.pool == other.pool or one.is_baseline or other.is_baseline
-    return is_same_feature and one.checkpoint != other.checkpoint
 
 
 def _comparison(pairs: Sequence[tuple[Run, Run]]) -> Comparison:

@@ -98,16 +98,10 @@ class Table:
         cells = [row[column].strip() for row in self.rows if row[column].strip() not in ("", "-")]
         return bool(cells) and all(_NUMBER.match(cell) for cell in cells)
 
-    def _widths(self, columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> list[int]:
-        return [max(len(cell) for cell in cells) for cells in zip(columns, *rows, strict=True)]
-
     def markdown(self) -> str:
         """GitHub's pipe table, the columns padded so that the source reads as a table too."""
-        columns, rows = (
-            tuple(cell.replace("|", "\\|") for cell in self.columns),
-            tuple(tuple(cell.replace("|", "\\|") for cell in row) for row in self.rows),
-        )
-        widths = [max(3, width) for width in self._widths(columns, rows)]
+        columns, *rows = (tuple(cell.replace("|", "\\|") for cell in row) for row in (self.columns, *self.rows))
+        widths = [max(3, *map(len, cells)) for cells in zip(columns, *rows, strict=True)]
         rule = tuple(
             "-" * (width - 1) + ":" if self.is_number(column) else "-" * width for column, width in enumerate(widths)
         )

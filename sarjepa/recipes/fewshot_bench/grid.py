@@ -35,18 +35,18 @@ def variants(config: FewshotBenchConfig, opened: OpenedEncoder) -> list[Variant]
     is_baseline, is_extra = isinstance(opened.encoder, Baseline), opened.name not in (config.checkpoint or ())
     found = []
     for protocol in ("linear-probe",) if is_baseline and is_extra else config.protocols:
-        one, name = settled(config, protocol), recipe_name(config, protocol)
-        assert one.pool and one.augment
+        settings, name = settled(config, protocol), recipe_name(config, protocol)
+        assert settings.pool and settings.augment
         if is_baseline and protocol == "fine-tune":
             continue
-        solvers = (
-            ("fine-tune",) if protocol == "fine-tune" else ("lda",) if is_baseline and is_extra else one.solver or ()
-        )
+        solvers = ("lda",) if is_baseline and is_extra else settings.solver or ()
+        if protocol == "fine-tune":
+            solvers = ("fine-tune",)
         found += [
             Variant(protocol=protocol, pool=pool, solver=solver, split_policy=policy, recipe=name, augment=augment)
-            for pool in ((opened.name,) if is_baseline else tuple(config.feature(pool) for pool in one.pool))
+            for pool in ((opened.name,) if is_baseline else tuple(config.feature(pool) for pool in settings.pool))
             for solver in solvers
-            for augment in one.augment
+            for augment in settings.augment
             for policy in config.split_policy
         ]
     return found

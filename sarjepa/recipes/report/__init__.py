@@ -55,7 +55,10 @@ def run(config: ReportConfig, progress: Progress) -> Result:
         raise InputError("a folder stands where the page would go", where=out, hint="give --out a file name")
     sections = _sections(content, config, out)
     title = f"{content.folder.resolve().name}: {content.known('method') or 'run'}"
-    page = html_page(title, _lead(content), sections, f"Written by sarjepa {__version__}.")
+    method = content.known("method") or "a method that is not stored"
+    sources = ", ".join(content.sources) or "sources that are not stored"
+    lead = f"Self-supervised pre-training with {method} on {sources}."
+    page = html_page(title, lead, sections, f"Written by sarjepa {__version__}.")
     out.parent.mkdir(parents=True, exist_ok=True)
     # Names of files may hold bytes that are not text; they are shown as question marks.
     write_atomically(out, page.encode("utf-8", errors="replace"))
@@ -115,8 +118,3 @@ def _overview(
     if missing := gap_list(sections):
         parts += [element("h3", "Not in this report"), *missing]
     return Section("overview", "Overview", parts)
-
-
-def _lead(content: RunContent) -> str:
-    sources = ", ".join(content.sources) or "sources that are not stored"
-    return f"Self-supervised pre-training with {content.known('method') or 'a method that is not stored'} on {sources}."
