@@ -102,7 +102,7 @@ def containers(path: Path, cache: Path, depth: int = 1) -> list[Container]:
 
     Args:
         path: an archive of any kind, or a folder.
-        cache: where to unpack what cannot be read in place; kept, so that a second build does not unpack again.
+        cache: folder for unpacked archives that cannot be read in place; a second build reads them from there.
         depth: level in a nest of archives, from 1.
 
     Raises:

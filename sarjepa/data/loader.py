@@ -44,7 +44,7 @@ class ChipPool:
         groups: (N,) int64, equal for near-duplicates of one source.
         paired: (N,) bool, whether a chip comes with an optical image.
         source_names: the sources, in order.
-        left_out: of which sources some chips do not count (whatever `fraction`), and why, a line each.
+        left_out: a line for each source of which some chips do not count (whatever `fraction`), with the reason.
 
     Raises:
         InputError: no chip is left, or no source has a split of a name.

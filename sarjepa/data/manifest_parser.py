@@ -45,10 +45,10 @@ class SetByHand:
     """A public set that is named alone: nobody here knows its files.
 
     Attributes:
-        title: what people call it.
-        origin: its page.
-        holds, terms, citation: what is known of it.
-        unverified: which of these nobody has confirmed.
+        title: common name.
+        origin: page of the set.
+        holds, terms, citation: content, terms and citation, as far as they are known.
+        unverified: names of the facts that are not confirmed.
     """
 
     title: str

@@ -112,7 +112,7 @@ def read_images(
         bands: choice among several bands, see `sarjepa.data.bands.channels`.
 
     Raises:
-        UnreadableError: with the reason, in words for index.json; UnknownFormatError where no reader knows the file.
+        UnreadableError: the file cannot be read, with the reason; UnknownFormatError if no reader knows it.
     """
     kind = identify(data)
     if kind is None:

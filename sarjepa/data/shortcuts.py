@@ -35,7 +35,7 @@ class Shortcut:
     Attributes:
         kind: the feature.
         accuracy: balanced, in percent.
-        chance: of a guess, in percent.
+        chance: accuracy of a guess, in percent.
     """
 
     kind: str
@@ -65,7 +65,7 @@ def shortcuts(labels: np.ndarray, splits: np.ndarray, features: Mapping[str, np.
     Args:
         labels: (N,) of the chips, -1 for none.
         splits: (N,) "train", "test" or others.
-        features: by kind, (N,) numbers, or texts.
+        features: (N,) numbers or texts, by kind.
     """
     known = np.flatnonzero(labels >= 0)
     classes, label_M = np.unique(labels[known], return_inverse=True)
@@ -112,7 +112,7 @@ def features_of(
 
     Args:
         shapes_N2: heights and widths (px) of the chips.
-        looks_N2: of `looks_of`.
+        looks_N2: result of `looks_of`.
         groups: (N,) scenes.
         columns: further columns of the source, by name; those of `COLUMNS` are taken.
     """

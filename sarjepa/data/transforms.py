@@ -64,7 +64,7 @@ class ChipDataset(Dataset[tuple[Tensor, int]]):
     """The chips of a built source for a DataLoader: (tensor (1, S, S), label), label -1 for none.
 
     Args:
-        folder: of the source, such as data/shards/mstar.
+        folder: folder of the source, such as data/shards/mstar.
         split: "train", "test" or what else the source has; None: every chip.
         transform: takes a float32 tensor (1, H, W) in [0, 1] that is its own to change; default: `Evaluation()`.
 

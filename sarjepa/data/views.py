@@ -47,7 +47,7 @@ class Augmentation:
         low, high: range of the uniform draw.
         share: share of the views that get it.
         physics: why the view is one that a radar could deliver.
-        wrong: where it is not.
+        wrong: cases in which a radar could not deliver it.
     """
 
     parameter: str

@@ -167,8 +167,8 @@ def tested_on(benchmark: Benchmark, other: Benchmark) -> Benchmark:
     near-copies of chips of the other is not known.
 
     Args:
-        benchmark: to learn from.
-        other: to test on; classes are told by their names.
+        benchmark: benchmark to learn from.
+        other: benchmark to test on; classes are matched by name.
 
     Raises:
         InputError: the two have no class in common.

@@ -84,8 +84,8 @@ def sort_released(content: dict, path: Path, normalised: Normalised | None = Non
     """Sort a released checkpoint's tensors into encoder, predictor and the rest.
 
     Args:
-        content: of the file.
-        path: of the file, for messages.
+        content: content of the file.
+        path: path of the file, for messages.
         normalised: mean and deviation of each channel of the images it was trained on, worked into the encoder.
 
     Raises:

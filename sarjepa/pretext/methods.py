@@ -112,7 +112,7 @@ class Composition:
     """What a method's name stands for; the keywords of its builders are the settings it reads.
 
     Attributes:
-        method: from the encoder and, where there is a target, the predictor and the target.
+        method: maker of the method, from the encoder and, if there is a target, the predictor and the target.
         target: predicted where no other is chosen; None: nothing is predicted, and none can be chosen.
         predictor: maker of the predictor, from the encoder and the target.
         positions, class_token: kind of the encoder's positions, and whether it has a class token.

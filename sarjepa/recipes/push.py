@@ -58,10 +58,10 @@ def card(name: str, repository: str, encoder: Encoder, data_root: str) -> str:
     """The model card: what it is, how it is used, what it was trained on and how, and what it came to.
 
     Args:
-        name: of the run.
+        name: name of the run.
         repository: owner/name.
-        encoder: of the run.
-        data_root: where its sources may still be built, for their terms.
+        encoder: encoder of the run.
+        data_root: folder that may still hold the built sources, for their terms.
     """
     told, folder = encoder.describe, Path(name)
     tags = ["sar", "radar", "self-supervised", *filter(None, [told.get("method")])]

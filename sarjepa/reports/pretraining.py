@@ -218,7 +218,7 @@ def pairs_figure(
         clean_BHW: the chips.
         rows: the same chips as the encoder sees them.
         optical_B3HW: optical images of the same places, in [0, 1].
-        cosine_BRC: on the patch grid, NaN where no agreement is asked for: masked patches, chips without a pair.
+        cosine_BRC: cosine of each patch, NaN where no agreement is asked for: masked patches, chips without a pair.
     """
     figure, axes_RC, _ = tight_grid([row.chip.size_px for row in rows], 4, 0.45)
     colors = colormaps["viridis"].with_extremes(bad="#d9d9d9")

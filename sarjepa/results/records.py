@@ -63,7 +63,7 @@ class Measurement(Variant):
         selection: rule that chose the result among epochs or strengths.
         head: head of fine-tuning: linear or normalised; empty in old records, which are normalised.
         split: rule that divides the chips, if no split of them is published; else empty, as in old records.
-        leaks: what alone predicts much of the labels, in words.
+        leaks: properties that alone predict much of the labels, in words.
     """
 
     checkpoint: str

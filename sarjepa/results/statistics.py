@@ -98,7 +98,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     however the comparisons depend on each other.
 
     Args:
-        p_values: of all comparisons of a table; NaN for one that has none, which stays and is not counted.
+        p_values: p values of all comparisons of a table; NaN, which stays and is not counted, for one that has none.
 
     Example:
         >>> holm([0.01, 0.04, 0.03])

@@ -115,7 +115,7 @@ class Batches:
         Args:
             epoch: epoch of the draws.
             indices: (B,) of the images: chips, or chips and a multiple of their number (see `mixed`).
-            paired: which images of the whole step have an optical image; default: these images are the step.
+            paired: mask of the step's images with an optical image; default: these images are the step.
 
         Returns:
             (B, 1, S, S); (B, V, 1, S, S) for V views; (B, 4, S, S) for a chip, red, green and blue.

@@ -60,7 +60,7 @@ def restore(state: TrainingState, stored: Checkpoint, where: object) -> None:
     """Fill a state from a checkpoint, as `checkpoint_of` made it.
 
     Args:
-        state: to be filled.
+        state: state to fill.
         stored: the checkpoint.
         where: the run's folder.
 
