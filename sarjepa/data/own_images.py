@@ -196,7 +196,7 @@ def _by_pattern(described: Described, pattern: str) -> Described:
         raise InputError("no such groups in the pattern", where="label-pattern", expected=expected, got=pattern)
     kept, missed = [], []
     for job in described.jobs:
-        found = compiled.search(job.path)
+        found = compiled.search(printable(job.member))  # of several folders, the names of these are not asked
         said = {key: text for key, text in (found.groupdict() if found else {}).items() if text}
         if "split" in said and (split := split_of(said["split"])) is None:
             raise InputError("no such split", where=job.path, expected="train, val or test", got=said["split"])

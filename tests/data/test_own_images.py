@@ -177,6 +177,10 @@ def test_classes_are_taken_from_names_by_a_pattern(tmp_path: Path) -> None:
         "noise.png": (None, None),
     }
     assert "1 files without, such as noise.png, have no class" in source.manifest.notes[0]
+    several = own_source(
+        [folder_of(tmp_path / day, "T72.png") for day in ("MAY", "JUNE")], label_pattern="(?P<label>[A-Z]+)"
+    )
+    assert several.manifest.classes == ("T",), "the folders are not asked"
     split = folder_source(folder_of(tmp_path / "x", "t72_train.png", "t72_test.png"),
                           label_pattern="(?P<label>t72)_(?P<split>train|test)")  # fmt: skip
     assert [job.groups["split"] for job in split.jobs] == ["test", "train"]
