@@ -164,7 +164,7 @@ class _Partial:
     def _read_note(self) -> dict[str, str]:
         try:
             return dict(json.loads(self._note.read_text()))
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError):
             return {}
 
     @property

@@ -90,7 +90,7 @@ def wrong_values(setting: Setting) -> Iterator[str]:
         if isinstance(mark, OneOf):
             yield from (f"{mark.choices[0]}x", mark.choices[-1].upper() + "?", "nope", f"{mark.choices[0]};x")
         if isinstance(mark, Like):
-            yield from ("nope", "-1", "?" * 3000)
+            yield from ("no, pe?", "-1", "?" * 3000)
         if isinstance(mark, Items):
             yield from ("1", "1,1,1")
     if BUILT in setting.marks:

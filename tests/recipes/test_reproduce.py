@@ -205,6 +205,9 @@ def test_a_table_is_walked_once_resumed_and_refused_with_the_difference(
     monkeypatch.setattr(walk.Walker, "_run", lambda *_: pytest.fail("a finished step was repeated"))
     assert reproduce.run(small, Progress()).tables == result.tables
 
+    write_json(run / walk.MADE_BY, {**record, "seconds": "long"})
+    with pytest.raises(InputError, match=r"seconds in .*made-by\.json; expected a valid number"):
+        reproduce.run(small, Progress())
     write_json(run / walk.MADE_BY, {**record, "revision": 1})
     with pytest.raises(InputError, match="another sar-jepa"):
         reproduce.run(small, Progress())

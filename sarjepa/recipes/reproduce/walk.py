@@ -10,7 +10,6 @@ use two cores better than two threads do, and torchrun can start the same line o
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import subprocess
@@ -18,10 +17,11 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sarjepa.config import PretrainConfig
+from sarjepa.documents import read_record
 from sarjepa.errors import InputError, Stopped
 from sarjepa.files import write_json
 from sarjepa.models.checkpoints import load_encoder
@@ -37,16 +37,30 @@ MADE_BY = "made-by.json"
 _POLL_S = 0.3
 
 
+@dataclass(frozen=True)
+class _MadeBy:
+    """What is read of made-by.json."""
+
+    settings: dict[str, Any]
+    seconds: float
+    commit: str
+    date: str
+    processor: str
+    gpu: str | None
+    versions: str
+    revision: int = 1
+
+
 def record_of(step: Step) -> dict[str, Any] | None:
     """What the finished step left, or None where it has yet to be done.
 
     Raises:
-        InputError: the folder was made with other settings, or its method has changed since.
+        InputError: the folder was made with other settings, its method has changed since, or made-by.json is damaged.
     """
     path = step.folder / MADE_BY
     if not path.is_file():
         return None
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = asdict(read_record(path, _MadeBy, "remove the file: the command is given again, and goes on"))
     refuse_changes(step.config, record["settings"], step.folder, "move the folder away, or give another --run-root")
     if isinstance(step.config, PretrainConfig):
         check_revision(step.config.method, record, step.folder)
@@ -156,8 +170,8 @@ class Walker:
         record = {"command": step.text(), "settings": asdict(step.config), "seconds": round(time.time() - began)}
         if isinstance(step.config, PretrainConfig):
             record["revision"] = METHODS[step.config.method].revision
+        log.unlink()  # first: a step that is known to be done is not looked at again
         write_json(step.folder / MADE_BY, record | machine())
-        log.unlink()
         return step.folder.name
 
     def _line(self, step: Step) -> list[str]:
