@@ -43,8 +43,8 @@ test: $(VENV)/.installed  ## the test suite; tests of real chips run where SARJE
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 FUZZ ?= 1000
-fuzz: $(VENV)/.installed  ## FUZZ damaged files for every reader, and every kill point of every command; an hour or two
-	SARJEPA_FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/test_fuzz.py tests/recipes/test_kill_points.py
+fuzz: $(VENV)/.installed  ## FUZZ damaged files for every reader, every kill point, every wrong call; an hour or two
+	SARJEPA_FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/test_fuzz.py tests/test_wrong_calls.py tests/recipes/test_kill_points.py
 
 test-gpu: $(VENV)/.installed  ## only the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu

@@ -4,7 +4,7 @@ A call that works is given one wrong value of one setting after the other: of an
 misspelt, a path where nothing is or something else is. What is wrong follows from the setting's type and marks, so that
 a new setting is tried as soon as it stands in `sarjepa.config`. Called in this process, without a terminal.
 
-By default every seventh call is made; with SARJEPA_FUZZ set (`make fuzz`), every one.
+By default every twentieth call is made; with SARJEPA_FUZZ set (`make fuzz`), every one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from sarjepa.setting import (
 )
 
 LONGEST_S = 10
-EVERY = 1 if os.environ.get("SARJEPA_FUZZ") else 7
+EVERY = 1 if os.environ.get("SARJEPA_FUZZ") else 20
 BUILD = "build-dataset --data-root new --sources folder:images --workers 1"
 EVALUATE = "--data-root data --device cpu --epochs 1"
 # A call of every command that works, and is soon done; by itself, a command that is not named here.
