@@ -282,11 +282,10 @@ def _run(
     # Spawned, not forked: a fork in the middle of another thread's work (a progress bar's) inherits its locks.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(settings,)) as pool:
-        with _interrupts_held():  # the processes start with the first job
-            under_way: deque[Future[list[Outcome]]] = deque(
-                pool.submit(work, chunk) for chunk in islice(chunks, 3 * workers)
-            )
+        under_way: deque[Future[list[Outcome]]] = deque()
         try:
+            with _interrupts_held():  # the processes start with the first job; what was held comes at the end of this
+                under_way.extend(pool.submit(work, chunk) for chunk in islice(chunks, 3 * workers))
             while under_way:
                 yield from under_way.popleft().result()
                 under_way.extend(pool.submit(work, chunk) for chunk in islice(chunks, 1))

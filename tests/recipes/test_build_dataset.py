@@ -8,7 +8,6 @@ import re
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -409,7 +408,7 @@ def test_check_leaks_finds_shared_chips(tmp_path: Path) -> None:
     assert "## Shortcuts" in card and f"{index['leaks'][1]['accuracy']:.1f}" in card
 
 
-def test_chips_cut_larger_around_one_class_are_warned_of_in_card_and_table(tmp_path: Path, warnings: Any) -> None:
+def test_chips_cut_larger_around_one_class_are_warned_of_in_card_and_table(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     for side, name in ((20, "small"), (28, "large")):
         (tmp_path / "own" / name).mkdir(parents=True)
@@ -417,9 +416,10 @@ def test_chips_cut_larger_around_one_class_are_warned_of_in_card_and_table(tmp_p
             image = random.integers(0, 256, (side, side), dtype=np.uint8)
             Image.fromarray(image).save(tmp_path / "own" / name / f"{number}.png")
     config = BuildDatasetConfig(data_root=str(tmp_path / "data"), sources=(f"folder:{tmp_path / 'own'}",), workers=1)
-    build_dataset.run(config, warnings)
-    assert warnings.told == ["own: chip size alone predicts 100% of the labels (chance 50%)"]
-    assert open_benchmark(str(tmp_path / "data"), "own").leaks == warnings.told[0].removeprefix("own: ")
+    recorder = Recorder()
+    build_dataset.run(config, recorder)
+    assert recorder.warnings == ["own: chip size alone predicts 100% of the labels (chance 50%)"]
+    assert open_benchmark(str(tmp_path / "data"), "own").leaks == recorder.warnings[0].removeprefix("own: ")
     assert open_benchmark(str(tmp_path / "data"), "own", crop="20").leaks == "", "all chips are 20 px then"
     few = FewshotBenchConfig(data_root=str(tmp_path / "data"), datasets=("own",), checkpoint=("pixels",), shots=(2,),
                              runs=2, baselines=("none",), out=str(tmp_path / "few"), device="cpu")  # fmt: skip

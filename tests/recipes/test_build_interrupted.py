@@ -88,7 +88,7 @@ def test_no_decoding_process_outlives_a_build_that_is_ended(
     else:
         process.send_signal(number)
     try:
-        _, said = process.communicate(timeout=30)  # every process has the pipe: it closes when the last of them ends
+        _, said = process.communicate(timeout=60)  # every process has the pipe: it closes when the last of them ends
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
