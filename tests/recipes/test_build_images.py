@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sarjepa.config import BuildDatasetConfig
+from sarjepa.config import BuildDatasetConfig, FewshotBenchConfig
 from sarjepa.data.built import built_datasets, open_source
 from sarjepa.data.own_names import source_name
 from sarjepa.data.shards import open_shards
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
-from sarjepa.recipes import build_dataset
+from sarjepa.recipes import build_dataset, fewshot_bench
 
 
 def build(root: Path, *sources: str, **settings: object) -> None:
@@ -166,3 +166,28 @@ def test_a_source_is_called_as_asked_and_its_classes_are_in_the_names(tmp_path: 
             build(tmp_path / "data", *own, **{key: value})
     with pytest.raises(InputError, match="not for these sources: name; expected one source folder:PATH"):
         build(tmp_path / "data", "mstar", name="other")
+
+
+def test_images_of_one_value_are_classified_and_those_that_none_can_read_are_no_source(tmp_path: Path) -> None:
+    for name in "ab":
+        for folder in ("flat", "broken"):
+            (tmp_path / folder / name).mkdir(parents=True)
+        for number in range(4):
+            Image.fromarray(np.full((8, 8), 128, np.uint8)).save(tmp_path / "flat" / name / f"{number}.png")
+            (tmp_path / "broken" / name / f"{number}.png").write_bytes(b"\x89PNG\r\n\x1a\nx")
+    build(tmp_path / "data", f"folder:{tmp_path / 'flat'}")
+    few = FewshotBenchConfig(
+        data_root=str(tmp_path / "data"),
+        datasets=("flat",),
+        checkpoint=("pixels",),
+        shots=(1,),
+        runs=2,
+        solver=("lbfgs",),
+        baselines=("none",),
+        out=str(tmp_path / "few"),
+        device="cpu",
+    )
+    assert fewshot_bench.run(few, Progress()).tables
+    measured = {"normalisation": "decibel", "normalise_per": "set", "max_rejected": 1.0}
+    with pytest.raises(InputError, match="no chips came out"):
+        build(tmp_path / "data", f"folder:{tmp_path / 'broken'}", **measured)
