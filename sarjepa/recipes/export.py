@@ -8,7 +8,7 @@ from pathlib import Path
 from sarjepa.config import ExportConfig
 from sarjepa.errors import InputError
 from sarjepa.files import write_atomically
-from sarjepa.models.addresses import is_address, newest_run
+from sarjepa.models.addresses import bare, is_address, newest_run
 from sarjepa.models.checkpoints import load_encoder
 from sarjepa.models.exports import FORMATS
 from sarjepa.progress import Progress
@@ -35,7 +35,7 @@ def run(config: ExportConfig, progress: Progress) -> Result:
         raise InputError("ONNX needs packages that are not installed", where=", ".join(missing), hint=hint)
     name = config.run or newest_run()
     encoder = load_encoder(name)
-    place = Path("." if is_address(name) else name)
+    place = Path("." if is_address(name) else bare(name))
     out = Path(config.out) if config.out else (place if place.is_dir() else place.parent) / NAMES[config.format]
     writable_folder(out.parent)
     describe = {key: value for key, value in encoder.describe.items() if key not in ("shape", "file", "sha256")}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from safetensors.torch import load
+from safetensors.torch import load, save_file
 
 from sarjepa.config import ExportConfig
 from sarjepa.errors import InputError
@@ -80,3 +80,13 @@ def test_what_cannot_be_exported_is_one_line(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(InputError, match=r"not installed: onnx, onnxscript; pip install 'sarjepa\[export\]'"):
         export.run(ExportConfig(run=str(tmp_path), format="onnx"), Progress())
     assert not list(tmp_path.glob("timm*")) + list(tmp_path.glob("*.onnx"))
+
+
+def test_an_export_of_anothers_weights_lies_beside_them_whatever_word_stands_before(tmp_path: Path) -> None:
+    vit = timm.models.VisionTransformer(img_size=32, patch_size=8, embed_dim=96, depth=1, num_heads=3, num_classes=0)
+    save_file(vit.state_dict(), tmp_path / "vit.safetensors")
+    export.run(ExportConfig(run=f"half:{tmp_path / 'vit.safetensors'}"), Progress())
+    image = torch.rand(1, 1, 32, 32)
+    with torch.no_grad():
+        expected = vit.eval().forward_features((image - 0.5).expand(-1, 3, -1, -1) / 0.5)
+    torch.testing.assert_close(load_encoder(tmp_path / "exported.safetensors")(image), expected, atol=1e-5, rtol=1e-4)
