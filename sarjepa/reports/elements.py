@@ -123,14 +123,18 @@ def picture_or_notice(path: Path, alt: str, caption: str) -> Element:
 
 
 def table_element(table: Table) -> Element:
-    """The table as an element: it scrolls inside its box, its title stands above and its note below."""
+    """The table as an element: it scrolls inside its box, its title stands above and its note below.
+
+    A cell knows its column's name: where the page is too narrow for columns, each row is a list of names and values.
+    """
     numeric = [table.is_number(column) for column in range(len(table.columns))]
     head = element(
         "tr", *(_cell("th", name, right, scope="col") for name, right in zip(table.columns, numeric, strict=True))
     )
     body = [
         element("tr", _cell("th", row[0], numeric[0], scope="row"),
-                *(_cell("td", cell, right) for cell, right in zip(row[1:], numeric[1:], strict=True)))
+                *(_cell("td", cell, right, data_column=name)
+                  for cell, right, name in zip(row[1:], numeric[1:], table.columns[1:], strict=True)))
         for row in table.rows
     ]  # fmt: skip
     grid = element("table", element("thead", head), element("tbody", *body))

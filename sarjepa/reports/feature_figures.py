@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from sarjepa.reports.chips import PAPER_WIDTH, SMALL, TINY, ShownChip, show_chip, tight_grid
 from sarjepa.reports.figures import MARKERS, SERIES_COLORS, new_figure, style
 
 NO_LABEL = "no label"
-_NUM_NAMED = 20  # names that a legend can hold; the rarest beyond it become one
-_LEGEND_COLUMNS = 4
+_NUM_NAMED = 20  # names that a panel can hold; the rarest beyond it stay grey
 _FAINT = "#bbbbbb"
 _DIFFERENT = "#D55E00"
 
@@ -24,7 +24,9 @@ _DIFFERENT = "#D55E00"
 def feature_map(
     point_N2: np.ndarray, share_2: np.ndarray, classes: Sequence[str], sources: Sequence[str], heading: str
 ) -> Figure:
-    """Chips in the plane of most variance, coloured by class and, beside it, by source.
+    """Chips in the plane of most variance: a panel a source, coloured by class, and one coloured by source.
+
+    Up to eight classes have a legend; of more, each one's name stands at the median of its chips.
 
     Args:
         point_N2: their places.
@@ -33,26 +35,27 @@ def feature_map(
         sources: N names.
         heading: line above the figure.
     """
-    height = 3.1 * float(np.clip(_spread(point_N2[:, 1]) / _spread(point_N2[:, 0]), 0.45, 1))
-    num_names = min(_NUM_NAMED + 2, max(len(set(classes)), len(set(sources))))
-    legend_height = 0.1 + 0.14 * math.ceil(num_names / _LEGEND_COLUMNS)
-    figure = new_figure(PAPER_WIDTH, height + legend_height + 1.0)
-    plots, legends = figure.subplots(2, 2, gridspec_kw={"height_ratios": [height, legend_height]})
-    for axes, below, names, title in zip(
-        plots, legends, ([name or NO_LABEL for name in classes], sources), ("by class", "by source"), strict=True
-    ):
+    class_N, source_N = np.array([name or NO_LABEL for name in classes]), np.array(sources)
+    found = sorted(set(sources))
+    panels = [(f"{source}, by class", np.where(source_N == source, class_N, "")) for source in found]
+    if len(found) > 1:
+        panels.append(("all, by source", source_N))
+    columns = 3 if len(panels) == 3 else min(2, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    width = PAPER_WIDTH if columns > 1 else 4.6
+    aspect = float(np.clip(_spread(point_N2[:, 1]) / _spread(point_N2[:, 0]), 0.45, 1))
+    figure = new_figure(width, rows * (width / columns * aspect + 0.75) + 0.3)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes, (title, names) in zip(grid.flat, panels, strict=False):
         _scatter(axes, point_N2, names)
         axes.set_title(title, fontsize=8)
-        axes.set_xlabel(f"first component ({100 * share_2[0]:.1f}% of the variance)", fontsize=SMALL)
-        axes.set_ylabel(f"second ({100 * share_2[1]:.1f}%)", fontsize=SMALL)
         axes.set_aspect("equal", adjustable="datalim")
         axes.tick_params(labelsize=TINY)
         style(axes)
-        below.set_axis_off()
-        below.legend(
-            *axes.get_legend_handles_labels(), loc="upper center", ncols=_LEGEND_COLUMNS, fontsize=TINY, frameon=False,
-            handletextpad=0.1, columnspacing=0.8, markerscale=1.3,
-        )  # fmt: skip
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    figure.supxlabel(f"first component ({100 * share_2[0]:.1f}% of the variance)", fontsize=SMALL)
+    figure.supylabel(f"second ({100 * share_2[1]:.1f}%)", fontsize=SMALL)
     figure.suptitle(heading, fontsize=8)
     return figure
 
@@ -61,19 +64,26 @@ def _spread(values: np.ndarray) -> float:
     return max(float(np.ptp(values)), 1e-9)
 
 
-def _scatter(axes: Axes, point_N2: np.ndarray, names: Sequence[str]) -> None:
-    """Points, one colour and marker per name; the rarest of too many names share one grey."""
-    counts = Counter(name for name in names if name != NO_LABEL)
-    named = sorted(sorted(counts), key=lambda name: -counts[name])[:_NUM_NAMED]
-    label_N = np.array([name if name in named else NO_LABEL if name == NO_LABEL else "other" for name in names])
-    for faint in ("other", NO_LABEL):
-        if (chosen := label_N == faint).any():
-            axes.scatter(point_N2[chosen, 0], point_N2[chosen, 1], s=6, color=_FAINT, linewidths=0, label=faint)
-    for number, name in enumerate(sorted(named)):
+def _scatter(axes: Axes, point_N2: np.ndarray, name_N: np.ndarray) -> None:
+    """Points, one colour and marker a name; without a name, without a label and of the rarest names they are grey."""
+    counts = Counter(name for name in name_N.tolist() if name and name != NO_LABEL)
+    named = sorted(sorted(sorted(counts), key=lambda name: -counts[name])[:_NUM_NAMED])
+    faint_N = ~np.isin(name_N, named)
+    if faint_N.any():
+        axes.scatter(point_N2[faint_N, 0], point_N2[faint_N, 1], s=5, color=_FAINT, linewidths=0)
+    for number, name in enumerate(named):
         color = SERIES_COLORS[number % len(SERIES_COLORS)]
         marker = MARKERS[(number // len(SERIES_COLORS)) % len(MARKERS)]
-        x, y = point_N2[label_N == name].T
-        axes.scatter(x, y, s=11, color=color, marker=marker, linewidths=0, alpha=0.8, label=name)
+        at_M2 = point_N2[name_N == name]
+        axes.scatter(at_M2[:, 0], at_M2[:, 1], s=11, color=color, marker=marker, linewidths=0, alpha=0.8, label=name)
+        if len(named) > len(SERIES_COLORS):
+            axes.annotate(
+                name, np.median(at_M2, axis=0), fontsize=TINY, fontweight="bold", color=color, ha="center",
+                va="center", path_effects=[withStroke(linewidth=1.8, foreground="white")],
+            )  # fmt: skip
+    if named and len(named) <= len(SERIES_COLORS):
+        axes.legend(fontsize=TINY, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.16), ncols=4,
+                    handletextpad=0.1, columnspacing=0.8, markerscale=1.3)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,18 +113,24 @@ def neighbour_grid(
     for axes_C, query, found in zip(axes_RC, queries, rows, strict=True):
         show_chip(axes_C[0], query)
         axes_C[0].set_title(f"query: {query.title}", fontsize=TINY, fontweight="bold", pad=2)
+        decimals = _decimals([neighbour.distance for neighbour in found])
         for axes, neighbour in zip(axes_C[1:], found, strict=True):
-            _show_neighbour(axes, neighbour)
+            _show_neighbour(axes, neighbour, decimals)
         for axes in axes_C:
             axes.set_anchor("N")  # titles of chips of different heights stand in one line
     figure.suptitle(f"{heading}\n{note}", fontsize=SMALL)
     return figure
 
 
-def _show_neighbour(axes: Axes, neighbour: Neighbour) -> None:
+def _decimals(distances: Sequence[float]) -> int:
+    """How many decimals tell the distances of a row apart: from two to six."""
+    return next((n for n in range(2, 6) if len({f"{one:.{n}f}" for one in distances}) == len(set(distances))), 6)
+
+
+def _show_neighbour(axes: Axes, neighbour: Neighbour, decimals: int) -> None:
     show_chip(axes, neighbour.chip)
     name, *source = neighbour.chip.title.split("\n")
-    words = "\n".join([f"{name}  {neighbour.distance:.2f}", *source])
+    words = "\n".join([f"{name}  {neighbour.distance:.{decimals}f}", *source])
     axes.set_title(words, fontsize=TINY, pad=2, color=_DIFFERENT if neighbour.differs else "black")
     if neighbour.differs:
         for spine in axes.spines.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from sarjepa.reports.accuracy_figures import Line, accuracy_against_shots
 from sarjepa.reports.figures import figure_bytes
 from sarjepa.reports.paper import SOURCE, published
 from sarjepa.results.records import ROW, VARIANT, Cell, Comparison
-from sarjepa.results.statistics import holm
+from sarjepa.results.statistics import CONFIDENCE, holm
 from sarjepa.results.tables import Table, counted, mean_with_spread
 
 PAPER_TABLE = "table6"
@@ -148,35 +149,38 @@ def detail_table(cells: Sequence[Cell]) -> Table:
 
 
 def comparison_table(pairs: Sequence[Comparison], cells: Sequence[Cell]) -> Table:
-    """Paired differences of checkpoints; `cells` say what their splits are."""
+    """Paired differences of checkpoints; `cells` say what their splits are.
+
+    Of n draws the signed-rank test has no p below 2^(1 - n): a pair of so few that it could not be small has none.
+    """
     splits = {(cell.dataset, cell.split_policy): _value(cell, "split_policy") for cell in cells}
     keys = [key for key in VARIANT if len(_distinct(pairs, key)) > 1]
-    adjusted = holm([pair.wilcoxon_p for pair in pairs])
-    rows = tuple(
-        (
+    tested = [2.0 ** (1 - pair.num_pairs) <= 1 - CONFIDENCE for pair in pairs]
+    adjusted = holm([pair.wilcoxon_p if enough else math.nan for pair, enough in zip(pairs, tested, strict=True)])
+    rows = []
+    for pair, p_value in zip(pairs, adjusted, strict=True):
+        split = splits.get((pair.dataset, pair.split_policy), pair.split_policy)
+        p_values = ("-", "-") if math.isnan(p_value) else (f"{pair.wilcoxon_p:.3g}", f"{p_value:.3g}")
+        rows.append((
             f"{pair.first} - {pair.second}",
             pair.dataset,
-            *(
-                splits.get((pair.dataset, pair.split_policy), pair.split_policy)
-                if key == "split_policy"
-                else getattr(pair, key)
-                for key in keys
-            ),
+            *(split if key == "split_policy" else getattr(pair, key) for key in keys),
             str(pair.shots),
             f"{pair.difference:+.1f}",
             f"{pair.ci95[0]:+.1f} to {pair.ci95[1]:+.1f}",
-            f"{pair.wilcoxon_p:.3g}",
-            f"{p_value:.3g}",
+            *(p_values if any(tested) else ()),
+        ))  # fmt: skip
+    columns = ["pair", "data set", *(heading(key) for key in keys), "shots", "difference", "95% interval"]
+    note = "Differences in points of accuracy on the same draws; the interval is over draws, not over pre-trainings."
+    if any(tested):
+        columns += ["Wilcoxon p", "p, Holm"]
+        note += (
+            " So is p, by the signed-rank test; its last column is adjusted for all "
+            f"{counted(sum(tested), 'comparison')} (Holm 1979)."
         )
-        for pair, p_value in zip(pairs, adjusted, strict=True)
-    )
-    columns = ("pair", "data set", *(heading(key) for key in keys), "shots", "difference", "95% interval",
-               "Wilcoxon p", "p, Holm")  # fmt: skip
-    note = (
-        "Differences in points of accuracy on the same draws; interval and p are over draws, not over pre-trainings. "
-        f"The last column is adjusted for all {len(pairs)} comparisons (Holm 1979)."
-    )
-    return Table("Paired comparison", columns, rows, note)
+    else:
+        note += " So few draws allow no signed-rank test: its p could not be below 0.05."
+    return Table("Paired comparison", tuple(columns), tuple(rows), note)
 
 
 def failed_text(failures: Sequence[str]) -> str:

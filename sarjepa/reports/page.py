@@ -44,17 +44,22 @@ class Section:
         title: heading of the section.
         content: elements of the section.
         gaps: parts that are missing.
+        folded: text of the line that unfolds the content; empty: the content is open.
     """
 
     name: str
     title: str
     content: Sequence[Element] = ()
     gaps: tuple[Gap, ...] = field(default=())
+    folded: str = ""
 
     def tree(self) -> Element:
         """The section with its heading; missing parts stand first."""
+        content = self.content
+        if self.folded and content:
+            content = [element("details", element("summary", self.folded), *content)]
         heading = element("h2", self.title)
-        return element("section", heading, *(gap.tree() for gap in self.gaps), *self.content, id=self.name)
+        return element("section", heading, *(gap.tree() for gap in self.gaps), *content, id=self.name)
 
 
 def html_page(title: str, lead: str, sections: Sequence[Section], closing: str) -> str:

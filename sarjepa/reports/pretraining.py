@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
@@ -18,6 +20,7 @@ from sarjepa.reports.chips import SMALL, TINY, ShownChip, bare, grey_of, show_ch
 from sarjepa.reports.figures import SERIES_COLORS, new_figure, style
 
 _UNSEEN, _MASKED = 0, 2
+_MASK_COLOR, _NOTHING = "#29548c", "#d9d9d9"  # of a masked patch, and where nothing is predicted
 _NUM_BINS, _NUM_DOTS = 80, 40  # of a curve; so few points have a dot each
 _NAMES = {
     "loss": "loss",
@@ -158,10 +161,11 @@ def target_rows(
     return [TargetRow(*row) for row in rows]
 
 
-def targets_figure(rows: Sequence[TargetRow], channel_names: Sequence[str], heading: str = "") -> Figure:
+def targets_figure(rows: Sequence[TargetRow], channel_names: Sequence[str], heading: str) -> Figure:
     """One row per chip: the input, what is masked, then each target channel with the prediction beside it, if any.
 
-    Target and prediction of a channel share one scale, from zero to the 99.5% quantile of the chip's target.
+    Target and prediction of a channel share one scale, from zero to the 99.5% quantile of the chip's target. A key
+    below says what the colours mean.
 
     Args:
         rows: the chips, of any sizes.
@@ -172,7 +176,7 @@ def targets_figure(rows: Sequence[TargetRow], channel_names: Sequence[str], head
     is_predicted = any(np.isfinite(row.prediction_Chw).any() for row in rows)
     num_panels = 2 if is_predicted else 1  # of a channel; tokens that are predicted are not a picture
     num_columns = 2 + num_panels * len(shown)
-    figure, axes_RC, _ = tight_grid([row.chip.size_px for row in rows], num_columns, 0.5 if heading else 0.25)
+    figure, axes_RC, _ = tight_grid([row.chip.size_px for row in rows], num_columns, 0.8)
     for axes_C, row in zip(axes_RC, rows, strict=True):
         show_chip(axes_C[0], row.chip)
         axes_C[0].set_ylabel(row.chip.title, fontsize=TINY)
@@ -183,14 +187,29 @@ def targets_figure(rows: Sequence[TargetRow], channel_names: Sequence[str], head
     for axes, title in zip(axes_RC[0], titles, strict=True):
         axes.set_title(title, fontsize=TINY, pad=2)
     figure.suptitle(heading, fontsize=8)
+    _key(figure, is_predicted)
     return figure
+
+
+def _key(figure: Figure, is_predicted: bool) -> None:
+    """Below the figure: what the colours of masks and targets mean."""
+    words: dict[str, Any] = {
+        "masked": _MASK_COLOR,
+        "in no window": "#404040",
+        "target: from 0 (dark) to its 99.5% quantile (bright), row by row": colormaps["magma"](0.85),
+    }
+    if is_predicted:
+        words["not predicted"] = _NOTHING
+    handles = [Rectangle((0, 0), 1, 1, facecolor=color, label=name) for name, color in words.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=TINY, frameon=False,
+                  handlelength=1, columnspacing=1.2)  # fmt: skip
 
 
 def _show_pair(panels: np.ndarray, row: TargetRow, channel: int) -> None:
     """A channel's target and its prediction, if it has a panel, on the target's scale; grey where none was made."""
     target = row.target_Chw[channel]
     top, low = max(1e-6, float(np.quantile(target, 0.995))), min(0.0, float(target.min()))
-    colors = colormaps["magma"].with_extremes(bad="#d9d9d9")
+    colors = colormaps["magma"].with_extremes(bad=_NOTHING)
     for axes, values in zip(panels, (target, row.prediction_Chw[channel]), strict=False):
         axes.imshow(np.ma.masked_invalid(values), cmap=colors, vmin=low, vmax=top, extent=row.chip.extent,
                     interpolation="nearest")  # fmt: skip
@@ -204,7 +223,7 @@ def _show_masked(axes: Axes, row: TargetRow) -> None:
     patch = image_HW.shape[0] // state_RC.shape[0], image_HW.shape[1] // state_RC.shape[1]
     state_HW = np.kron(state_RC, np.ones(patch, dtype=state_RC.dtype))
     shown[state_HW == _UNSEEN] *= 0.35
-    shown[state_HW == _MASKED] = (0.16, 0.33, 0.55)
+    shown[state_HW == _MASKED] = to_rgb(_MASK_COLOR)
     axes.imshow(shown, extent=row.chip.extent, interpolation="nearest")
     bare(axes)
 
@@ -221,7 +240,7 @@ def pairs_figure(
         cosine_BRC: cosine of each patch, NaN where no agreement is asked for: masked patches, chips without a pair.
     """
     figure, axes_RC, _ = tight_grid([row.chip.size_px for row in rows], 4, 0.45)
-    colors = colormaps["viridis"].with_extremes(bad="#d9d9d9")
+    colors = colormaps["viridis"].with_extremes(bad=_NOTHING)
     everywhere = cosine_BRC[np.isfinite(cosine_BRC)]
     low, high = (float(everywhere.min()), float(everywhere.max())) if len(everywhere) else (-1.0, 1.0)
     for axes_C, clean_HW, row, optical_3HW, cosine_RC in zip(

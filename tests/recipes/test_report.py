@@ -37,13 +37,13 @@ from sarjepa.results.records import ClassScores, FewshotResults, Report
 
 SECTIONS = [
     "overview",
-    "settings",
-    "curves",
-    "targets",
     "few-shot",
     "classes",
     "attention",
+    "curves",
+    "targets",
     "data",
+    "settings",
     "files",
     "commands",
 ]

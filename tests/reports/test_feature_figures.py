@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from sarjepa.reports.chips import PAPER_WIDTH, ShownChip
-from sarjepa.reports.feature_figures import NO_LABEL, Neighbour, feature_map, neighbour_grid
+from sarjepa.reports.feature_figures import Neighbour, feature_map, neighbour_grid
 from sarjepa.reports.figures import figure_bytes
 
 CHIP = ShownChip(np.random.default_rng(0).random((16, 16)), "T72\nmstar", (64, 64), 0.3)
@@ -37,18 +37,39 @@ def test_same_numbers_same_bytes(draw: Callable[[], Figure]) -> None:
 
 
 def test_the_axes_say_how_much_of_the_variance_they_hold() -> None:
-    labels = " ".join(axes.get_xlabel() + axes.get_ylabel() for axes in plane(["tank"] * 4).axes)
-    assert "62.0%" in labels and "17.1%" in labels
+    figure = plane(["tank"] * 4)
+    assert "62.0%" in figure.get_supxlabel() and "17.1%" in figure.get_supylabel()
 
 
-def test_points_are_named_by_class_and_by_source() -> None:
-    assert legends(plane(["tank", "truck", ""] * 5)) == [[NO_LABEL, "tank", "truck"], ["mstar", "saracd"]]
+def test_each_source_has_a_panel_of_its_classes_and_all_share_one_of_sources() -> None:
+    figure = plane(["tank", "truck", "", "tank"] * 5)
+    assert [axes.get_title() for axes in figure.axes] == ["mstar, by class", "saracd, by class", "all, by source"]
+    assert legends(figure) == [["tank", "truck"], ["tank"], ["mstar", "saracd"]]
+    one = feature_map(np.random.default_rng(0).normal(size=(4, 2)), np.ones(2), ["a", "b"] * 2, ["mstar"] * 4, "h")
+    assert [axes.get_title() for axes in one.axes] == [
+        "mstar, by class"
+    ]  # no panel, and no empty place, for one source
+
+
+def test_more_classes_than_colours_are_named_where_they_lie() -> None:
+    number_N = np.arange(27) % 9
+    points = np.stack([10.0 * number_N, np.zeros(27)], axis=1)
+    names = [f"class {number}" for number in number_N]
+    [axes] = feature_map(points, np.ones(2), names, ["mstar"] * 27, "h").axes
+    assert {text.get_text(): text.get_position()[0] for text in axes.texts} == {f"class {n}": 10 * n for n in range(9)}
 
 
 def test_of_a_hundred_classes_the_frequent_ones_are_named() -> None:
     names = [f"class {number:03d}" for number in range(100)]
-    [by_class, _] = legends(plane(names + names[50:60]))
-    assert by_class[0] == "other" and set(names[50:60]) < set(by_class) and len(by_class) == 21
+    [axes] = feature_map(np.zeros((110, 2)), np.ones(2), names + names[50:60], ["mstar"] * 110, "h").axes
+    named = {text.get_text() for text in axes.texts}
+    assert set(names[50:60]) < named and len(named) == 20
+
+
+def test_distances_of_a_row_have_digits_that_differ() -> None:
+    near = [Neighbour(CHIP, 0.00121, False), Neighbour(CHIP, 0.00124, False)]
+    titles = [axes.get_title() for axes in neighbour_grid([CHIP], [near], "heading", "note").axes[1:]]
+    assert "0.00121" in titles[0] and "0.00124" in titles[1]
 
 
 def test_places_that_are_all_one_are_drawn() -> None:

@@ -55,7 +55,7 @@ def test_a_row_of_the_wrong_length_is_our_fault() -> None:
 def test_html_is_escaped_with_numbers_to_the_right_and_its_title_above() -> None:
     text = to_html(table_element(Table("a < b", ("name", "n"), (("<b>&", "1.5"),), 'said "so"')))
     assert "<figcaption>a &lt; b</figcaption>" in text and text.index("figcaption") < text.index("<table>")
-    assert '<th scope="row">&lt;b&gt;&amp;</th><td class="number">1.5</td>' in text
+    assert '<th scope="row">&lt;b&gt;&amp;</th><td class="number" data-column="n">1.5</td>' in text
     assert '<p class="note">said "so"</p></figure>' in text
 
 

@@ -283,7 +283,10 @@ def _draw(run: _Run, state: TrainingState) -> None:
         return
     state_BRC = shown.state_BN.unflatten(1, method.encoder.grid(shown.image))
     rows = target_rows(shown.image, state_BRC, shown.target, shown.prediction)
-    write_atomically(path / "targets.png", figure_bytes(targets_figure(rows, shown.channel_names)))
+    heading = (
+        f"{run.config.method}, step {state.step:,} of {run.num_steps:,}: what it is asked to predict of some chips"
+    )
+    write_atomically(path / "targets.png", figure_bytes(targets_figure(rows, shown.channel_names, heading)))
     if shown.alignment is not None:
         optical_B3HW, cosine_BRC = map(np.asarray, (shown.alignment.optical_B3HW, shown.alignment.cosine_BRC))
         picture = pairs_figure(np.asarray(image[:, 0].cpu()), rows, optical_B3HW, cosine_BRC)

@@ -85,13 +85,13 @@ def _sections(content: RunContent, config: ReportConfig, out: Path) -> list[Sect
     tables, bad_tables = find_tables(content, config.results)
     root = data_root_of(content, config.data_root)
     sections = [
-        settings_section(content),
-        curves_section(content),
-        targets_section(content, config.chips),
         fewshot_section(content, tables, bad_tables, root),
         class_section(content, reports, bad_reports, root, config.chips),
         attention_section(content, root, config.chips),
+        curves_section(content),
+        targets_section(content, config.chips),
         data_section(_all_sources(content, reports, tables), root, config.chips),
+        settings_section(content),
         files_section(content, out),
         commands_section(content, reports, tables, root, config),
     ]
@@ -111,10 +111,11 @@ def _overview(
     tables: Tables,
     sections: Sequence[Section],
 ) -> Section:
-    """Facts, results in one line each, and what is missing."""
-    parts = [facts(overview_facts(content))]
+    """Results in one line each, facts, and what is missing."""
+    parts = []
     if lines := [*fewshot_lines(content, tables), *map(report_line, reports)]:
         parts += [element("h3", "Results in a line each"), bullets(lines)]
+    parts.append(facts(overview_facts(content)))
     if missing := gap_list(sections):
         parts += [element("h3", "Not in this report"), *missing]
     return Section("overview", "Overview", parts)

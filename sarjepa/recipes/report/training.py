@@ -18,7 +18,7 @@ from sarjepa.reports.figures import figure_bytes
 from sarjepa.reports.page import Gap, Section
 from sarjepa.reports.pictures import shown_picture
 from sarjepa.reports.pretraining import curve_figure, curves_of
-from sarjepa.results.tables import Table
+from sarjepa.results.tables import Table, counted
 from sarjepa.setting import settings_of
 
 
@@ -46,6 +46,7 @@ def settings_section(run: RunContent) -> Section:
             ),
             table_element(Table("As the defaults", ("setting", "value", "what it is"), tuple(same), note)),
         ],
+        folded=f"{len(changed)} of {len(run.settings)} settings differ from the defaults",
     )
 
 
@@ -105,4 +106,4 @@ def files_section(run: RunContent, out: Path) -> Section:
         gaps.append(Gap(f"{RUN_FILES[0]} is not there: the run did not end", run.resume))
     if run.encoder_fault:
         gaps.append(Gap(f"the encoder cannot be read: {run.encoder_fault}"))
-    return Section("files", "Files and checksums", content, tuple(gaps))
+    return Section("files", "Files and checksums", content, tuple(gaps), folded=f"{counted(len(sizes), 'file')}")

@@ -63,8 +63,9 @@ def test_a_row_of_a_method_that_predicts_tokens_has_no_prediction(
     (row,), names = rows_of(method, image)
     assert names == ("the teacher sees pixel",) and set(row.state_RC.flatten().tolist()) <= {0, 1, 2}
     assert (row.target_Chw == image[0].numpy()).all() and not torch.from_numpy(row.prediction_Chw).isfinite().any()
-    axes = targets_figure([row], names).axes
-    assert [panel.get_title() for panel in axes] == ["input", "masked", *names]
+    figure = targets_figure([row], names, "heading")
+    assert [panel.get_title() for panel in figure.axes] == ["input", "masked", *names]
+    assert "not predicted" not in [text.get_text() for text in figure.legends[0].texts]
 
 
 def test_an_exported_encoder_has_no_predictor(toy_run: Path) -> None:
