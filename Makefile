@@ -18,7 +18,7 @@ IMAGENET ?=
 JOBS   ?= $(if $(filter paper,$(SCALE)),1,2)
 LAUNCH ?=
 
-.PHONY: help demo test fuzz test-gpu smoke laptop laptop-finetune tables $(TABLES) lint format bench bench-ratio gpu-day edge-maps headline clean
+.PHONY: help demo test fuzz test-gpu smoke laptop laptop-finetune tables $(TABLES) docs lint format bench bench-ratio gpu-day edge-maps headline clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -108,6 +108,13 @@ edge-maps: $(VENV)/.installed  ## the README's picture of ratio edges beside Sob
 headline: $(VENV)/.installed  ## the README's first picture, from the committed few-shot table
 	$(BIN)/python benchmarks/headline.py
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.installed-docs  ## the documentation as a site in site/, its notebooks executed; a broken link stops it
+	PYTHONPATH=docs/notebooks NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 lint: $(VENV)/.installed  ## ruff (rules and format) and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -118,5 +125,5 @@ format: $(VENV)/.installed  ## let ruff order imports and lines
 	$(BIN)/ruff format .
 
 clean:  ## remove build products and caches; data/, runs/ and results/ stay
-	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

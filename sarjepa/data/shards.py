@@ -280,7 +280,7 @@ def open_shards(folder: str | os.PathLike[str]) -> Shards:
             a shard that the index names is missing. A damaged shard is found when a chip is asked for, unless only its
             pixels are: those are held against their checksum by `verify` alone.
 
-    Example:
+    Examples:
         >>> shards = open_shards("data/shards/toy")
         >>> len(shards), shards.classes
         (72, ['across', 'along', 'blob'])

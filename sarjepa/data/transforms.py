@@ -69,12 +69,14 @@ class ChipDataset(Dataset[tuple[Tensor, int]]):
         transform: takes a float32 tensor (1, H, W) in [0, 1] that is its own to change; default: `Evaluation()`.
 
     Attributes:
-        classes, class_to_idx, targets: names by label, labels by name, and the label of each chip.
+        classes: names by label.
+        class_to_idx: labels by name.
+        targets: the label of each chip.
 
     Raises:
         InputError: the source is not built, or has no such split.
 
-    Example:
+    Examples:
         >>> from torch.utils.data import DataLoader
         >>> chips = ChipDataset("data/shards/toy", split="train")
         >>> images, labels = next(iter(DataLoader(chips, batch_size=4)))

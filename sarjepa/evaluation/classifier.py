@@ -135,7 +135,7 @@ def load_classifier(path: str | Path, device: str = "cpu") -> SavedClassifier:
     Raises:
         InputError: nothing is there, or it cannot be read as a classifier.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> classifier = load_classifier("runs/toy/finetune-toy")
         >>> chips = [np.zeros((40, 32), np.uint8), np.ones((32, 32), np.float32)]

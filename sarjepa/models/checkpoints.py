@@ -46,7 +46,7 @@ def load_encoder(path: str | Path, device: str = "cpu") -> Encoder:
     Raises:
         InputError: nothing is there, it is not a checkpoint, or it is damaged.
 
-    Example:
+    Examples:
         >>> import torch
         >>> encoder = load_encoder("runs/toy")
         >>> encoder.forward_features(torch.rand(2, 1, 64, 48)).shape  # class token and 8 x 6 patches
@@ -222,7 +222,7 @@ def timm_state_dict(encoder: Encoder) -> Weights:
     Raises:
         InputError: the encoder has relative positions, which timm's ViT has not.
 
-    Example:
+    Examples:
         >>> import timm
         >>> from sarjepa.models.encoder import Encoder, EncoderShape
         >>> shape = EncoderShape(width=192, depth=12, num_heads=3, patch_size=16, image_size=224, positions="sincos")

@@ -140,7 +140,7 @@ def interpolate_positions(table_1ND: torch.Tensor, rows: int, columns: int) -> t
 
 
 class Encoder(nn.Module):
-    """See the module's text. `describe` is what its checkpoint said of it (model, method, sources)."""
+    """A ViT for chips of one channel; `describe` is what its checkpoint said of it (model, method, sources)."""
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()

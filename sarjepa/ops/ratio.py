@@ -147,7 +147,7 @@ def gradient_by_ratio(
             linear kernel and left out by the Gaussian one.
 
     Returns:
-        What came in (tensor or array, its dtype and device), (B, C * R, H, W), (C * R, H, W) or (R, H, W) for R radii:
+        What came in (tensor or array, its dtype and device), (B, C * R, H, W), (C * R, H, W) or (R, H, W) for R radii;
         channel c at scale k is at c * R + k. No gradient flows through it. bfloat16 and float16 are summed in float32.
         A pixel that is not finite makes NaN of all pixels within r rows and r columns of it, and touches no other.
         Where a mean is not positive (eps = 0 on zeros), the strength is infinite or NaN. Negative pixels are refused on
@@ -156,7 +156,7 @@ def gradient_by_ratio(
     Raises:
         InputError: an argument is not as above, or the named impl cannot run here.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> step = np.full((32, 32), 0.1)
         >>> step[:, 16:] = 1.0  # tenfold in the middle

@@ -1,8 +1,9 @@
 r"""Naming a masked chip as a teacher names it clean: safe.
 
-Masked Siamese networks (Assran et al., ECCV 2022) with radar views, as SAFE has it for SAR: the encoder sees a view of
-a chip with speckle added and patches masked, the teacher another view, despeckled (Lee's filter) and whole. Each is
-compared with K learned prototypes; the encoder shall give the chip the teacher's distribution over them:
+Masked Siamese networks (Assran et al., ECCV 2022) with radar views, as SAFE has it for SAR (Muzeau et al., arXiv
+2407.00851, 2024): the encoder sees a view of a chip with speckle added and patches masked, the teacher another view,
+despeckled (Lee's filter) and whole. Each is compared with K learned prototypes; the encoder shall give the chip the
+teacher's distribution over them:
 
     p = softmax(cos(z, q_k) / t),   p+ = softmax(cos(z+, q_k) / t+),   t+ = t / 4
     loss = H(p+, p) + ln K - H(mean of p over the batch)
