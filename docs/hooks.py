@@ -80,7 +80,7 @@ def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 def _data_sets() -> str:
     """A table of the sets that have a manifest, and of each what its manifest says."""
     sets = [load_manifest(name) for name in source_names()]
-    columns = ("source", "set", "sensor, band", "pixel (m)", "classes", "files as distributed")
+    columns = ("source", "set", "sensor, band", "resolution (m)", "classes", "files as distributed")
     rows = [
         (f"[{one.name}](#{one.name})", one.title, f"{one.sensor}, {one.band}", str(one.resolution_m or "varies"),
          str(len(one.classes) or "none"), _counts(one) or "as many as asked for")
