@@ -11,7 +11,8 @@ ViTs of photographs use the same names for their blocks. They have no relative p
 read as sine-cosine positions where it holds just these (MAE) and as a learned table otherwise. Three input channels are
 summed to one, which is what a grey photograph gives. Where it is said that channel c of their images had mean m_c taken
 off and was divided by s_c, the patch embedding w, b does it: w_c / s_c, and b - sum of w_c m_c / s_c. The class token's
-row of the table is added to the class token.
+row of the table is added to the class token. A layer scale g (DINOv2: what a layer
+adds, times g) is the same as its last weights and biases times g.
 """
 
 from __future__ import annotations
@@ -107,6 +108,7 @@ def sort_released(content: dict, path: Path, normalised: Normalised | None = Non
     if normalised is not None:
         _work_in(encoder, normalised, path)
     encoder["patch_embed.proj.weight"] = encoder["patch_embed.proj.weight"].sum(dim=1, keepdim=True)
+    _work_in_scales(encoder, path)
     shape = _shape(state, path)
     predictor = {
         new + key[len(old) :]: value
@@ -136,6 +138,17 @@ def _work_in(encoder: Weights, normalised: Normalised, path: Path) -> None:
     mean_C11, std_C11 = (torch.tensor(values).to(weight_DCPP)[:, None, None] for values in normalised)
     encoder["patch_embed.proj.weight"] = weight_DCPP / std_C11
     encoder["patch_embed.proj.bias"] = bias_D - (weight_DCPP * (mean_C11 / std_C11)).sum(dim=(1, 2, 3))
+
+
+def _work_in_scales(encoder: Weights, path: Path) -> None:
+    """Let the last linear layer of each part of a block scale what it adds."""
+    for key in [key for key in encoder if key.endswith((".ls1.gamma", ".ls2.gamma"))]:
+        gamma_D, block = encoder.pop(key), key.rpartition(".ls")[0]
+        layer = f"{block}.attn.proj" if key.endswith(".ls1.gamma") else f"{block}.mlp.fc2"
+        for name in (f"{layer}.weight", f"{layer}.bias"):
+            if name not in encoder or gamma_D.shape != encoder[name].shape[:1]:
+                raise InputError("a layer scale without its layer", where=f"{key} in {path}", got=tuple(gamma_D.shape))
+            encoder[name] = encoder[name] * gamma_D.reshape(-1, *[1] * (encoder[name].dim() - 1))
 
 
 def is_weight(value: object) -> bool:

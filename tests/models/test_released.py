@@ -159,7 +159,21 @@ def test_maes_fixed_positions_are_recognised(tmp_path: Path) -> None:
     torch.testing.assert_close(encoder(image), expected, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("changes", [{"reg_tokens": 2}, {"pre_norm": True}, {"init_values": 0.1}, {"qk_norm": True}])
+def test_a_layer_scale_is_worked_into_its_layer(tmp_path: Path) -> None:
+    vit, image = photograph_vit(init_values=0.1), torch.rand(2, 1, 32, 32)
+    for name, weight in vit.named_parameters():
+        if name.endswith("gamma"):
+            torch.nn.init.uniform_(weight, -2, 2)
+    torch.save(vit.state_dict(), tmp_path / "vit.pth")
+    expected = vit.forward_features(image.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(load_encoder(tmp_path / "vit.pth")(image), expected, atol=1e-5, rtol=1e-4)
+    state = vit.state_dict()
+    torch.save({**state, "blocks.0.ls2.gamma": torch.ones(5)}, tmp_path / "bad.pth")
+    with pytest.raises(InputError, match="layer scale"):
+        load_encoder(tmp_path / "bad.pth")
+
+
+@pytest.mark.parametrize("changes", [{"reg_tokens": 2}, {"pre_norm": True}, {"qk_norm": True}])
 def test_a_vit_with_parts_that_are_not_here_is_an_input_error(changes: dict, tmp_path: Path) -> None:
     torch.save(photograph_vit(**changes).state_dict(), tmp_path / "vit.pth")
     with pytest.raises(InputError, match=r"another kind|does not fit"):
