@@ -36,6 +36,7 @@ from sarjepa.data.simulator import SimulatedChip, simulate, simulate_optical
 from sarjepa.data.slicing import is_empty, middle, tiles
 from sarjepa.errors import InputError
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CHUNK = 64  # files per message: large enough that messages cost nothing, small enough to keep memory low
 
 Item = TypeVar("Item")
@@ -298,16 +299,26 @@ def _run(
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back while open, also in the processes started meanwhile, which inherit it and never let go.
+    """Hold back what ends a command while open; the first that came is raised at the end.
 
-    A terminal sends it to every process of a command, and one that decodes has nothing to say to it.
+    A terminal sends Ctrl-C to every process of a command. It is blocked here, also for the processes started meanwhile,
+    which inherit that and never let go: one that decodes has nothing to say to it. Blocking is not enough for this
+    process itself: a thread of a numerical library may receive the signal, and Python would then raise in the middle of
+    starting a process, which nobody would wait for or end.
     """
     resource_tracker.ensure_running()  # started later, it would let go of it
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    came: list[int] = []
+    is_main = threading.current_thread() is threading.main_thread()  # only there are handlers set, and called
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in _ENDING if is_main}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _chunks(jobs: Sequence[Job]) -> Iterator[list[Job]]:
