@@ -6,6 +6,8 @@ and not the form; what is read out of it decides which chips are trained and tes
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,15 @@ def read_index(folder: Path) -> dict[str, Any]:
         if not isinstance(item, dict) or not all(isinstance(item.get(key), str) for key in ("path", "reason")):
             raise top.fault("rejected", "{path: text, reason: text}", item)
     return content
+
+
+def chips_sha256(shards: Iterable[str]) -> str:
+    """One checksum of a source's stored chips.
+
+    Args:
+        shards: checksums of its shards, in order.
+    """
+    return hashlib.sha256("".join(shards).encode()).hexdigest()
 
 
 def _shard(part: Section) -> None:

@@ -8,11 +8,11 @@ where several GPUs trained. The shape of the network is read off its tensors. Wh
 - `encoder_pred`, `decoder_blocks`, `decoder_norm`, `decoder_pred` are the predictor.
 
 ViTs of photographs use the same names for their blocks. They have no relative position but add `pos_embed`, which is
-read as sine-cosine positions where it holds just these (MAE) and as a learned table otherwise. Three input channels are
-summed to one, which is what a grey photograph gives. Where it is said that channel c of their images had mean m_c taken
-off and was divided by s_c, the patch embedding w, b does it: w_c / s_c, and b - sum of w_c m_c / s_c. The class token's
-row of the table is added to the class token. A layer scale g (DINOv2: what a layer
-adds, times g) is the same as its last weights and biases times g.
+read as sine-cosine positions where it holds just these (MAE) and as a learned table otherwise. Several input channels
+are summed to one, which is what a grey photograph gives. Where it is said that channel c of their images had mean m_c
+taken off and was divided by s_c, the patch embedding w, b does it: w_c / s_c, and b - sum of w_c m_c / s_c. The class
+token's row of the table is added to the class token. A layer scale g (DINOv2: what a layer adds, times g) is the same
+as its last weights and biases times g.
 """
 
 from __future__ import annotations

@@ -89,9 +89,9 @@ def photograph_vit(**changes: object) -> timm.models.VisionTransformer:
     return vit
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_a_vit_of_photographs_sees_a_chip_as_a_grey_photograph(suffix: str, tmp_path: Path) -> None:
-    vit, file, image = photograph_vit(), tmp_path / f"vit{suffix}", torch.rand(2, 1, 32, 32)
+@pytest.mark.parametrize(("suffix", "channels"), [(".pth", 3), (".safetensors", 3), (".pth", 2)])
+def test_a_vit_of_photographs_sees_a_chip_as_a_grey_photograph(suffix: str, channels: int, tmp_path: Path) -> None:
+    vit, file, image = photograph_vit(in_chans=channels), tmp_path / f"vit{suffix}", torch.rand(2, 1, 32, 32)
     if suffix == ".pth":
         torch.save(vit.state_dict(), file)
     else:
@@ -99,7 +99,7 @@ def test_a_vit_of_photographs_sees_a_chip_as_a_grey_photograph(suffix: str, tmp_
     encoder = load_encoder(file)
     assert encoder.shape == EncoderShape(96, 2, 3, 8, 32, "learned")
     assert encoder.describe["unused"] == ["head.bias", "head.weight"]
-    expected = vit.forward_features(image.expand(-1, 3, -1, -1))
+    expected = vit.forward_features(image.expand(-1, channels, -1, -1))
     torch.testing.assert_close(encoder(image), expected, atol=1e-5, rtol=1e-4)
 
 

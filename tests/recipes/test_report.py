@@ -351,6 +351,18 @@ def test_a_set_that_was_built_before_is_told_by_its_manifest_and_a_damaged_index
     assert "build-dataset --sources synthetic --data-root" in text and "--force" in text
 
 
+def test_the_chips_of_the_training_are_told_from_others(
+    full_run: Path, synthetic_root: Path, full_page: str, tmp_path: Path
+) -> None:
+    assert "the run was trained on these chips" in PageReader(full_page).text
+    folder = Path(shutil.copytree(synthetic_root / "shards" / "synthetic", tmp_path / "shards" / "synthetic"))
+    index = json.loads((folder / "index.json").read_text())
+    index["shards"][0]["sha256"] = "0" * 64
+    (folder / "index.json").write_text(json.dumps(index))
+    text = PageReader(write_report(full_run, tmp_path)).text
+    assert "synthetic was built anew since" in text and "the run was trained on these chips" not in text
+
+
 def test_a_number_that_stands_in_two_tables_is_said_once() -> None:
     stored = read_record(GOLDEN / "single" / "results.json", FewshotResults)
     cells = tuple(replace(stored.cells[0], shots=shots, mean=50.0, std=1.0) for shots in (10, 20))

@@ -6,7 +6,6 @@ resumed run are those of a run that was never stopped, and processes take their 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +17,7 @@ from sarjepa.config import PretrainConfig
 from sarjepa.data.augment import Augmentation, augment, draw_augmentation, resample_cut
 from sarjepa.data.built import open_source
 from sarjepa.data.crops import check_crop, crop_side, parse_crop
+from sarjepa.data.index import chips_sha256
 from sarjepa.data.loader import ChipPool, batch_indices, mixed, steps_per_epoch
 from sarjepa.data.shards import Shards
 from sarjepa.data.views import ViewKey, ViewParameters, draw_views, render_views
@@ -36,11 +36,6 @@ def _crops(config: PretrainConfig, sources: Sequence[tuple[str, Shards]]) -> dic
     # A chip's centre is the evaluation's business ("published"); pre-training sees whole chips unless told otherwise.
     whole = {name for name, _ in sources if not isinstance(parse_crop(crop, name), int)}
     return {name: None if name in whole else crop_side(crop, name, shards) for name, shards in sources}
-
-
-def _checksum(shards: Shards) -> str:
-    own = "".join(shard["sha256"] for shard in shards.index["shards"])
-    return hashlib.sha256(own.encode()).hexdigest()
 
 
 class Batches:
@@ -78,7 +73,9 @@ class Batches:
         self._wants_optical = wants_optical
         sources = [(name, open_source(config.data_root, name)) for name in config.sources]
         self.crops = _crops(config, sources)
-        self.data_sha256 = {name: _checksum(shards) for name, shards in sources}
+        self.data_sha256 = {
+            name: chips_sha256(shard["sha256"] for shard in shards.index["shards"]) for name, shards in sources
+        }
         self.pool = ChipPool(sources, config.splits, list(self.crops.values()), config.fraction, config.seed)
         self.size = min(config.batch_size, len(self.pool))
         if self.size % (ranks.world_size * config.accumulate):

@@ -90,7 +90,7 @@ def _sections(content: RunContent, config: ReportConfig, out: Path) -> list[Sect
         attention_section(content, root, config.chips),
         curves_section(content),
         targets_section(content, config.chips),
-        data_section(_all_sources(content, reports, tables), root, config.chips),
+        data_section(content, _all_sources(content, reports, tables), root, config.chips),
         settings_section(content),
         files_section(content, out),
         commands_section(content, reports, tables, root, config),

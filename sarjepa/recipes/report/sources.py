@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
 from sarjepa.data.built import shards_folder
+from sarjepa.data.index import chips_sha256
 from sarjepa.data.manifest_parser import load_manifest, source_names
 from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.recipes.report.run_content import RunContent, root_option
 from sarjepa.reports.cards import BuiltIndex, Provenance, card_elements, provenance_of
-from sarjepa.reports.elements import element, picture_or_notice
+from sarjepa.reports.elements import element, notice, picture_or_notice
 from sarjepa.reports.page import Gap, Section
 
 
@@ -38,16 +39,16 @@ def built_index(source: str, root: str) -> BuiltIndex | None:
     return read_record(path, BuiltIndex) if path.is_file() else None
 
 
-def data_section(sources: Sequence[str], root: str, chips: bool) -> Section:
-    """The card of every source.
+def data_section(run: RunContent, sources: Sequence[str], root: str, chips: bool) -> Section:
+    """The card of every source, with a notice where its chips are not those of the training.
 
     Args:
+        run: the run.
         sources: names of the sources of the training, then of those of the evaluation.
         root: holds shards/SOURCE.
         chips: whether contact sheets are shown.
     """
-    note = "As the data stand now; a run stores no checksum of the data it was trained on."
-    content: list[Element] = [element("p", note, class_="note")]
+    content: list[Element] = []
     gaps = []
     for source in sources:
         again = f"sarjepa build-dataset --sources {shlex.quote(typed_source(source))}{root_option(root)}"
@@ -65,5 +66,16 @@ def data_section(sources: Sequence[str], root: str, chips: bool) -> Section:
         if chips:
             path = shards_folder(root, source) / "contact-sheet.png"
             sheet = picture_or_notice(path, f"contact sheet of {source}", f"Chips of {source}.")
-        content += card_elements(built, provenance, sheet)
-    return Section("data", "Data", content if len(content) > 1 else [], tuple(gaps))
+        content += [*_of_training(run, source, built), *card_elements(built, provenance, sheet)]
+    return Section("data", "Data", content, tuple(gaps))
+
+
+def _of_training(run: RunContent, source: str, built: BuiltIndex) -> list[Element]:
+    """Whether the chips that stand there now are those of the training, where the run has stored their checksum."""
+    stored = (run.describe.get("data") or {}).get(source)
+    if stored is None:
+        return []
+    if stored != chips_sha256(shard.sha256 for shard in built.shards):
+        return [notice(f"{source} was built anew since: these are not the chips that the run was trained on.")]
+    words = f"{source}: the run was trained on these chips, their checksum is the stored one."
+    return [element("p", words, class_="note")]

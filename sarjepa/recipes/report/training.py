@@ -36,7 +36,7 @@ def settings_section(run: RunContent) -> Section:
         else:
             same.append((name, shown(value), known[name].help))
     absent = [name for name in known if name not in run.settings]
-    note = f"Not stored, as the run is of another version: {', '.join(absent)}." if absent else ""
+    note = f"Not stored in the run: {', '.join(absent)}." if absent else ""
     return Section(
         "settings",
         "Settings",
