@@ -23,12 +23,16 @@ def _received_elsewhere(number: signal.Signals) -> None:
 
 
 def test_ctrl_c_is_raised_at_the_end_whichever_thread_receives_it() -> None:
-    handler, steps = signal.getsignal(signal.SIGINT), []
-    with pytest.raises(KeyboardInterrupt), _interrupts_held():
-        _received_elsewhere(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)  # blocked here: both are one
-        steps.append("all processes started")
-    assert steps and signal.getsignal(signal.SIGINT) is handler
+    steps = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt), _interrupts_held():
+            _received_elsewhere(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)  # blocked here: both are one
+            steps.append("all processes started")
+        assert steps and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_handler_of_the_command_is_called_at_the_end_and_stays() -> None:

@@ -20,9 +20,10 @@ from sarjepa.recipes import build_dataset
 from sarjepa.results.result import Result
 
 SCRIPT = """
-import resource, sys
+import resource, signal, sys
 from sarjepa.cli.app import main
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
     limit = int(sys.argv.pop(1))
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
