@@ -299,12 +299,12 @@ def _run(
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold back what ends a command while open; the first that came is raised at the end.
+    """Hold back what ends a command while open; what came is raised at the end.
 
     A terminal sends Ctrl-C to every process of a command. It is blocked here, also for the processes started meanwhile,
     which inherit that and never let go: one that decodes has nothing to say to it. Blocking is not enough for this
     process itself: a thread of a numerical library may receive the signal, and Python would then raise in the middle of
-    starting a process, which nobody would wait for or end.
+    starting a process.
     """
     resource_tracker.ensure_running()  # started later, it would let go of it
     came: list[int] = []
@@ -317,8 +317,8 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in before.items():
             signal.signal(number, handler)
-        if came:
-            signal.raise_signal(came[0])
+        for number in came:  # one that the command ignores passes, the first that it does not ends this
+            signal.raise_signal(number)
 
 
 def _chunks(jobs: Sequence[Job]) -> Iterator[list[Job]]:

@@ -51,6 +51,20 @@ def test_a_handler_of_the_command_is_called_at_the_end_and_stays() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
+def test_a_signal_that_is_ignored_does_not_hide_the_next() -> None:
+    before = {
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_IGN),  # as nohup does
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+    }
+    try:
+        with pytest.raises(KeyboardInterrupt), _interrupts_held():
+            signal.raise_signal(signal.SIGHUP)
+            _received_elsewhere(signal.SIGINT)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def test_a_thread_may_decode_too() -> None:
     done = []
 
