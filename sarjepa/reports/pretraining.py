@@ -187,17 +187,16 @@ def targets_figure(rows: Sequence[TargetRow], channel_names: Sequence[str], head
     for axes, title in zip(axes_RC[0], titles, strict=True):
         axes.set_title(title, fontsize=TINY, pad=2)
     figure.suptitle(heading, fontsize=8)
-    _key(figure, is_predicted)
+    _key(figure, rows, is_predicted)
     return figure
 
 
-def _key(figure: Figure, is_predicted: bool) -> None:
+def _key(figure: Figure, rows: Sequence[TargetRow], is_predicted: bool) -> None:
     """Below the figure: what the colours of masks and targets mean."""
-    words: dict[str, Any] = {
-        "masked": _MASK_COLOR,
-        "in no window": "#404040",
-        "target: from 0 (dark) to its 99.5% quantile (bright), row by row": colormaps["magma"](0.85),
-    }
+    words: dict[str, Any] = {"masked": _MASK_COLOR}
+    if any((row.state_RC == _UNSEEN).any() for row in rows):
+        words["in no window"] = "#404040"
+    words["each target: from 0 (dark) to its 99.5% quantile (bright)"] = colormaps["magma"](0.85)
     if is_predicted:
         words["not predicted"] = _NOTHING
     handles = [Rectangle((0, 0), 1, 1, facecolor=color, label=name) for name, color in words.items()]
