@@ -317,8 +317,8 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number in came:  # one that the command ignores passes, the first that it does not ends this
-            signal.raise_signal(number)
+        for held in came:  # one that the command ignores passes, the first that it does not ends this
+            signal.raise_signal(held)
 
 
 def _chunks(jobs: Sequence[Job]) -> Iterator[list[Job]]:
