@@ -24,7 +24,8 @@ from sarjepa.setting import ARGUMENT, COMMAND_LINE, REPEAT, Setting, settings_of
 PANELS = {
     "Data": "folder run to sources archives experiment dataset datasets test_dataset images shots name split_by "
     "label_pattern bands chip_size overlap normalisation normalise_per splits fraction label_set split_policy crop "
-    "centre_crop num_images num_points distribution chips_per_class near_duplicates max_rejected draws data_root",
+    "centre_crop num_images num_points distribution chips_per_class near_duplicates max_rejected disturb draws "
+    "data_root",
     "Model": "checkpoint classifier model init image_size patch_size pool blocks anchor imagenet baselines patch "
     "renormalise",
     "Method": "method recipe protocols solver target radii augment copies view_augment temperature view_weight "

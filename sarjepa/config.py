@@ -75,6 +75,10 @@ _CHECKPOINT_HELP = f"run folder, checkpoint or exported encoder; or a baseline: 
 _POOL_HELP = "feature of a chip: cls, mean, grid2 or grid4 (patch tokens on a coarse grid)"
 _JOINED_POOLS = OneOf(*POOLS, joined="+")
 _AUGMENT = OneOf("none", *VIEW_AUGMENTATIONS, joined=",")
+_DISTURBANCE = Like(
+    r"none|speckle=[1-9][0-9]{0,3}|(gain|ramp)=(?=.*[1-9])[0-9]{1,4}(\.[0-9]{1,4})?",
+    "none, speckle=LOOKS, gain=FACTOR or ramp=FACTOR",
+)
 _PRECISIONS = OneOf("auto", "bf16", "fp32")
 _COUNT = Range(1, 1_000_000)
 _SHOTS = Range(1, 1_000_000, "no set has so many chips of a class")
@@ -511,6 +515,12 @@ class FewshotBenchConfig(Tuning):
         OneOf("none", *BASELINES),
         GRID,
     ] = ("log-pixels", "ratio", "hog")
+    disturb: Annotated[
+        tuple[str, ...],
+        "what the test chips suffer, a table for each: none, speckle=LOOKS, gain=FACTOR, ramp=FACTOR",
+        _DISTURBANCE,
+        GRID,
+    ] = ("none",)
     draws: Annotated[str | None, "read the few-shot draws from this draws.json instead of drawing", PATH] = None
     compare: Annotated[str | None, "`paper`: set the published numbers beside these", OneOf("paper"), GRID] = None
     out: Annotated[str | None, "folder of the table; default: results/fewshot", PATH, FREE] = None

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sarjepa.data.built import open_source
 from sarjepa.data.crops import check_crop, crop_side
+from sarjepa.data.disturbances import disturbed
 from sarjepa.data.shards import Shards
 from sarjepa.data.shortcuts import Shortcut
 from sarjepa.data.views import ViewKey, draw_views, render_views
@@ -42,6 +43,7 @@ class Benchmark:
         data_sha256: checksum of the stored chips.
         split: rule that divides the chips, if no split of them is published; else empty.
         is_foreign: whether the test chips are of another source, with which near-copies are not compared.
+        disturbance: what the test chips suffer (`sarjepa.data.disturbances`); shots are as they are.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Benchmark:
     data_sha256: tuple[str, ...]
     split: str = ""
     is_foreign: bool = False
+    disturbance: str = "none"
 
     @property
     def leaks(self) -> str:
@@ -67,11 +70,19 @@ class Benchmark:
         """Class names; labels of the candidates index them."""
         return self.candidates.classes
 
-    def loader(self, size: int, device: torch.device | str) -> ImageLoader:
-        """Indices to inputs: (B, 1, size, size) on the device."""
+    def under(self, disturbance: str) -> Benchmark:
+        """The same with disturbed test chips, under a name of its own."""
+        if disturbance == "none":
+            return self
+        return replace(self, name=f"{self.name}-under-{disturbance}", disturbance=disturbance)
+
+    def loader(self, size: int, device: torch.device | str, disturbance: str = "none") -> ImageLoader:
+        """Indices to inputs, under a disturbance or as they are: (B, 1, size, size) on the device."""
 
         def load(indices: np.ndarray) -> Tensor:
-            return centre_crop_and_resize(self.shards.images(indices), self.shards.scale, self.crop, size, device)
+            images, scale = self.shards.images(indices), self.shards.scale
+            image_B1SS = centre_crop_and_resize(images, scale, self.crop, size, device)
+            return image_B1SS if disturbance == "none" else disturbed(image_B1SS, disturbance, indices)
 
         return load
 

@@ -97,10 +97,12 @@ def open_features(
     device: torch.device,
     progress: Progress,
     copy: Copy | None = None,
+    disturbance: str = "none",
 ) -> np.ndarray:
     """(N, width) features of the chips that count, from disk where they are there; NaN for the other chips.
 
-    Of a copy, those count that may be learnt from: the training split, or all where the source has none.
+    Of a copy, those count that may be learnt from: the training split, or all where the source has none; of disturbed
+    chips, those that may be tested.
 
     Args:
         opened: the encoder.
@@ -111,6 +113,7 @@ def open_features(
         device: device of the encoder.
         progress: receiver of notes, warnings and progress bars.
         copy: views to take in place of the chips themselves.
+        disturbance: what the chips themselves suffer.
 
     Raises:
         InputError: a feature of a chip that counts is not a finite number, or the encoder has no such block.
@@ -123,8 +126,10 @@ def open_features(
     }
     candidates = benchmark.candidates
     num, counts_N = len(benchmark.shards), candidates.labels >= 0
-    load = benchmark.loader(opened.image_size, device)
+    load = benchmark.loader(opened.image_size, device, disturbance)
     what = f"features of {benchmark.name} by {opened.name}"
+    if disturbance != "none":
+        parts["disturbance"] = disturbance
     if copy is not None:
         if candidates.pool_kind == "fraction-of-train":
             counts_N = counts_N & (candidates.splits == "train")
@@ -133,6 +138,8 @@ def open_features(
         parts["views"] = {name: [kind.low, kind.high, kind.share] for name, kind in kinds.items()}
         parts["copy"] = copy.number
         what += f", copy {copy.number}"
+    elif disturbance != "none" and candidates.pool_kind == "fraction-of-train":
+        counts_N = counts_N & (candidates.splits != "train")
     counted = np.flatnonzero(counts_N)
     if len(counted) < num:
         parts["chips"] = hashlib.sha256(counted.astype("<i8").tobytes()).hexdigest()

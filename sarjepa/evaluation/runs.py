@@ -105,6 +105,7 @@ def probe_runs(
     training: Training,
     device: torch.device,
     copies: Sequence[np.ndarray] = (),
+    tested: np.ndarray | None = None,
 ) -> list[Probed]:
     """Probe every draw, in order; those with equally many training images are trained together.
 
@@ -116,9 +117,11 @@ def probe_runs(
         training: settings of the adamw solver.
         device: device of the computation.
         copies: (N, D) each, features of views of the chips, which are learnt from beside the chips and never tested.
+        tested: (N, D) features of the chips as they are tested; default: those that are learnt from.
     """
     rows = np.concatenate([features, *copies], dtype=np.float32)
     feature_ND = torch.from_numpy(rows).to(device)
+    tested_ND = feature_ND if tested is None else torch.from_numpy(np.array(tested, dtype=np.float32)).to(device)
     labels, num_classes, num = benchmark.candidates.labels, len(benchmark.classes), len(features)
     label_N = torch.from_numpy(np.tile(labels, 1 + len(copies))).to(device)
     outcomes: dict[int, Probed] = {}
@@ -131,7 +134,7 @@ def probe_runs(
         fitted = fit(solver, feature_ND, label_N, train_RS, num_classes, seeds, training, 1 + len(copies))
         for run, number in enumerate(members):
             draw = draws[number]
-            logits = fitted.logits(run, feature_ND[torch.from_numpy(draw.test).to(device)]).cpu()
+            logits = fitted.logits(run, tested_ND[torch.from_numpy(draw.test).to(device)]).cpu()
             failed = isinstance(fitted, LinearProbes) and not bool(torch.isfinite(fitted.loss[run]))
             found = None if failed else scores(labels[draw.test], logits.argmax(dim=1).numpy(), num_classes)
             outcomes[number] = Probed(draw, found)
@@ -189,6 +192,7 @@ def finetune_run(
 def classify(
     classifier: Classifier, opened: OpenedEncoder, benchmark: Benchmark, indices: np.ndarray, precision: str
 ) -> Tensor:
-    """(T, C) logits of some chips."""
+    """(T, C) logits of some test chips."""
     device = next(classifier.parameters()).device
-    return predict(classifier, benchmark.loader(opened.image_size, device), indices, precision=precision)
+    load = benchmark.loader(opened.image_size, device, benchmark.disturbance)
+    return predict(classifier, load, indices, precision=precision)

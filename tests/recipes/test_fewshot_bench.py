@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from recording import Recorder
 
@@ -271,3 +272,29 @@ def test_every_row_of_the_csv_says_what_it_depends_on(toy_root: Path, toy_run: P
     for row in rows:
         assert row["seeds"] == "5 6 7" and row["selection"] == "last epoch"
         assert all(row[key] for key in ("label_set", "split_policy", "pool", "solver", "precision"))
+
+
+@pytest.mark.parametrize("protocol", ["linear-probe", "fine-tune"])
+def test_only_what_is_tested_is_disturbed(toy_root: Path, toy_run: Path, tmp_path: Path, protocol: str) -> None:
+    disturb = ("none", "gain=1", "speckle=1", "gain=0.0001")
+    config = bench(toy_root, toy_run, tmp_path, checkpoint=(str(toy_run),), shots=(4,), runs=2, disturb=disturb,
+                   protocols=(protocol,), epochs=2)  # fmt: skip
+    result = fewshot_bench.run(config, Progress())
+    runs_of: dict[str, list] = {}
+    for run in json.loads((tmp_path / "results.json").read_text())["runs"]:
+        runs_of.setdefault(run["dataset"], []).append(run)
+    assert list(runs_of) == ["toy", "toy-under-gain=1", "toy-under-speckle=1", "toy-under-gain=0.0001"]
+    confusions = [[run["confusion"] for run in found] for found in runs_of.values()]
+    assert confusions[0] == confusions[1], "the same shots, and chips that are multiplied by 1"
+    assert confusions[2] != confusions[0], "the test chips are others"
+    black = np.array(confusions[3])
+    assert (black.sum(axis=1) > 0).sum() == 2, "chips without magnitude all look alike: one class a run"
+    draws = json.loads((tmp_path / "draws.json").read_text())["datasets"]
+    assert draws["toy"] == draws["toy-under-speckle=1"]
+    assert len(result.tables) == 4
+
+
+@pytest.mark.parametrize("disturb", ["speckle", "speckle=0", "speckle=1.5", "gain=0", "gain=-1", "ramp=nan", "blur=2"])
+def test_a_disturbance_in_another_form_is_refused(toy_root: Path, toy_run: Path, tmp_path: Path, disturb: str) -> None:
+    with pytest.raises(InputError, match="no such disturb"):
+        bench(toy_root, toy_run, tmp_path, disturb=(disturb,))

@@ -52,6 +52,7 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
         open_benchmark(config.data_root, name, config.label_set, config.crop, config.test_dataset)
         for name in _datasets(config)
     ]
+    benchmarks = [benchmark.under(disturbance) for benchmark in benchmarks for disturbance in config.disturb]
     draws = {(b.name, policy): _draws(config, b, policy) for b in benchmarks for policy in config.split_policy}
     checkpoints = config.checkpoint or (newest_run(),)
     baselines = tuple(name for name in config.baselines if name in BASELINES and name not in checkpoints)

@@ -139,17 +139,16 @@ class Grid:
 
     def _probe(self, missing: Sequence[Draw], failures: list[str]) -> None:
         """Probes on frozen features, the runs of a shot count together."""
-        cache = Path(self.config.data_root) / "features"
-        solver = self.variant.solver
-        features, *copies = [
-            open_features(self.opened, self.benchmark, self._feature(), self._precision, cache, self.device,
-                          self.progress, copy)
-            for copy in copies_of(self._config, self.variant.augment)
-        ]  # fmt: skip
+        open_its = functools.partial(open_features, self.opened, self.benchmark, self._feature(), self._precision,
+                                     Path(self.config.data_root) / "features", self.device, self.progress)  # fmt: skip
+        features, *copies = [open_its(copy) for copy in copies_of(self._config, self.variant.augment)]
+        solver, disturbance = self.variant.solver, self.benchmark.disturbance
+        tested = None if disturbance == "none" else open_its(disturbance=disturbance)
         what = f"{self.benchmark.name}: {solver} on {self.opened.name}"
         for shots in self.progress.track(sorted({drawn.shots or 0 for drawn in missing}), what):
             cell = [drawn for drawn in missing if drawn.shots == shots]
-            for probed in probe_runs(features, self.benchmark, cell, solver, self._training, self.device, copies):
+            probes = probe_runs(features, self.benchmark, cell, solver, self._training, self.device, copies, tested)
+            for probed in probes:
                 if probed.scores is None:
                     failures.append(self._failure(probed.draw, "the loss is not a number"))
                 else:
