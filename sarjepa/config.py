@@ -228,6 +228,9 @@ class PretrainConfig(Common):
         bool | None,
         "global masks: predict a patch's values less their mean, over their deviation; default: the method's",
     ] = None
+    power_weight: Annotated[
+        bool | None, "mae: weigh a patch's error by exp(1 - power), so that bright scatterers count less (SAR-W-MixMAE)"
+    ] = None
     predictor_width: Annotated[int | None, "predictor width; default: the method's", Range(1, 16_384)] = None
     predictor_depth: Annotated[int | None, "predictor blocks; default: the method's", Range(1, 256)] = None
     predictor_heads: Annotated[int | None, "predictor attention heads; default: the method's", Range(1, 1024)] = None

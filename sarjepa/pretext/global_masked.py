@@ -13,7 +13,9 @@ speckle too: that is what `local_masked` and the ratio target change.
 
 Here: positions are sine-cosine, and SARMAE's second part, for chips with an optical image, is in `anchored`. Pixels
 are predicted as they are, since a patch's mean and spread are what tells target from clutter; MAE's other form, (values
-- mean) / sqrt(variance + 1e-6) of each patch, is an option.
+- mean) / sqrt(variance + 1e-6) of each patch, is an option. So is SAR-W-MixMAE's weight of a patch's error (Caglayan
+et al., IGARSS 2025, arXiv 2503.01181), the mean of exp(1 - power) over its pixels: bright scatterers, whose errors are
+largest, count down to e times less than dark ground. Their images mix two chips' patches, and ours are masked.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from sarjepa.models.predictor import QueryPredictor
 from sarjepa.pretext.masking import GlobalMask, ImageKeys, global_mask, take
 from sarjepa.pretext.method import MASKED, VISIBLE, Method, Preview
 from sarjepa.pretext.preview import patch_preview, scattered
-from sarjepa.pretext.targets import Target
+from sarjepa.pretext.targets import Target, patchify
 
 
 def as_it_is(image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
@@ -41,6 +43,11 @@ def level_of(values_BmV: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return mean, (variance + 1e-6).sqrt()
 
 
+def power_weight(image_B1HW: torch.Tensor) -> torch.Tensor:
+    """exp(1 - power) of each pixel, power being the square of magnitude in [0, 1]: from e in the dark to 1."""
+    return (1 - image_B1HW.square()).exp()
+
+
 class GlobalMasked(Method):
     """Encoder, predictor and target around a random mask.
 
@@ -51,6 +58,7 @@ class GlobalMasked(Method):
         corrupt: function of chips and keys that makes the encoder's input.
         mask_ratio: share of the grid that is masked.
         normalise_patches: predict a patch's values less their mean, over their deviation.
+        power_weight: weigh a patch's error by its power, the brighter the less.
     """
 
     target: Target
@@ -64,10 +72,11 @@ class GlobalMasked(Method):
         *,
         mask_ratio: float = 0.75,
         normalise_patches: bool = False,
+        power_weight: bool = False,
     ) -> None:
         super().__init__()
         self.encoder, self.predictor, self.target, self.corrupt = encoder, predictor, target, corrupt
-        self.mask_ratio, self.normalise_patches = mask_ratio, normalise_patches
+        self.mask_ratio, self.normalise_patches, self.power_weight = mask_ratio, normalise_patches, power_weight
 
     def draw(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> GlobalMask:
         """The masks of a batch, on its device."""
@@ -92,11 +101,16 @@ class GlobalMasked(Method):
 
     def error(self, prediction: torch.Tensor, image_B1HW: torch.Tensor, mask: GlobalMask) -> torch.Tensor:
         """Squared error of predictions of the masked patches, a scalar."""
-        target = take(self.target(image_B1HW, *self.encoder.grid(image_B1HW)), mask.masked_Bm)
+        grid = self.encoder.grid(image_B1HW)
+        target = take(self.target(image_B1HW, *grid), mask.masked_Bm)
         if self.normalise_patches:
             mean, deviation = level_of(target)
             target = (target - mean) / deviation
-        return (prediction.float() - target).square().mean()
+        error_BmV = (prediction.float() - target).square()
+        if self.power_weight:
+            weight_BmV = take(patchify(power_weight(image_B1HW), *grid), mask.masked_Bm)
+            error_BmV = error_BmV * weight_BmV.mean(dim=2, keepdim=True)
+        return error_BmV.mean()
 
     @torch.no_grad()
     def preview(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> Preview:

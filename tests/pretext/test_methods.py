@@ -256,6 +256,18 @@ def test_fg_mae_masks_seven_tenths_and_predicts_normalised_histograms_in_gaussia
     assert method(image, keys(range(2))).item() == pytest.approx(np.mean(errors), rel=1e-4)
 
 
+def test_the_brighter_a_patch_the_less_its_error_counts() -> None:
+    method, image = build("mae", power_weight=True), chips(2)
+    assert isinstance(method, GlobalMasked)
+    mask = method.draw(image, keys(range(2)))
+    values, said = patchify(image, 6, 6).numpy(), method.predict(image, mask).detach().numpy()
+    errors = []
+    for one, place, predicted in zip(values, mask.masked_Bm, said, strict=True):
+        for own, answer in zip(one[place], predicted, strict=True):
+            errors.append(np.mean(np.exp(1 - own**2)) * np.mean((answer - own) ** 2))
+    assert method(image, keys(range(2))).item() == pytest.approx(np.mean(errors), rel=1e-4)
+
+
 def test_normalised_pixels_do_not_ask_for_a_patchs_level_and_their_picture_has_it_back() -> None:
     method, image = build("mae", normalise_patches=True), chips()
     assert isinstance(method, GlobalMasked)
@@ -333,9 +345,9 @@ def test_the_predictor_is_the_methods_own_unless_chosen() -> None:
     assert len(build_method("lomar", **own).predictor.blocks) == 0
 
 
-OTHERS = {"num_windows": 3, "window_size": 3, "mask_ratio": 0.5, "normalise_patches": True, "predictor_width": 96,
-          "predictor_depth": 2, "predictor_heads": 4, "radii": (2, 5), "low_pass_radius": 30.0, "temperature": 0.3,
-          "view_weight": 0.5, "target": "low-pass"}  # fmt: skip
+OTHERS = {"num_windows": 3, "window_size": 3, "mask_ratio": 0.5, "normalise_patches": True, "power_weight": True,
+          "predictor_width": 96, "predictor_depth": 2, "predictor_heads": 4, "radii": (2, 5), "low_pass_radius": 30.0,
+          "temperature": 0.3, "view_weight": 0.5, "target": "low-pass"}  # fmt: skip
 
 
 def test_the_settings_that_some_method_reads_are_all_tried() -> None:
