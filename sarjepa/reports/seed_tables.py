@@ -19,7 +19,7 @@ import numpy as np
 from sarjepa.experiments.experiment import Experiment
 from sarjepa.reports.paper import SOURCE, published
 from sarjepa.results.statistics import CONFIDENCE, Summary, holm, summarise, t_test
-from sarjepa.results.tables import Table, csv_text, mean_with_spread
+from sarjepa.results.tables import Table, counted, csv_text, mean_with_spread
 
 FEATURES = {"cls": "class token", "mean": "mean of the patch tokens", "grid2": "2 x 2 grid of patch tokens",
             "grid4": "4 x 4 grid of patch tokens"}  # fmt: skip
@@ -91,7 +91,7 @@ def accuracy_tables(experiment: Experiment, values: Sequence[Value], about: str)
             rows.append(
                 (row.name, *(entry(over_seeds(own, row.name, num)) for num in shots), *(beside if paper else ()))
             )
-        columns = ("", *(f"{num} shots" for num in shots), *((f"paper {num}" for num in shots) if paper else ()))
+        columns = ("", *(counted(num, "shot") for num in shots), *((f"paper {num}" for num in shots) if paper else ()))
         title = f"{experiment.title}. {dataset}, {protocol}, {feature_words(pool)}: accuracy (%)"
         tables.append(Table(title, columns, tuple(rows), _note(own, about, bool(paper))))
     return tables
@@ -122,10 +122,10 @@ def _note(values: Sequence[Value], about: str, has_paper: bool) -> str:
 
 def difference_table(experiment: Experiment, values: Sequence[Value]) -> Table:
     """The reference against every other row, seed by seed, averaged over shots."""
-    found = []
+    found, reference = [], experiment.row(experiment.reference or "")
     for (dataset, protocol, pool), own in panels(values).items():
         for row in experiment.rows:
-            if not row.baseline and row.pretrain == experiment.row(experiment.reference or "").pretrain:
+            if not row.baseline and (row.pretrain, row.after) == (reference.pretrain, reference.after):
                 continue  # the reference, under whatever name
             if per_seed := _differences(own, experiment.reference or "", row.name):
                 names = (f"{experiment.reference} - {row.name}", dataset, protocol, feature_words(pool))

@@ -175,6 +175,15 @@ def test_the_reference_is_not_compared_with_itself_under_another_name() -> None:
     assert [row[0] for row in difference_table(scaling, values(**same)).rows] == ["all chips - half"]
 
 
+def test_rows_that_differ_in_what_they_start_from_are_compared() -> None:
+    ways = (Row("after pixels", {"method": "views"}, {"method": "lomar-sar"}), Row("after ratio", {"method": "views"}, {}),
+            Row("alone", {"method": "views"}))  # fmt: skip
+    views = Experiment("views", "T", "", "few-shot", ways, "after ratio")
+    means = {"after pixels": (60.0, 61.0), "after ratio": (62.0, 62.0), "alone": (50.0, 52.0)}
+    rows = difference_table(views, values(**means)).rows
+    assert [row[0] for row in rows] == ["after ratio - after pixels", "after ratio - alone"]
+
+
 TINY = Scale("tiny", "demo", 1, ("synthetic",), ("synthetic",), {
     "pretrain": {"max-steps": 3, "batch-size": 8, "lr": 0.3, "warmup-epochs": 0},
     "fewshot-bench": {"shots": [2], "runs": 2},
