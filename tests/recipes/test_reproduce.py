@@ -176,8 +176,8 @@ def test_the_reference_is_not_compared_with_itself_under_another_name() -> None:
 
 
 def test_rows_that_differ_in_what_they_start_from_are_compared() -> None:
-    ways = (Row("after pixels", {"method": "views"}, {"method": "lomar-sar"}), Row("after ratio", {"method": "views"}, {}),
-            Row("alone", {"method": "views"}))  # fmt: skip
+    method = {"method": "views"}
+    ways = (Row("after pixels", method, {"method": "lomar-sar"}), Row("after ratio", method, {}), Row("alone", method))
     views = Experiment("views", "T", "", "few-shot", ways, "after ratio")
     means = {"after pixels": (60.0, 61.0), "after ratio": (62.0, 62.0), "alone": (50.0, 52.0)}
     rows = difference_table(views, values(**means)).rows
