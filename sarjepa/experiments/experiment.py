@@ -102,7 +102,10 @@ def read_experiment(name: str, scale_name: str) -> tuple[Experiment, Scale]:
     on_top = {scale: content.pop(scale, {}) for scale in scales}[scale_name]
     rows = on_top.get("rows") or content.get("rows", {})
     content["rows"] = tuple(_made(Row, {"name": row, **(facts or {})}, name) for row, facts in rows.items())
-    scale = scales[scale_name] | {key: value for key, value in on_top.items() if key != "rows"}
+    scale = scales[scale_name]
+    for key, value in on_top.items():
+        if key != "rows":  # a command's settings lie over the scale's, one by one
+            scale[key] = {**scale[key], **value} if isinstance(value, dict) and key in scale else value
     return _made(Experiment, {"name": name, **content}, name), _scale(scale_name, scale)
 
 

@@ -103,6 +103,16 @@ def test_a_run_is_named_after_what_it_differs_in() -> None:
     assert run_name({"radii": [5, 9], "target": "hog"}, 1) == "sar-jepa-radii-5-9-target-hog-seed1"
 
 
+@pytest.mark.parametrize("scale_name", SCALES)
+@pytest.mark.parametrize("name", [name for name in experiment_names() if name != "table1"])
+def test_a_row_is_measured_alone_whatever_an_experiment_sets_of_its_own(name: str, scale_name: str) -> None:
+    experiment, scale = read_experiment(name, scale_name)
+    for one in plan(experiment, context(scale)):
+        for step in one.measure:
+            if isinstance(step.config, FewshotBenchConfig):
+                assert step.config.baselines == ("none",) and len(step.config.checkpoint) == 1
+
+
 def test_a_scale_lays_its_own_rows_over_a_figures() -> None:
     assert read_experiment("figure4", "paper")[0].rows[0].name == "r = 5"
     assert read_experiment("figure4", "laptop")[0].rows[0].name == "r = 2"
@@ -204,6 +214,8 @@ def test_a_table_is_walked_once_resumed_and_refused_with_the_difference(
     result = reproduce.run(small, Progress())
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"table.md", "table.csv", "table.tex", "figure.png", "commands.txt", "settings.json"} <= names
+    measured = (tmp_path / "out" / "table.csv").read_text().splitlines()[1:]
+    assert [line.split(",")[0] for line in measured] == ["ratio", "untrained"], "no baseline that stood beside them"
     run = tmp_path / "runs" / "tiny-synthetic" / "sar-jepa-seed0"
     record = json.loads((run / walk.MADE_BY).read_text())
     assert record["command"] in (tmp_path / "out" / "commands.txt").read_text() and record["seconds"] >= 1

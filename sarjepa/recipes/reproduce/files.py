@@ -63,6 +63,7 @@ def gather(plan: Sequence[Planned]) -> list[Value]:
                 Value(planned.row.name, planned.seed, cell.dataset, cell.protocol, cell.pool, cell.shots, cell.mean,
                       cell.std, cell.num_runs, cell.is_baseline)
                 for cell in read_record(step.folder / RESULTS, FewshotResults).cells
+                if cell.checkpoint in getattr(step.config, "checkpoint", ())  # not a baseline beside it
             ]  # fmt: skip
     return values
 
