@@ -1,9 +1,9 @@
-"""Draw the README's first picture, docs/headline.png, from a committed few-shot table.
+"""Draw the README's first picture, docs/headline.png, from the committed table of views.
 
 Accuracy over shots of the trained encoder, of the same network untrained, of the best that needs no network, and of the
 published ViT-B, whose numbers come with another recipe and other pre-training sets.
 
-    python benchmarks/headline.py [--results results/views-seed0/mstar/results.csv] [--out docs/headline.png]
+    python benchmarks/headline.py [--results results/views/table.csv] [--out docs/headline.png]
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from sarjepa.files import write_atomically
 from sarjepa.reports.accuracy_figures import Line, accuracy_against_shots
 from sarjepa.reports.figures import figure_bytes
 from sarjepa.reports.paper import published
+from sarjepa.results.statistics import summarise
 
 ROOT = Path(__file__).parents[1]
 DATASET = "mstar"
 ROWS = {
-    "runs/sar-jepa-then-views-seed0": "sar-jepa, then views: 1.2 M weights, frozen",
-    "runs/sar-jepa-seed0": "sar-jepa alone, frozen",
+    "sar-jepa, then views": "sar-jepa, then views: 1.2 M weights, frozen",
+    "views alone": "views alone, frozen",
+    "sar-jepa": "sar-jepa alone, frozen",
     "log-pixels": "best without a network (log-pixels)",
-    "random:runs/sar-jepa-seed0": "the same network, not trained",
+    "untrained": "the same network, not trained",
 }
 PUBLISHED = {
     "fine-tune": "published ViT-B, all weights fine-tuned",
@@ -33,13 +35,21 @@ PUBLISHED = {
 
 
 def measured(path: Path) -> dict[str, Line]:
-    """{checkpoint: its line} of a results.csv."""
-    points: dict[str, list[tuple[float, float, float, float]]] = {}
+    """{row: its line} of a table.csv: the mean over pre-trainings and its interval; a baseline has one value."""
+    means: dict[str, dict[int, list[float]]] = {}
     with path.open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
-            point = (float(row["shots"]), float(row["mean"]), float(row["ci95_low"]), float(row["ci95_high"]))
-            points.setdefault(row["checkpoint"], []).append(point)
-    return {name: Line(ROWS.get(name, name), tuple(its)) for name, its in points.items()}
+            if row["dataset"] == DATASET:
+                means.setdefault(row["row"], {}).setdefault(int(row["shots"]), []).append(float(row["mean"]))
+    lines = {}
+    for name, by_shots in means.items():
+        found = {shots: summarise(values) for shots, values in sorted(by_shots.items())}
+        points = tuple(
+            (float(shots), one.mean, *(one.ci95 if one.num > 1 else (one.mean, one.mean)))
+            for shots, one in found.items()
+        )
+        lines[name] = Line(ROWS.get(name, name), points)
+    return lines
 
 
 def of_the_paper() -> list[Line]:
@@ -55,7 +65,7 @@ def of_the_paper() -> list[Line]:
 def main() -> None:
     """Parse the command line and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=ROOT / "results" / "views-seed0" / DATASET / "results.csv")
+    parser.add_argument("--results", type=Path, default=ROOT / "results" / "views" / "table.csv")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "headline.png")
     arguments = parser.parse_args()
     found = measured(arguments.results)
