@@ -60,7 +60,13 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the runs are; `settings` holds what each command gets on top of the preset."""
+    """How large the runs are.
+
+    Attributes:
+        name, preset, seeds, sources, datasets: as in scales.yaml.
+        settings: what each command gets on top of the preset.
+        measured_as: name of the experiment if it measures in a way of its own; then its numbers of a run stand apart.
+    """
 
     name: str
     preset: str
@@ -68,6 +74,7 @@ class Scale:
     sources: tuple[str, ...]
     datasets: tuple[str, ...]
     settings: Mapping[str, Mapping[str, Any]]
+    measured_as: str = ""
 
 
 def _files() -> dict[str, str]:
@@ -106,7 +113,8 @@ def read_experiment(name: str, scale_name: str) -> tuple[Experiment, Scale]:
     for key, value in on_top.items():
         if key != "rows":  # a command's settings lie over the scale's, one by one
             scale[key] = {**scale[key], **value} if isinstance(value, dict) and key in scale else value
-    return _made(Experiment, {"name": name, **content}, name), _scale(scale_name, scale)
+    own = name if "fewshot-bench" in on_top else ""
+    return _made(Experiment, {"name": name, **content}, name), _scale(scale_name, own, scale)
 
 
 def _made(kind: type[_Kind], content: Mapping[str, Any], name: str) -> _Kind:
@@ -125,7 +133,7 @@ def _made(kind: type[_Kind], content: Mapping[str, Any], name: str) -> _Kind:
         raise InputError("keys are missing or unknown", where=where, got=error) from error
 
 
-def _scale(name: str, content: dict[str, Any]) -> Scale:
+def _scale(name: str, measured_as: str, content: dict[str, Any]) -> Scale:
     own = {key: content.pop(key) for key in ("preset", "seeds")}
     sources, datasets = tuple(content.pop("sources")), tuple(content.pop("datasets"))
-    return Scale(name, sources=sources, datasets=datasets, settings=content, **own)
+    return Scale(name, sources=sources, datasets=datasets, settings=content, measured_as=measured_as, **own)

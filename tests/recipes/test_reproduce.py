@@ -84,6 +84,15 @@ def test_tables_share_the_runs_of_equal_settings() -> None:
     assert len(trained["table4"]) == 7 * 2  # untrained and pixels need no run of their own
 
 
+def test_experiments_that_measure_one_run_in_two_ways_have_a_folder_each() -> None:
+    folders = {}
+    for name in ("table4", "figure4", "views", "speckle"):
+        experiment, scale = read_experiment(name, "laptop")
+        folders[name] = {str(step.folder) for one in plan(experiment, context(scale)) for step in one.measure}
+    assert folders["table4"] & folders["figure4"], "the same settings, and so the same numbers"
+    assert not folders["views"] & folders["speckle"]
+
+
 def test_a_row_that_starts_from_another_run_trains_that_run_first_and_once() -> None:
     experiment, scale = read_experiment("views-apart", "laptop")
     planned = [one for one in plan(experiment, context(scale, (3,))) if one.row.after is not None]

@@ -145,7 +145,7 @@ def _measures(measure: str, checkpoint: str, run: Path, suffix: str, context: Pl
         return context.step(command, folder, {"checkpoint": checkpoint, **given, "out": str(folder)})
 
     if measure == "few-shot":
-        return (step("few-shot", datasets=context.datasets),)
+        return (step("-".join(filter(None, ("few-shot", context.scale.measured_as))), datasets=context.datasets),)
     if measure == "curve":
         return tuple(step(f"curve-{name}", dataset=name, curve=True) for name in context.datasets)
     return (step("attention", dataset=context.datasets[0]),)
