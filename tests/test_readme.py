@@ -60,6 +60,27 @@ def test_a_row_of_the_first_table_is_the_one_that_was_measured(row: str, name: s
     assert [cell.strip("* ") for cell in cells] == over_seeds(VIEWS, (1, 2, 5, 10, 20, 40), dataset="mstar", row=name)
 
 
+SUFFERED = ("", "-under-speckle=4", "-under-speckle=2", "-under-speckle=1", "-under-gain=0.5", "-under-gain=2",
+            "-under-ramp=4")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [("sar-jepa, then views",) * 2, ("pixels", "pixels (lomar-sar)"), ("sar-jepa",) * 2, ("log-pixels",) * 2],
+)
+def test_a_row_under_speckle_and_gain_is_the_one_that_was_measured(row: str, name: str) -> None:
+    path = ROOT / "results" / "speckle" / "table.csv"
+    expected = [over_seeds(path, (40,), dataset=f"mstar{suffix}", row=name)[0] for suffix in SUFFERED]
+    assert table_rows("docs/results.md", "| MSTAR, 40 shots |")[row] == expected
+
+
+@pytest.mark.parametrize(("row", "name"), [("sar-jepa, then views",) * 2, ("ratio, the best", "ratio")])
+def test_a_row_of_sar_acd_is_the_one_that_was_measured(row: str, name: str) -> None:
+    rows = table_rows("docs/results.md", "| SAR-ACD, 5 classes |")
+    [cells] = [cells for start, cells in rows.items() if start.startswith(row)]
+    assert cells == over_seeds(VIEWS, (1, 2, 5, 10, 20, 40), dataset="saracd", row=name)
+
+
 def test_the_published_row_is_the_papers() -> None:
     [cells] = [cells for name, cells in readme_rows().items() if name.startswith("ViT-B as published")]
     probed, tuned = (published("table6", protocol)["sar-jepa"] for protocol in ("linear-probe", "fine-tune"))
