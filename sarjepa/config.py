@@ -53,7 +53,7 @@ METHODS = (
     "sar-jepa-views",
     "safe",
 )
-VIEW_AUGMENTATIONS = ("shift", "mirror", "rotate", "scale", "gain", "contrast", "speckle")
+VIEW_AUGMENTATIONS = ("shift", "mirror", "rotate", "scale", "gain", "ramp", "contrast", "speckle")
 TARGETS = ("ratio", "ratio-gaussian", "ratio-disjoint", "pixel", "low-pass", "hog", "hog-gaussian", "sar-hog")
 MODELS = ("vit-demo", "vit-laptop", "vit-tiny", "vit-small", "vit-base", "vit-large", "vit-huge")
 PROTOCOLS = ("linear-probe", "fine-tune")

@@ -21,6 +21,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from sarjepa.data.views import with_ramp
 from sarjepa.draws import uniforms
 from sarjepa.speckle import speckled
 
@@ -47,6 +48,6 @@ def disturbed(image_B1HW: torch.Tensor, disturbance: str, indices: np.ndarray) -
     elif kind == "gain":
         image_B1HW = image_B1HW * float(amount)
     elif kind == "ramp":
-        place_W = torch.linspace(-0.5, 0.5, image_B1HW.shape[-1], device=image_B1HW.device)
-        image_B1HW = image_B1HW * float(amount) ** place_W
+        rise_db = 20 * np.log10(float(amount))
+        image_B1HW = with_ramp(image_B1HW, np.zeros(len(indices)), np.full(len(indices), rise_db))
     return image_B1HW.clamp(0, 1)

@@ -16,7 +16,7 @@ the view is first reduced (antialiased) to the view's resolution, and then read:
 averages the speckle anyway. With neither rotation nor scale on, a view is the plain window, shifted by whole pixels,
 mirrored and resized as everywhere else (`sarjepa.resampling.resample`).
 
-Then gain, contrast and speckle follow, in this order, and magnitude is clipped to [0, 1].
+Then gain, ramp, contrast and speckle follow, in this order, and magnitude is clipped to [0, 1].
 
 Every parameter is a pure function of (seed, stream, epoch, image index, view), and so is the speckle of every pixel. An
 augmentation that is switched off leaves the draws of the others as they are.
@@ -105,6 +105,15 @@ AUGMENTATIONS: dict[str, Augmentation] = {
         "In calibrated images brightness is the radar cross-section, which tells classes apart. Bright scatterers "
         "are cut off at 1.",
     ),
+    "ramp": Augmentation(
+        "rise of the gain from border to border in decibels, along rows and along columns, none at the centre",
+        -6.0,
+        6.0,
+        1.0,
+        "Targets lie at the edge of the antenna's pattern too, where its gain changes over the image.",
+        "Over one chip a pattern changes by far less: this stands for all slow changes of brightness, and clutter "
+        "that truly changes from one side of the target to the other loses a part of that.",
+    ),
     "contrast": Augmentation(
         "factor on the distance from the chip's mean magnitude",
         0.5,
@@ -154,6 +163,7 @@ class ViewParameters:
         angle_deg: rotation.
         scale: magnification.
         gain, contrast: factors.
+        down_db, right_db: rise of the gain from the first row to the last, and from the first column to the last.
         looks: number of looks of the speckle, int64, 0 for none.
         noise_seed: seed of the speckle, int64.
     """
@@ -164,6 +174,8 @@ class ViewParameters:
     angle_deg: np.ndarray
     scale: np.ndarray
     gain: np.ndarray
+    down_db: np.ndarray
+    right_db: np.ndarray
     contrast: np.ndarray
     looks: np.ndarray
     noise_seed: np.ndarray
@@ -174,9 +186,10 @@ class ViewParameters:
         turn = f"{round(float(self.angle_deg[row])):+d}°" if self.angle_deg[row] else ""
         zoom = f"scale {self.scale[row]:.2f}" if self.scale[row] != 1 else ""
         gain = f"gain {self.gain[row]:.2f}" if self.gain[row] != 1 else ""
+        ramp = f"ramp {self.down_db[row]:+.0f} {self.right_db[row]:+.0f} dB" if self.down_db[row] or self.right_db[row] else ""
         contrast = f"contrast {self.contrast[row]:.2f}" if self.contrast[row] != 1 else ""
         looks = f"{self.looks[row]} looks" if self.looks[row] else ""
-        lines = ((move, "mirror" if self.mirror[row] else ""), (turn, zoom), (gain, looks), (contrast,))
+        lines = ((move, "mirror" if self.mirror[row] else ""), (turn, zoom), (gain, looks), (ramp,), (contrast,))
         return tuple(", ".join(filter(None, line)) for line in lines if any(line))
 
 
@@ -188,8 +201,8 @@ def draw_views(windows_B2: np.ndarray, names: Collection[str], key: ViewKey) -> 
         names: names of the augmentations that are on.
         key: seed, epoch and images of the draws.
     """
-    draws = uniforms(key.seed, f"{key.stream}/view-{key.view}", key.epoch, key.indices, 10)
-    down, right, mirrored, angle, scale, gain, contrast, has_speckle, looks, noise = draws.T
+    draws = uniforms(key.seed, f"{key.stream}/view-{key.view}", key.epoch, key.indices, 12)
+    down, right, mirrored, angle, scale, gain, contrast, has_speckle, looks, noise, down_rise, right_rise = draws.T
 
     def drawn(name: str, share_B: np.ndarray, neutral: float) -> np.ndarray:
         kind = AUGMENTATIONS[name]
@@ -206,6 +219,8 @@ def draw_views(windows_B2: np.ndarray, names: Collection[str], key: ViewKey) -> 
         angle_deg=drawn("rotate", angle, 0.0),
         scale=drawn("scale", scale, 1.0),
         gain=drawn("gain", gain, 1.0),
+        down_db=drawn("ramp", down_rise, 0.0),
+        right_db=drawn("ramp", right_rise, 0.0),
         contrast=drawn("contrast", contrast, 1.0),
         looks=np.where(speckled_B, np.floor(low + (high - low + 1) * looks), 0).astype(np.int64),
         noise_seed=(noise * 2.0**53).astype(np.int64),
@@ -249,10 +264,27 @@ def render_views(
 ) -> torch.Tensor:
     """The views that parameters describe; see `make_views`."""
     view_B1SS = _moved(images, scales, windows_B2, drawn, size, device)
-    view_B1SS = view_B1SS * _column(drawn.gain, device)
+    view_B1SS = with_ramp(view_B1SS * _column(drawn.gain, device), drawn.down_db, drawn.right_db)
     factor = _column(drawn.contrast, device)
     view_B1SS = factor * view_B1SS + (1 - factor) * view_B1SS.mean(dim=(1, 2, 3), keepdim=True)
     return speckled(view_B1SS, drawn.noise_seed, drawn.looks).clamp(0, 1)
+
+
+def with_ramp(image_B1HW: torch.Tensor, down_db_B: np.ndarray, right_db_B: np.ndarray) -> torch.Tensor:
+    """Magnitude times a gain that rises evenly in decibels over the image and is 1 at its centre.
+
+    Args:
+        image_B1HW: magnitude; it is not clipped here.
+        down_db_B, right_db_B: rise from the first row to the last, and from the first column to the last; 20 decibels
+            are a factor of 10 on the magnitude.
+    """
+    if not (np.any(down_db_B) or np.any(right_db_B)):
+        return image_B1HW
+    height, width = image_B1HW.shape[2:]
+    place_H1 = torch.linspace(-0.5, 0.5, height, device=image_B1HW.device)[:, None]
+    place_W = torch.linspace(-0.5, 0.5, width, device=image_B1HW.device)
+    rise_B1HW = _column(down_db_B, image_B1HW.device) * place_H1 + _column(right_db_B, image_B1HW.device) * place_W
+    return image_B1HW * 10 ** (rise_B1HW / 20)
 
 
 def _column(value_B: np.ndarray, device: torch.device | str) -> torch.Tensor:

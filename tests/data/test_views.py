@@ -107,6 +107,15 @@ def test_gain_multiplies_and_is_cut_off_at_one() -> None:
     torch.testing.assert_close(bright, (1.6 * plain).clamp(max=1))
 
 
+def test_a_ramp_rises_by_its_decibels_from_border_to_border_and_leaves_the_centre() -> None:
+    images = [np.full((65, 65), 0.1, np.float32)]
+    view = render_views(images, [1.0], square(1, 65), nothing(1, down_db=6.0, right_db=-4.0), 65)[0, 0]
+    decibels = 20 * torch.log10(view / 0.1)
+    assert decibels[32, 32].item() == pytest.approx(0, abs=1e-4)
+    assert (decibels[-1] - decibels[0]).numpy() == pytest.approx(6, abs=1e-3)
+    assert (decibels[:, -1] - decibels[:, 0]).numpy() == pytest.approx(-4, abs=1e-3)
+
+
 def test_contrast_keeps_the_mean_and_scales_the_distance_from_it() -> None:
     images = [blob(64, 64, 32, 32) * 0.2 + 0.4 for _ in range(2)]
     plain = render_views(images, [1.0] * 2, square(2), nothing(2), 64)
@@ -127,7 +136,7 @@ def test_speckle_has_the_mean_and_variance_of_its_looks(looks: int) -> None:
 def test_what_is_drawn_lies_in_the_ranges_and_reaches_their_ends() -> None:
     drawn = draw_views(square(4000), ALL, key(4000))
     for name, values in (("rotate", drawn.angle_deg), ("scale", drawn.scale), ("gain", drawn.gain),
-                         ("contrast", drawn.contrast)):  # fmt: skip
+                         ("contrast", drawn.contrast), ("ramp", drawn.down_db), ("ramp", drawn.right_db)):  # fmt: skip
         low, high = AUGMENTATIONS[name].low, AUGMENTATIONS[name].high
         assert low <= values.min() < low + 0.01 * (high - low) and high - 0.01 * (high - low) < values.max() <= high
     assert set(drawn.looks) == {0, *range(2, 9)}
@@ -143,7 +152,8 @@ def test_views_epochs_seeds_and_streams_have_draws_of_their_own() -> None:
 
 @pytest.mark.parametrize("left_out", ALL)
 def test_switching_one_off_leaves_the_draws_of_the_others(left_out: str) -> None:
-    fields = {"shift": ("down_px", "right_px"), "mirror": ("mirror",), "rotate": ("angle_deg",), "speckle": ("looks",)}
+    fields = {"shift": ("down_px", "right_px"), "mirror": ("mirror",), "rotate": ("angle_deg",), "speckle": ("looks",),
+              "ramp": ("down_db", "right_db")}  # fmt: skip
     whole = draw_views(square(50), ALL, key(50))
     rest = draw_views(square(50), [name for name in ALL if name != left_out], key(50))
     neutral = draw_views(square(50), (), key(50))
@@ -180,6 +190,7 @@ def test_bytes_floats_and_16_bits_give_one_view() -> None:
 def test_the_words_of_a_view_name_what_was_drawn_and_nothing_else() -> None:
     drawn = nothing(1, down_px=3, right_px=-4, mirror=True, angle_deg=-7.2, scale=1.1, gain=0.5, contrast=1.2, looks=4)
     assert drawn.words(0) == ("+3 -4 px, mirror", "-7°, scale 1.10", "gain 0.50, 4 looks", "contrast 1.20")
+    assert nothing(1, down_db=2.6, right_db=-4.4).words(0) == ("ramp +3 -4 dB",)
     assert nothing(1).words(0) == () and nothing(1, looks=2).words(0) == ("2 looks",)
 
 

@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from sarjepa.reports.chips import ShownChip
 from sarjepa.reports.pretraining import ViewRow, views_figure
 
-WORDS = ("+10 -10 px, mirror", "-15°, scale 1.15", "gain 1.60, 8 looks", "contrast 1.50")
+WORDS = ("+10 -10 px, mirror", "-15°, scale 1.15", "gain 1.60, 8 looks", "ramp +6 -6 dB", "contrast 1.50")
 
 
 def row(height: int = 80, width: int = 80) -> ViewRow:
