@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,9 @@ def process_group(device: torch.device) -> Iterator[Ranks]:
         yield Ranks(dist.get_rank(), world_size)
     finally:
         dist.destroy_process_group()
+        # A thread of gloo lets go of the last exchange's tensor under Python's lock, and where the interpreter ends before
+        # it has, the process aborts (PyTorch issue 190489). DistributedDataParallel keeps the thread past this line.
+        time.sleep(0.2)
 
 
 def pick_device(name: str) -> torch.device:
