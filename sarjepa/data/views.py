@@ -186,7 +186,11 @@ class ViewParameters:
         turn = f"{round(float(self.angle_deg[row])):+d}°" if self.angle_deg[row] else ""
         zoom = f"scale {self.scale[row]:.2f}" if self.scale[row] != 1 else ""
         gain = f"gain {self.gain[row]:.2f}" if self.gain[row] != 1 else ""
-        ramp = f"ramp {self.down_db[row]:+.0f} {self.right_db[row]:+.0f} dB" if self.down_db[row] or self.right_db[row] else ""
+        ramp = (
+            f"ramp {self.down_db[row]:+.0f} {self.right_db[row]:+.0f} dB"
+            if self.down_db[row] or self.right_db[row]
+            else ""
+        )
         contrast = f"contrast {self.contrast[row]:.2f}" if self.contrast[row] != 1 else ""
         looks = f"{self.looks[row]} looks" if self.looks[row] else ""
         lines = ((move, "mirror" if self.mirror[row] else ""), (turn, zoom), (gain, looks), (ramp,), (contrast,))
