@@ -6,8 +6,8 @@ r"""MATLAB's file format of version 5, as far as images need it: named arrays of
     an array:  an element of elements: flags and class, shape, name, real part, imaginary part; or the same, deflated
 
 Numbers may be stored in a smaller type than their class. Values stand column by column. Cells, structures, objects and
-sparse arrays are stepped over. SciPy reads more of the format, but a damaged file ends its whole process, where here it
-is an error; on sound files both agree. Source: MathWorks, "MAT-File Format" (R2019b), chapter 1.
+sparse arrays are skipped. SciPy reads more of the format, but a damaged file ends its whole process; here it is an
+error. On sound files both agree. Source: MathWorks, "MAT-File Format" (R2019b), chapter 1.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def read_matlab(data: bytes) -> Contents:
 
     Raises:
         InputError: the file is damaged.
-        ValueError, struct.error, zlib.error, LookupError: so it is, in a library's words.
+        ValueError, struct.error, zlib.error, LookupError: the file is damaged, in a library's words.
     """
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None:
@@ -98,7 +98,7 @@ def _elements(content: memoryview, order: str) -> Iterator[tuple[int, memoryview
 
 
 def _inflated(packed: memoryview, order: str) -> bytes:
-    """The one element inside a deflated one, its checksum verified."""
+    """The element inside a deflated one, its checksum verified."""
     inflater = zlib.decompressobj()
     tag = inflater.decompress(packed, 8)
     _, size = struct.unpack(order + "II", tag)
@@ -129,7 +129,7 @@ def _values(element: tuple[int, memoryview], shape: list[int], cls: int, order: 
 
 
 def _text(element: tuple[int, memoryview], shape: list[int], order: str) -> str:
-    """The first row of an array of characters, without the spaces that fill it up."""
+    """The first row of an array of characters, without the spaces around it."""
     codec = _TEXTS[element[0]]
     if codec[-2:] in ("16", "32"):
         codec += {"<": "-le", ">": "-be"}[order]
