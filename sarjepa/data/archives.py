@@ -30,6 +30,7 @@ from sarjepa.files import need_room, not_data
 
 NESTED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 IGNORED = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", ".git")
+_FETCH_AGAIN = "remove it and fetch it again"
 _MAGIC = {
     b"PK\x03\x04": "zip",
     b"PK\x05\x06": "zip",
@@ -110,9 +111,7 @@ def containers(path: Path, cache: Path, depth: int = 1) -> list[Container]:
     """
     kind = kind_of(path)
     if kind is None:
-        raise InputError(
-            "not a known kind of archive", where=path, got=_instead(path), hint="remove it and fetch it again"
-        )
+        raise InputError("not a known kind of archive", where=path, got=_instead(path), hint=_FETCH_AGAIN)
     container = open_container(path) if kind in ("folder", "zip") else Folder(_unpacked(path, kind, cache))
     opened = [container]
     for member in container.members():
@@ -191,7 +190,9 @@ class Zip:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with decoder_errors(self._damaged):
+            with decoder_errors(
+                lambda words: InputError("damaged or truncated zip", where=path, got=words, hint=_FETCH_AGAIN)
+            ):
                 self._zip = zipfile.ZipFile(path)
                 entries = [entry for entry in self._zip.infolist() if not entry.is_dir()]
         except OSError as error:
@@ -225,10 +226,6 @@ class Zip:
     def holds(self, name: str) -> bool:
         """Whether there is a member of this name."""
         return name in self._zip.NameToInfo
-
-    def _damaged(self, words: str) -> InputError:
-        hint = "remove it and fetch it again"
-        return InputError("damaged or truncated zip", where=self.path, got=words, hint=hint)
 
 
 def _cache_folder(path: Path, cache: Path) -> Path:

@@ -139,8 +139,8 @@ def _chosen(images: list[Channel], asked: str | None, is_complex: bool, dtype: n
     if asked is not None:
         index = int(asked) - 1 if asked.isdigit() else names.index(asked) if asked in names else -1
         if not 0 <= index < num:
-            there = ", ".join(filter(None, names)) or f"{num}, without a name"
-            raise BandsError(f"no band {asked}; its bands: {there}")
+            held = ", ".join(filter(None, names)) or f"{num}, without a name"
+            raise BandsError(f"no band {asked}; its bands: {held}")
         return [images[index]]
     if all(names):
         raise BandsError(f"holds the polarisations {', '.join(names)}: --bands {names[-1]} takes one, --bands each all")

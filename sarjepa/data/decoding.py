@@ -320,5 +320,5 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number in received:  # the first that the command does not ignore ends this
-            signal.raise_signal(number)
+        for signum in received:  # the first that the command does not ignore ends this
+            signal.raise_signal(signum)

@@ -52,11 +52,11 @@ def read_matlab(data: bytes) -> Contents:
         raise _damage("no mark of the order of bytes")
     arrays, texts = {}, {}
     most_bytes = max(SMALL_MEMBER_BYTES, LARGEST_RATIO * len(data))
-    for kind, content in _elements(memoryview(data)[128:], order):
-        if kind == _COMPRESSED:
-            ((kind, content),) = _elements(memoryview(_inflated(content, order)), order)
-        if kind != _MATRIX:
-            raise _damage(f"an element of type {kind}")
+    for element_type, content in _elements(memoryview(data)[128:], order):
+        if element_type == _COMPRESSED:
+            ((element_type, content),) = _elements(memoryview(_inflated(content, order)), order)
+        if element_type != _MATRIX:
+            raise _damage(f"an element of type {element_type}")
         parts = _elements(content, order)
         flags = _numbers(next(parts), _UINT32, order)[0]
         cls = flags & 0xFF
@@ -87,13 +87,13 @@ def _elements(content: memoryview, order: str) -> Iterator[tuple[int, memoryview
     while len(content):
         first, size = struct.unpack_from(order + "II", content)
         if first >> 16:
-            kind, size, start, stop = first & 0xFFFF, first >> 16, 4, 8
+            element_type, size, start, stop = first & 0xFFFF, first >> 16, 4, 8
         else:
-            kind, start = first, 8
-            stop = start + size + (-size % 8 if kind != _COMPRESSED else 0)
+            element_type, start = first, 8
+            stop = start + size + (-size % 8 if element_type != _COMPRESSED else 0)
         if start + size > min(stop, len(content)):
             raise _damage(f"an element of {size} bytes where {len(content)} are left")
-        yield kind, content[start : start + size]
+        yield element_type, content[start : start + size]
         content = content[stop:]
 
 
@@ -110,14 +110,14 @@ def _inflated(packed: memoryview, order: str) -> bytes:
     return tag + content
 
 
-def _expect(element: tuple[int, memoryview], kind: int) -> memoryview:
-    if element[0] != kind:
-        raise _damage(f"an element of type {element[0]} in place of {kind}")
+def _expect(element: tuple[int, memoryview], element_type: int) -> memoryview:
+    if element[0] != element_type:
+        raise _damage(f"an element of type {element[0]} in place of {element_type}")
     return element[1]
 
 
-def _numbers(element: tuple[int, memoryview], kind: int, order: str) -> list[int]:
-    return np.frombuffer(_expect(element, kind), order + _NUMBERS[kind]).tolist()
+def _numbers(element: tuple[int, memoryview], element_type: int, order: str) -> list[int]:
+    return np.frombuffer(_expect(element, element_type), order + _NUMBERS[element_type]).tolist()
 
 
 def _values(element: tuple[int, memoryview], shape: list[int], cls: int, order: str) -> np.ndarray:

@@ -113,12 +113,12 @@ class _ShardFile:
     def _column(self, file: h5py.File, name: str) -> np.ndarray:
         """One column, its type checked: whole numbers or text."""
         stored = file[name]
-        kind = "i" if name in _NUMBERS else "S"
+        dtype_kind = "i" if name in _NUMBERS else "S"
         shape = (self.num_chips, 2) if name == "shapes" else (self.num_chips,)
-        if stored.dtype.kind != kind or stored.shape != shape or stored.nbytes > self.path.stat().st_size:
+        if stored.dtype.kind != dtype_kind or stored.shape != shape or stored.nbytes > self.path.stat().st_size:
             raise self._damage(f"{name} of {stored.dtype}, {stored.shape}")
         values = stored[()]
-        if kind == "S":
+        if dtype_kind == "S":
             b"\n".join(values.tolist()).decode()  # raises if it is not UTF-8
         return values
 

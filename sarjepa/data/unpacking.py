@@ -103,12 +103,12 @@ def _unpack_by_tool(path: Path, kind: str, folder: Path) -> None:
     failure = _run_watched([command, *arguments, str(path.resolve())], folder, path)
     if failure is not None:
         raise InputError(f"{program} could not unpack it", where=path, got=failure)
-    names = []
+    members = []
     for item in _walk(folder):
-        names.append(item.relative_to(folder).as_posix())
+        members.append(item.relative_to(folder).as_posix())
         if not stat.S_ISREG(item.lstat().st_mode):
-            raise InputError("member is a link or a device", where=path, got=repr(names[-1]))
-    check_names(names, path)
+            raise InputError("member is a link or a device", where=path, got=repr(members[-1]))
+    check_names(members, path)
 
 
 def _run_watched(command: list[str], folder: Path, path: Path) -> str | None:
