@@ -100,6 +100,11 @@ def augment(
     """Apply drawn augmentations: (B, 1, size, size) float32 in [0, 1].
 
     Contrast blends with the image's own mean and clips, as torchvision's `adjust_contrast`.
+
+    Example:
+        >>> draw = draw_augmentation(0, 1, np.array([7]), np.array([[64, 96]]))
+        >>> augment([np.zeros((64, 96), np.uint8)], [255.0], draw, 32).shape
+        torch.Size([1, 1, 32, 32])
     """
     out = resample_cut(images, scales, draw, size, device)
     mean = out.mean(dim=(1, 2, 3), keepdim=True)

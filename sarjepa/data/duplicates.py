@@ -110,10 +110,6 @@ def joined(groups: np.ndarray, scenes: Sequence[Hashable]) -> np.ndarray:
     Args:
         groups: (N,) numbers from 0 on.
         scenes: N keys, equal for chips that were cut from one scene.
-
-    Example:
-        >>> joined(np.array([0, 1, 2, 3]), ["a", "b", "a", "c"])
-        array([0, 1, 0, 2])
     """
     numbers: dict[Hashable, int] = {}
     scene_N = np.array([numbers.setdefault(scene, len(numbers)) for scene in scenes], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""index.json of a built source, read back; an error names the first key that no build would write so.
+"""index.json of a built source, read back and checked key by key.
 
 A build writes it last, whole or not at all. It may have been edited since, or damaged so that it parses and a number is
 wrong; its content decides which chips are trained and tested on.

@@ -87,13 +87,13 @@ def locate(manifest: Manifest, folders: Sequence[Path], form: str | None = None)
     for located in forms:
         if all(file.fetchable or file.optional for file in located.missing):
             return located
-    names = [[file.name for file in located.distribution.files if not file.optional] for located in forms]
+    files = [[file.name for file in located.distribution.files if not file.optional] for located in forms]
     missing = [file for file in forms[0].missing if not file.optional]
     ways = "; ".join(dict.fromkeys(file.by_hand or f"fetch {file.addresses[0]}" for file in missing)).rstrip(".")
     raise InputError(
         f"files of {manifest.title} not found",
         where=manifest.name,
-        expected=" or ".join(map(", ".join, names)),
+        expected=" or ".join(", ".join(names) for names in files),
         got=f"none of them in {', '.join(map(str, folders)) or 'any folder (no --archives given)'}",
         hint=f"{ways}, then name their folder with --archives",
     )

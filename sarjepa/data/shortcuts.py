@@ -125,6 +125,10 @@ def features_of(
         looks_N2: results of `looks_of`.
         groups: (N,) scenes.
         columns: further columns of the source, by name; those of `COLUMNS` are taken.
+
+    Example:
+        >>> list(features_of(np.array([[64, 96]]), np.array([[0.2, 0.1]]), np.array([0]), {"serial": ["9563"]}))
+        ['chip size', 'mean brightness', 'border', 'scene', 'serial']
     """
     return {
         "chip size": np.array([f"{height} x {width}" for height, width in shapes_N2.tolist()]),

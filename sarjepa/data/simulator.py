@@ -181,7 +181,12 @@ def simulate(chip: SimulatedChip) -> tuple[np.ndarray, dict[str, str]]:
 
 
 def simulate_optical(chip: SimulatedChip) -> np.ndarray:
-    """The chip's target and place from straight above in daylight: (3, SIZE, SIZE) uint8, red, green, blue."""
+    """The chip's target and ground from straight above in daylight: (3, SIZE, SIZE) uint8, red, green, blue.
+
+    Example:
+        >>> simulate_optical(SimulatedChip(seed=0, class_name="tank", split="train", index=0)).shape
+        (3, 72, 72)
+    """
     azimuth_deg, shift_m = _pose(chip.generator())
     key = stream_key(chip.seed, f"simulator/optical/{chip.split}/{chip.class_name}", chip.index)
     random = np.random.Generator(np.random.Philox(key=key))

@@ -22,6 +22,11 @@ def check_pages(data: bytes) -> None:
 
     Raises:
         InputError: the file cannot be read.
+
+    Example:
+        >>> check_pages(struct.pack("<2sHIHI", b"II", 42, 8, 0, 8))  # the page at byte 8 links to itself
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: pages without end
     """
     order = {b"II": "<", b"MM": ">"}[data[:2]]
     is_big = data[2:4] in (b"+\0", b"\0+")

@@ -255,6 +255,11 @@ def make_views(
 
     Returns:
         (B, 1, size, size) float32 in [0, 1].
+
+    Example:
+        >>> key = ViewKey(0, "views", 1, np.array([7]))
+        >>> make_views([np.zeros((64, 96), np.uint8)], [255.0], np.array([[64, 64]]), ["shift", "gain"], key, 32).shape
+        torch.Size([1, 1, 32, 32])
     """
     return render_views(images, scales, windows_B2, draw_views(windows_B2, names, key), size, device)
 
@@ -267,7 +272,7 @@ def render_views(
     size: int,
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
-    """The views that parameters describe; see `make_views`."""
+    """The views that drawn parameters give; see `make_views`."""
     view_B1SS = _moved(images, scales, windows_B2, drawn, size, device)
     view_B1SS = with_ramp(view_B1SS * _per_chip(drawn.gain, device), drawn.down_db, drawn.right_db)
     factor = _per_chip(drawn.contrast, device)
