@@ -1,7 +1,7 @@
 """What no archive may do: leave its folder, overwrite by a trick of names, or unpack without end.
 
-Names and declared sizes are checked before anything is unpacked. Declarations may lie, so what really comes out is
-limited as well, where it comes out (`sarjepa.data.archives`, `sarjepa.data.unpacking`).
+Names and declared sizes are checked before anything is unpacked. Declarations may lie, so the bytes that really come
+out are limited as well, where they come out (`sarjepa.data.archives`, `sarjepa.data.unpacking`).
 """
 
 from __future__ import annotations
@@ -18,28 +18,42 @@ SMALL_MEMBER_BYTES = 2**20  # below this a high ratio does no harm (an empty ima
 
 
 def check_names(names: Iterable[str], where: Path) -> None:
-    """Refuse names that would leave a folder, and names that clash by case.
+    """Refuse names that would leave a folder, and names that differ by case alone.
+
+    Args:
+        names: names of the members.
+        where: path of the archive.
 
     Raises:
         InputError: naming the member.
+
+    Example:
+        >>> check_names(["chips/a.png", "../b.png"], Path("chips.zip"))
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: member would leave the folder: chips.zip; got '../b.png'; the archive is not safe
     """
     seen: dict[str, str] = {}
     for name in names:
-        _check_name(name, where)
+        parts = PurePosixPath(name).parts
+        has_drive = len(name) > 1 and name[1] == ":" and name[0].isalpha()
+        if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or has_drive:
+            hint = "the archive is not safe"
+            raise InputError("member would leave the folder", where=where, got=repr(name), hint=hint)
         folded = name.casefold()
         if seen.setdefault(folded, name) != name:
             raise InputError("members differ by case alone", where=where, got=f"{seen[folded]!r} and {name!r}")
 
 
-def _check_name(name: str, where: Path) -> None:
-    parts = PurePosixPath(name).parts
-    drive = len(name) > 1 and name[1] == ":" and name[0].isalpha()
-    if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or drive:
-        raise InputError("member would leave the folder", where=where, got=repr(name), hint="the archive is not safe")
-
-
 def check_sizes(sizes: Iterable[tuple[str, int, int]], where: Path) -> None:
-    """Refuse bombs by declaration: (name, unpacked bytes, packed bytes) of every member."""
+    """Refuse an archive bomb by the sizes that it declares.
+
+    Args:
+        sizes: (name, unpacked bytes, packed bytes) of every member.
+        where: path of the archive.
+
+    Raises:
+        InputError: a member or the whole would unpack beyond reason, or members overlap.
+    """
     total = packed_total = 0
     for name, size, packed in sizes:
         total, packed_total = total + size, packed_total + packed

@@ -1,14 +1,14 @@
-"""Archives: a uniform, distrustful view of zip, tar, 7z, rar and plain folders.
+"""Archives: one view of zip, tar, 7z, rar and plain folders, which trusts nothing that an archive says about itself.
 
 A zip and a folder are read in place, member by member, by many processes at once. What cannot be read in any order (a
 tar, a 7z, a rar, an archive inside an archive) is first unpacked into a cache folder, after its listing has been
-checked, and is then read as a folder. Nothing is trusted that an archive says about itself:
+checked, and is then read as a folder. The rules:
 
 - a member may not leave the folder (absolute names, "..", drive letters, backslashes), be a link or a device;
 - two members may not differ by case alone (they would overwrite each other on some file systems);
 - encrypted members are refused;
-- bombs: a limit on the depth of a nest, on the declared total, on the declared ratio of each member, on overlapping
-  members, and, since the declaration may lie, on what really comes out.
+- bombs are refused by limits on the depth of a nest, the declared total and the declared ratio of each member, by
+  overlapping members, and, since declarations may lie, by a limit on the bytes that really come out.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from sarjepa.files import need_room, not_data
 
 NESTED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 IGNORED = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", ".git")
+_FETCH_AGAIN = "remove it and fetch it again"
 _MAGIC = {
     b"PK\x03\x04": "zip",
     b"PK\x05\x06": "zip",
@@ -58,7 +59,7 @@ class Container(Protocol):
         """Every regular file, sorted by name."""
 
     def read(self, name: str) -> bytes:
-        """The content of one."""
+        """The content of one file."""
 
     def holds(self, name: str) -> bool:
         """Whether there is a file of this name."""
@@ -98,7 +99,7 @@ def open_container(path: Path) -> Container:
 
 
 def containers(path: Path, cache: Path, depth: int = 1) -> list[Container]:
-    """Everything to be read in a path given by the user: itself, and each archive inside it.
+    """The containers that a path from the user holds: itself, and each archive inside it.
 
     Args:
         path: an archive of any kind, or a folder.
@@ -110,20 +111,19 @@ def containers(path: Path, cache: Path, depth: int = 1) -> list[Container]:
     """
     kind = kind_of(path)
     if kind is None:
-        raise InputError(
-            "not a known kind of archive", where=path, got=_instead(path), hint="remove it and fetch it again"
-        )
-    opened = open_container(path) if kind in ("folder", "zip") else Folder(_unpacked(path, kind, cache))
-    found: list[Container] = [opened]
-    for member in opened.members():
+        raise InputError("not a known kind of archive", where=path, got=_instead(path), hint=_FETCH_AGAIN)
+    container = open_container(path) if kind in ("folder", "zip") else Folder(_unpacked(path, kind, cache))
+    opened = [container]
+    for member in container.members():
         if member.name.lower().endswith(NESTED):
             if depth == LARGEST_DEPTH:
                 raise InputError("archives nested beyond reason", where=path, got=repr(member.name))
-            found.extend(containers(_nested(opened, member, cache), cache, depth + 1))
-    return found
+            opened.extend(containers(_nested(container, member, cache), cache, depth + 1))
+    return opened
 
 
 def _instead(path: Path) -> str:
+    """What a file is that is no archive, in words."""
     with path.open("rb") as stream:
         head = stream.read(256)
     return not_data(head) or (f"a file that begins with {head[:8]!r}" if head else "an empty file")
@@ -133,17 +133,13 @@ def _cannot_read(path: Path | str, error: OSError) -> InputError:
     return InputError("cannot read", where=path, got=error.strerror, hint="check that it is there and may be read")
 
 
-def _is_ignored(name: str) -> bool:
-    return any(part in IGNORED for part in PurePosixPath(name).parts)
-
-
 class Folder:
     """An unpacked folder.
 
     Args:
         path: the folder.
-        follow_files: whether links to files count as files. What came out of an archive may hold no link that is
-            followed; in a folder of one's own, links are its owner's. Links to folders are never followed.
+        follow_files: whether links to files count as files. Links out of an archive are not followed; links in a
+            user's own folder may be. Links to folders never are.
     """
 
     def __init__(self, path: Path, follow_files: bool = False) -> None:
@@ -155,14 +151,14 @@ class Folder:
         Raises:
             InputError: a folder cannot be read.
         """
-        found = []
+        members = []
         for root, folders, files in os.walk(self.path, onerror=_stop, followlinks=False):
             folders[:] = [name for name in folders if name not in IGNORED]
             for name in files:
                 path = Path(root, name)
                 if name not in IGNORED and path.is_file() and (self.follow_files or not path.is_symlink()):
-                    found.append(Member(path.relative_to(self.path).as_posix(), path.stat().st_size))
-        return sorted(found, key=lambda member: member.name)
+                    members.append(Member(path.relative_to(self.path).as_posix(), path.stat().st_size))
+        return sorted(members, key=lambda member: member.name)
 
     def read(self, name: str) -> bytes:
         """The content of one file."""
@@ -182,12 +178,21 @@ def _stop(error: OSError) -> None:
 
 
 class Zip:
-    """A zip, its listing checked when it is opened."""
+    """A zip, its listing checked when it is opened.
+
+    Args:
+        path: path of the zip.
+
+    Raises:
+        InputError: it is damaged, or holds a member that must not be unpacked.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with decoder_errors(self._damaged):
+            with decoder_errors(
+                lambda words: InputError("damaged or truncated zip", where=path, got=words, hint=_FETCH_AGAIN)
+            ):
                 self._zip = zipfile.ZipFile(path)
                 entries = [entry for entry in self._zip.infolist() if not entry.is_dir()]
         except OSError as error:
@@ -197,11 +202,13 @@ class Zip:
                 raise InputError("encrypted member", where=path, got=repr(entry.filename))
             if stat.S_ISLNK(entry.external_attr >> 16):
                 raise InputError("member is a link", where=path, got=repr(entry.filename))
-        # orig_filename: zipfile itself turns backslashes round and cuts at NUL on some systems.
+        # orig_filename: in filename, zipfile turns backslashes round and cuts at NUL on some systems.
         check_names((entry.orig_filename for entry in entries), path)
         check_sizes(((entry.filename, entry.file_size, entry.compress_size) for entry in entries), path)
         self._members = [
-            Member(entry.filename, entry.file_size) for entry in entries if not _is_ignored(entry.filename)
+            Member(entry.filename, entry.file_size)
+            for entry in entries
+            if not set(IGNORED) & set(PurePosixPath(entry.filename).parts)
         ]
 
     def members(self) -> list[Member]:
@@ -220,13 +227,9 @@ class Zip:
         """Whether there is a member of this name."""
         return name in self._zip.NameToInfo
 
-    def _damaged(self, words: str) -> InputError:
-        hint = "remove it and fetch it again"
-        return InputError("damaged or truncated zip", where=self.path, got=words, hint=hint)
-
 
 def _cache_folder(path: Path, cache: Path) -> Path:
-    """A folder of its own for each archive, known by place, size and time of change."""
+    """The cache folder of an archive, named after the archive's path, size and time of change."""
     information = path.stat()
     key = f"{path.resolve()}/{information.st_size}/{information.st_mtime_ns}"
     return cache / f"{path.name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
@@ -252,7 +255,7 @@ def _nested(container: Container, member: Member, cache: Path) -> Path:
 
 
 def _unpacked(path: Path, kind: str, cache: Path) -> Path:
-    """The folder into which an archive has been unpacked, whole: it gets its name only then."""
+    """The folder into which an archive has been unpacked; it gets its name when it is whole."""
     final = _cache_folder(path, cache)
     if final.is_dir():
         return final

@@ -32,8 +32,8 @@ class Augmentation:
     contrast: np.ndarray
 
     def at(self, rows: np.ndarray) -> Augmentation:
-        """The draws of some chips, in any order, each as often as it is named."""
-        return Augmentation(*(getattr(self, one.name)[rows] for one in fields(self)))
+        """The draws of the chips at `rows`, in that order; a row may stand there several times."""
+        return Augmentation(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def draw_augmentation(
@@ -56,8 +56,13 @@ def draw_augmentation(
         contrast: the factor is uniform in 1 - contrast .. 1 + contrast.
 
     Returns:
-        The draws. As in torchvision, ten candidates are tried; if none fits, the middle of the chip is taken: all of
-        it, but for what makes a chip longer than the range of ratios allows.
+        The draws. As in torchvision, ten candidates are tried; if none fits, the box is the middle of the chip: the
+        whole chip, its longer side cut to the range of ratios.
+
+    Example:
+        >>> draw = draw_augmentation(0, 1, np.array([7]), np.array([[64, 96]]))
+        >>> draw.top.item(), draw.left.item(), draw.height.item(), draw.width.item(), draw.flip.item()
+        (0, 27, 56, 47, True)
     """
     draws = uniforms(seed, "augment", epoch, indices, 2 * _CROP_ATTEMPTS + 4)
     height_B1, width_B1 = shapes_B2[:, :1].astype(np.float64), shapes_B2[:, 1:].astype(np.float64)
@@ -69,19 +74,19 @@ def draw_augmentation(
     fits = (crop_width >= 1) & (crop_height >= 1) & (crop_width <= width_B1) & (crop_height <= height_B1)
     rows = np.arange(len(draws))
     first = fits.argmax(axis=1)
-    found = fits.any(axis=1)
+    has_fit = fits.any(axis=1)
     most_height, most_width = np.round(width_B1[:, 0] / ratio[0]), np.round(height_B1[:, 0] * ratio[1])
-    height = np.where(found, crop_height[rows, first], np.minimum(shapes_B2[:, 0], most_height)).astype(np.int64)
-    width = np.where(found, crop_width[rows, first], np.minimum(shapes_B2[:, 1], most_width)).astype(np.int64)
+    height = np.where(has_fit, crop_height[rows, first], np.minimum(shapes_B2[:, 0], most_height)).astype(np.int64)
+    width = np.where(has_fit, crop_width[rows, first], np.minimum(shapes_B2[:, 1], most_width)).astype(np.int64)
     room_top, room_left = shapes_B2[:, 0] - height, shapes_B2[:, 1] - width
-    place_top, place_left, flip, factor = draws[:, 2 * _CROP_ATTEMPTS :].T
+    draw_top, draw_left, draw_flip, draw_contrast = draws[:, 2 * _CROP_ATTEMPTS :].T
     return Augmentation(
-        top=np.where(found, place_top * (room_top + 1), room_top // 2).astype(np.int64),
-        left=np.where(found, place_left * (room_left + 1), room_left // 2).astype(np.int64),
+        top=np.where(has_fit, draw_top * (room_top + 1), room_top // 2).astype(np.int64),
+        left=np.where(has_fit, draw_left * (room_left + 1), room_left // 2).astype(np.int64),
         height=height,
         width=width,
-        flip=flip < 0.5,
-        contrast=1 - contrast + 2 * contrast * factor,
+        flip=draw_flip < 0.5,
+        contrast=1 - contrast + 2 * contrast * draw_contrast,
     )
 
 
@@ -95,6 +100,11 @@ def augment(
     """Apply drawn augmentations: (B, 1, size, size) float32 in [0, 1].
 
     Contrast blends with the image's own mean and clips, as torchvision's `adjust_contrast`.
+
+    Example:
+        >>> draw = draw_augmentation(0, 1, np.array([7]), np.array([[64, 96]]))
+        >>> augment([np.zeros((64, 96), np.uint8)], [255.0], draw, 32).shape
+        torch.Size([1, 1, 32, 32])
     """
     out = resample_cut(images, scales, draw, size, device)
     mean = out.mean(dim=(1, 2, 3), keepdim=True)

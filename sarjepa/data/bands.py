@@ -1,14 +1,14 @@
-"""Bands: which of a file's bands are real and imaginary part, which are polarisations, and which of them are chips.
+"""Bands: which of a file's bands are real and imaginary part, which are polarisations, and which of them become chips.
 
 Two bands of an image are either the parts of one complex number, whose magnitude is the root of the sum of squares, or
-two polarisations, of which that root would be a mixture that no radar measured. The file says which, in this order:
+two polarisations, of which that root would be a mixture that no radar measured. These decide, in this order:
 
-1. a complex type of number;
+1. the type of the values, if it is complex;
 2. GDAL's metadata: descriptions such as i_VV and q_VV, or Sigma0_VH and Sigma0_VV;
-3. its own name, where it has a polarisation for every band (ship_VH_VV.tif);
+3. the file's name, where it has a polarisation for every band (ship_VH_VV.tif);
 4. signs: real and imaginary part are negative for about half of the pixels, as decibels and magnitudes are not.
 
-Where none of it decides, nothing is guessed: the file is refused until the user says what the bands are.
+Where none of these decides, nothing is guessed: the file is refused until the user says what the bands are.
 """
 
 from __future__ import annotations
@@ -55,17 +55,22 @@ class BandsError(ValueError):
 
 
 def read_gdal(metadata: str) -> Said:
-    """What GDAL's metadata (tag 42112 of a TIFF, XML) say of the bands."""
-    found: dict[int, list[str]] = {}
+    """What GDAL's metadata (tag 42112 of a TIFF, XML) say of the bands.
+
+    Example:
+        >>> read_gdal('<Item name="DESCRIPTION" sample="0" role="description">Sigma0_VV</Item>')
+        Said(bands=('Sigma0_VV',), calibration='sigma0', units='')
+    """
+    texts: dict[int, list[str]] = {}
     units = ""
     for marks, text in _ITEM.findall(metadata):
         sample = re.search(r'sample="(\d{1,4})"', marks)
         if "unit" in marks.lower():
             units = units or text.strip()
         elif sample:
-            found.setdefault(int(sample[1]), []).append(text.strip())
+            texts.setdefault(int(sample[1]), []).append(text.strip())
     calibration = _CALIBRATION.search(metadata)
-    bands = tuple(" ".join(found.get(number, ())) for number in range(max(found, default=-1) + 1))
+    bands = tuple(" ".join(texts.get(number, ())) for number in range(max(texts, default=-1) + 1))
     return Said(bands, f"{calibration[1].lower()}0" if calibration else "", units)
 
 
@@ -76,11 +81,11 @@ def polarisations_of(text: str) -> tuple[str, ...]:
         >>> polarisations_of("S1A_IW_GRDH_VV.tif")
         ('VV',)
     """
-    return tuple(dict.fromkeys(found.upper() for found in _POLARISATION.findall(text)))
+    return tuple(dict.fromkeys(name.upper() for name in _POLARISATION.findall(text)))
 
 
 def channels(values: np.ndarray, said: Said, name: str = "", asked: str | None = None) -> list[Channel]:
-    """The images that are wanted of a file with several bands.
+    """The images asked for of a file with several bands.
 
     Args:
         values: (H, W, B), B from 2 to 4, real or complex.
@@ -89,7 +94,11 @@ def channels(values: np.ndarray, said: Said, name: str = "", asked: str | None =
         asked: complex, the number of a band from 1 on, a polarisation, or each; None: the only one there is.
 
     Raises:
-        BandsError: nothing says what the bands are, or there is none like that.
+        BandsError: nothing says what the bands are, or no band is the one asked for.
+
+    Example:
+        >>> channels(np.array([[[3.0, 4.0]]]), Said(bands=("i_VV", "q_VV")))
+        [Channel(image=array([[5.]], dtype=float32), polarisation='VV')]
     """
     num = values.shape[-1]
     is_complex = values.dtype.kind == "c"
@@ -102,12 +111,12 @@ def channels(values: np.ndarray, said: Said, name: str = "", asked: str | None =
     in_name = polarisations_of(name)
     if not any(names) and len(in_name) == len(names):
         names = list(in_name)
-    found = [Channel(values[..., band], polarisation) for band, polarisation in enumerate(names)]
-    return _chosen(found, asked, is_complex or is_paired, values.dtype)
+    images = [Channel(values[..., band], polarisation) for band, polarisation in enumerate(names)]
+    return _chosen(images, asked, is_complex or is_paired, values.dtype)
 
 
 def _is_paired(values: np.ndarray, said: Said, names: Sequence[str]) -> bool:
-    """Whether bands are real and imaginary part by turns, as far as anything says."""
+    """Whether bands are real and imaginary part by turns, by their descriptions or their signs."""
     if said.bands and all(_PART.search(text) for text in said.bands):
         return True
     if len(set(names)) == len(names):  # a polarisation each
@@ -116,25 +125,27 @@ def _is_paired(values: np.ndarray, said: Said, names: Sequence[str]) -> bool:
     return bool(((shares > SIGNED[0]) & (shares < SIGNED[1])).all())
 
 
-def _chosen(found: list[Channel], asked: str | None, is_complex: bool, dtype: np.dtype) -> list[Channel]:
-    if asked == EACH or (len(found) == 1 and asked in (None, COMPLEX)):
-        return found
+def _chosen(images: list[Channel], asked: str | None, is_complex: bool, dtype: np.dtype) -> list[Channel]:
+    """Those of a file's images that are asked for."""
+    num = len(images)
+    if asked == EACH or (num == 1 and asked in (None, COMPLEX)):
+        return images
+    names = [channel.polarisation for channel in images]
     if asked == COMPLEX:
         if not is_complex:
-            raise BandsError(f"{len(found)} bands of {dtype} are not real and imaginary part")
-        power = sum(np.abs(channel.image).astype(np.float32) ** 2 for channel in found)
-        return [Channel(np.sqrt(power), "+".join(one.polarisation for one in found if one.polarisation))]
-    named = [channel.polarisation for channel in found]
+            raise BandsError(f"{num} bands of {dtype} are not real and imaginary part")
+        power = sum(np.abs(channel.image).astype(np.float32) ** 2 for channel in images)
+        return [Channel(np.sqrt(power), "+".join(filter(None, names)))]
     if asked is not None:
-        place = int(asked) - 1 if asked.isdigit() else named.index(asked) if asked in named else -1
-        if not 0 <= place < len(found):
-            there = ", ".join(name for name in named if name) or f"{len(found)}, without a name"
-            raise BandsError(f"no band {asked}; its bands: {there}")
-        return [found[place]]
-    if all(named):
-        raise BandsError(f"holds the polarisations {', '.join(named)}: --bands {named[-1]} takes one, --bands each all")
+        index = int(asked) - 1 if asked.isdigit() else names.index(asked) if asked in names else -1
+        if not 0 <= index < num:
+            held = ", ".join(filter(None, names)) or f"{num}, without a name"
+            raise BandsError(f"no band {asked}; its bands: {held}")
+        return [images[index]]
+    if all(names):
+        raise BandsError(f"holds the polarisations {', '.join(names)}: --bands {names[-1]} takes one, --bands each all")
     ways = "--bands 1 takes one, --bands each all"
     if not is_complex:
         ways += ", --bands complex takes them for real and imaginary part"
-    what = "complex bands" if is_complex else f"bands of {dtype}"
-    raise BandsError(f"{len(found)} {what}, and nothing says what they are: {ways}")
+    bands = "complex bands" if is_complex else f"bands of {dtype}"
+    raise BandsError(f"{num} {bands}, and nothing says what they are: {ways}")

@@ -12,7 +12,12 @@ from sarjepa.errors import InputError, nearest
 
 
 def shards_folder(data_root: str, source: str) -> Path:
-    """Where a source's shards are."""
+    """The folder of a source's shards, built or not.
+
+    Example:
+        >>> shards_folder("data", "mstar").as_posix()
+        'data/shards/mstar'
+    """
     return Path(data_root) / "shards" / source
 
 
@@ -22,15 +27,18 @@ def built_datasets(data_root: str) -> list[str]:
 
 
 def expand_built(names: Iterable[str]) -> tuple[str, ...]:
-    """The sources that `--sources` names, each once: a group's members, and one's own by their folder's name."""
-    members = (
-        member for name in whole_names(names, lambda part: "/" not in part) for member in GROUPS.get(name, (name,))
-    )
-    return tuple(dict.fromkeys(source_name(member) for member in members))
+    """The sources that `--sources` names, each once: a group's members, and own images by their folder's name.
+
+    Example:
+        >>> expand_built(["downstream", "folder:images/harbour"])
+        ('mstar', 'fusarship', 'saracd', 'harbour')
+    """
+    whole = whole_names(names, lambda part: "/" not in part)
+    return tuple(dict.fromkeys(source_name(member) for name in whole for member in GROUPS.get(name, (name,))))
 
 
 def built_folder(data_root: str, source: str) -> Path:
-    """Where the shards of a built source are.
+    """The folder of a built source's shards.
 
     Raises:
         InputError: it was not built; names the command that builds it, and the nearest name of one that is.
@@ -38,11 +46,11 @@ def built_folder(data_root: str, source: str) -> Path:
     folder = shards_folder(data_root, source)
     if Path(source).name != source or not (folder / "index.json").is_file():  # "toy/" would be a name in results
         root = "" if data_root == "data" else f" --data-root {data_root}"
-        is_public, there = source in source_names(), built_datasets(data_root)
+        is_public, built = source in source_names(), built_datasets(data_root)
         wanted = source if is_public else f"folder:PATH/{source}"
         hint = f"run sarjepa build-dataset --sources {wanted}{root} first"
-        if not is_public and there:
-            hint = f"{nearest(source, there)}, or {hint}"
+        if not is_public and built:
+            hint = f"{nearest(source, built)}, or {hint}"
         raise InputError("the data set is not built", where=folder, hint=hint)
     return folder
 

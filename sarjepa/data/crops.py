@@ -1,4 +1,4 @@
-"""The crop setting: which centre of a source's chips is kept.
+"""The crop setting: how large a centre of a source's chips is kept.
 
 One setting serves several sources: a number for all, or a side for each ("mstar=64,saracd=none"); "published" is the
 crop that a source's published evaluation takes, which its manifest names: the centre 128 px of MSTAR, FUSAR-Ship and
@@ -16,11 +16,11 @@ from sarjepa.errors import InputError, nearest
 
 
 def parse_crop(text: str, source: str, known: Collection[str] = ()) -> int | str:
-    """What a crop setting says for one source.
+    """The crop that a setting gives one source.
 
     Args:
         text: "none", "published", a number, or pairs such as "mstar=64,saracd=none".
-        source: the source it is asked for.
+        source: name of the source.
         known: the sources that a pair may name; any if empty.
 
     Returns:
@@ -60,14 +60,14 @@ def crop_side(crop: str, name: str, shards: Shards) -> int | None:
     Args:
         crop: the crop setting.
         name: name of the source.
-        shards: the source; one without a manifest knows its published crop.
+        shards: the built source; without a manifest, its index names the published crop.
 
     Raises:
         InputError: the setting names a side that is larger than every chip.
     """
     side = parse_crop(crop, name)
     if side == "published":
-        # A shipped manifest, and not the index, which an earlier version may have written that knew of no crop.
+        # The shipped manifest first: an earlier version, which knew of no crop, may have written the index.
         benchmark = load_manifest(name).benchmark if name in source_names() else shards.index.get("benchmark")
         return (benchmark or {}).get("crop")
     if side != "none" and int(side) > (largest := int(shards.shapes.max())):

@@ -1,10 +1,10 @@
 """Decoding: files to finished chips, in several processes, in one order.
 
-A job is a file; what comes of it is a list of chips or the reason why there is none. Jobs go out in chunks and results
-come back in the order of the jobs, whatever process was faster, so that the shards do not depend on their number. Only
-a few chunks are under way at a time: memory stays flat however many chips there are.
+A job is a file; its result is a list of chips or the reason why there is none. Jobs go out in chunks and results come
+back in the order of the jobs, whichever process is faster, so that shards do not depend on the number of processes.
+Only a few chunks are under way at a time: memory stays flat however many chips there are.
 
-This module is imported afresh by every worker, so it keeps away from slow imports.
+Every worker imports this module afresh, so it imports nothing slow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -49,7 +49,7 @@ class Job:
 
     Attributes:
         path: name of the chip inside the source.
-        container, member: place of the file.
+        container, member: number of the container in `Settings.containers`, and name of the file in it.
         groups: named groups of its path.
         simulated: the chip, if it is one.
         optical: container and member of the optical image of the same place, if there is one.
@@ -78,7 +78,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A finished chip: image (H, W), its name, its columns, what duplicates are found by, optical image (3, H, W)."""
+    """A finished chip: image (H, W), name, columns, what duplicates are found by, and optical image (3, H, W)."""
 
     image: np.ndarray
     path: str
@@ -93,10 +93,10 @@ class Decoded:
     """What became of a job.
 
     Attributes:
-        path: the job's.
-        chips: none where there is a reason why not.
-        reason: why the file cannot be used.
-        is_stray: the reason is that a file among one's own images is in no format that a reader knows.
+        path: path of the job.
+        chips: finished chips; none where there is a reason.
+        reason: why the file cannot be used, or None.
+        is_stray: the reason is that no reader knows the format of a file among a user's own images.
         num_empty: tiles left out.
         columns: columns of the whole file.
         shape: (H, W) of the whole file.
@@ -112,7 +112,7 @@ class Decoded:
 
 
 class Decoder:
-    """Turns jobs into chips; one lives in each worker and keeps its archives open."""
+    """Turns jobs into chips; each worker has one, which keeps its archives open."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -122,7 +122,7 @@ class Decoder:
         """Decode one file, normalise it, cut it into chips."""
         try:
             readings = self._read(job)
-            found = self._boxes(job, readings[0][0].image.shape)
+            boxes = self._boxes(job, readings[0][0].image.shape)
             for reading, _ in readings:
                 self._check_range(reading.image)
             optical = self._optical(job, readings[0][0].image.shape)
@@ -132,31 +132,39 @@ class Decoder:
         chips, num_empty = [], 0
         for number, (reading, columns) in enumerate(readings, start=1):
             band = f"#{columns.get('polarisation', number)}" if len(readings) > 1 else ""
-            pieces, num_without = self._cut(normalise(reading.image, self.settings.normalisation))
-            num_empty += num_without
-            for piece, corner in pieces:
-                placed = {"row": str(corner[0]), "column": str(corner[1])} if len(pieces) + num_without > 1 else {}
-                path = f"{job.path}{band}@{corner[0]},{corner[1]}" if placed else f"{job.path}{band}"
-                boxed = {} if found is None else columns_of(inside(found, corner, piece.shape))
-                chip = self._prepare(piece, path, columns | placed | boxed)
-                if optical is not None:
-                    rows, across = (slice(start, start + side) for start, side in zip(corner, piece.shape, strict=True))
-                    chip = replace(chip, optical=optical[:, rows, across])
-                chips.append(chip)
+            pieces, num_left_out = self._cut(normalise(reading.image, self.settings.normalisation))
+            num_empty += num_left_out
+            is_tiled = len(pieces) + num_left_out > 1
+            for piece, (row, column) in pieces:
+                image = np.ascontiguousarray(piece)
+                height, width = image.shape
+                path = f"{job.path}{band}@{row},{column}" if is_tiled else f"{job.path}{band}"
+                tile_columns = {"row": str(row), "column": str(column)} if is_tiled else {}
+                box_columns = {} if boxes is None else columns_of(inside(boxes, (row, column), image.shape))
+                chips.append(
+                    Prepared(
+                        image,
+                        path,
+                        columns | tile_columns | box_columns,
+                        digest=duplicates.digest(image),
+                        descriptor=duplicates.descriptor(image) if self.settings.describe else None,
+                        optical=None if optical is None else optical[:, row : row + height, column : column + width],
+                    )
+                )
         if not chips:
             return Decoded(job.path, reason="nothing but empty tiles", num_empty=num_empty)
         first, columns = readings[0]
         return Decoded(job.path, tuple(chips), num_empty=num_empty, columns=columns, shape=first.image.shape)
 
     def samples(self, job: Job) -> np.ndarray:
-        """Pixels of a file for a set's statistics; none of a file that cannot be read."""
+        """Pixels of a file for a set's statistics: (P,) float32, empty where the file cannot be read."""
         try:
             return np.concatenate([samples(reading.image) for reading, _ in self._read(job)])
         except UnreadableError:
             return np.zeros(0, np.float32)
 
     def _read(self, job: Job) -> list[tuple[Reading, dict[str, str]]]:
-        """The images of a file, most have one, with their columns."""
+        """The images of a file (most have one) with their columns."""
         if job.simulated is not None:
             image, header = simulate(job.simulated)
             return [(Reading(image), {"class": job.simulated.class_name, "split": job.simulated.split, **header})]
@@ -164,8 +172,8 @@ class Decoder:
         readings = read_images(data, self.settings.formats, job.member, self.settings.bands)
         if distribution:
             return [(reading, distribution.describe(job.groups, reading.header)) for reading in readings]
-        said = {key: text for key, text in job.groups.items() if text is not None}
-        return [(reading, reading.columns | said) for reading in readings]
+        groups = {key: text for key, text in job.groups.items() if text is not None}
+        return [(reading, reading.columns | groups) for reading in readings]
 
     def _optical(self, job: Job, shape: tuple[int, ...]) -> np.ndarray | None:
         """The optical image of a job at the size of its radar image, (3, H, W) uint8."""
@@ -196,11 +204,10 @@ class Decoder:
         if not self._open[job.container].holds(name):
             return []
         data = self._bytes(job.container, name)
-        found = read_voc(data) if rule.format == "voc" else read_yolo(data, shape)
-        return renamed(found, rule.names)
+        return renamed(read_voc(data) if rule.format == "voc" else read_yolo(data, shape), rule.names)
 
     def _check_range(self, image: np.ndarray) -> None:
-        """Refuse floats above 1 that are kept as stored: they have no full scale and would be cut off."""
+        """Refuse floats above 1 that are to stay as stored: they have no full scale and would be clipped."""
         if self.settings.normalisation.method == "as-stored" and image.dtype.kind == "f" and image.max() > 1:
             raise UnreadableError(f"values reach {image.max():.4g}, above 1; choose a --normalisation, say percentile")
 
@@ -217,11 +224,6 @@ class Decoder:
         kept = [(piece, corner) for piece, corner in pieces if not is_empty(piece)]
         return kept, len(pieces) - len(kept)
 
-    def _prepare(self, image: np.ndarray, path: str, columns: dict[str, str]) -> Prepared:
-        image = np.ascontiguousarray(image)
-        described = duplicates.descriptor(image) if self.settings.describe else None
-        return Prepared(image, path, columns, duplicates.digest(image), described)
-
 
 _decoder: Decoder | None = None
 
@@ -237,21 +239,17 @@ def _start_worker(settings: Settings) -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed cannot stop its pool, whose processes would wait for work forever."""
+    """End with the parent: one that is killed cannot stop its pool, whose processes would wait for work forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None, "only a process of the pool waits"
     parent.join()
     os._exit(1)
 
 
-def _decode_chunk(jobs: list[Job]) -> list[Decoded]:
+def _work(method: Callable[[Decoder, Job], Outcome], jobs: list[Job]) -> list[Outcome]:
+    """Apply a method of this process's decoder to a chunk of jobs."""
     assert _decoder is not None, "the pool's initializer has run"
-    return [_decoder(job) for job in jobs]
-
-
-def _sample_chunk(jobs: list[Job]) -> list[np.ndarray]:
-    assert _decoder is not None, "the pool's initializer has run"
-    return [_decoder.samples(job) for job in jobs]
+    return [method(_decoder, job) for job in jobs]
 
 
 def decode(jobs: Sequence[Job], settings: Settings, workers: int = 0) -> Iterator[Decoded]:
@@ -260,36 +258,41 @@ def decode(jobs: Sequence[Job], settings: Settings, workers: int = 0) -> Iterato
     Args:
         jobs: the files.
         settings: settings of the decoding.
-        workers: processes; 0 for one per core, 1 for this process alone.
+        workers: number of processes; 0 for one per core, 1 for this process alone.
+
+    Example:
+        >>> job = Job("chip", simulated=SimulatedChip(seed=0, class_name="tank", split="train", index=0))
+        >>> [(decoded.path, decoded.shape, len(decoded.chips)) for decoded in decode([job], Settings(), workers=1)]
+        [('chip', (72, 72), 1)]
     """
-    yield from _run(jobs, settings, workers, _decode_chunk)
+    yield from _run(jobs, settings, workers, Decoder.__call__)
 
 
 def sample(jobs: Sequence[Job], settings: Settings, workers: int = 0) -> Iterator[np.ndarray]:
     """Pixels of every file, for a set's statistics, in order."""
-    yield from _run(jobs, settings, workers, _sample_chunk)
+    yield from _run(jobs, settings, workers, Decoder.samples)
 
 
 def _run(
-    jobs: Sequence[Job], settings: Settings, workers: int, work: Callable[[list[Job]], list[Outcome]]
+    jobs: Sequence[Job], settings: Settings, workers: int, method: Callable[[Decoder, Job], Outcome]
 ) -> Iterator[Outcome]:
     workers = workers or len(os.sched_getaffinity(0))
-    chunks = _chunks(jobs)
+    chunks = (list(jobs[start : start + CHUNK]) for start in range(0, len(jobs), CHUNK))
     if workers == 1 or len(jobs) <= CHUNK:
         _start(settings)
         for chunk in chunks:
-            yield from work(chunk)
+            yield from _work(method, chunk)
         return
     # Spawned, not forked: a fork in the middle of another thread's work (a progress bar's) inherits its locks.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(settings,)) as pool:
         under_way: deque[Future[list[Outcome]]] = deque()
         try:
-            with _interrupts_held():  # the processes start with the first job; what was held comes at the end of this
-                under_way.extend(pool.submit(work, chunk) for chunk in islice(chunks, 3 * workers))
+            with _interrupts_held():  # the processes start with the first job
+                under_way.extend(pool.submit(_work, method, chunk) for chunk in islice(chunks, 3 * workers))
             while under_way:
                 yield from under_way.popleft().result()
-                under_way.extend(pool.submit(work, chunk) for chunk in islice(chunks, 1))
+                under_way.extend(pool.submit(_work, method, chunk) for chunk in islice(chunks, 1))
         except BrokenProcessPool as error:
             raise InputError("a decoding process was killed", hint="is memory short? try --workers 1") from error
         finally:
@@ -299,17 +302,17 @@ def _run(
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold back what ends a command while open; what came is raised at the end.
+    """Hold back the signals that end a command; those received meanwhile are raised at the end.
 
-    A terminal sends Ctrl-C to every process of a command. It is blocked here, also for the processes started meanwhile,
-    which inherit that and never let go: one that decodes has nothing to say to it. Blocking is not enough for this
+    A terminal sends Ctrl-C to every process of a command. It is blocked here, and stays blocked in the processes that
+    are started meanwhile, which inherit the mask: this process alone answers it. Blocking is not enough for this
     process itself: a thread of a numerical library may receive the signal, and Python would then raise in the middle of
     starting a process.
     """
-    resource_tracker.ensure_running()  # started later, it would let go of it
-    came: list[int] = []
-    is_main = threading.current_thread() is threading.main_thread()  # only there are handlers set, and called
-    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in _ENDING if is_main}
+    resource_tracker.ensure_running()  # started later, it would unblock Ctrl-C
+    received: list[int] = []
+    is_main = threading.current_thread() is threading.main_thread()  # handlers are set and called in this thread alone
+    before = {number: signal.signal(number, lambda number, _: received.append(number)) for number in _ENDING if is_main}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -317,10 +320,5 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in before.items():
             signal.signal(number, handler)
-        for held in came:  # one that the command ignores passes, the first that it does not ends this
-            signal.raise_signal(held)
-
-
-def _chunks(jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    for start in range(0, len(jobs), CHUNK):
-        yield list(jobs[start : start + CHUNK])
+        for signum in received:  # the first that the command does not ignore ends this
+            signal.raise_signal(signum)

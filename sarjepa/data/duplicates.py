@@ -6,7 +6,7 @@ groups together.
 
 Descriptor: the chip at 40 x 40 px, clipped at its 99th percentile, zero mean, unit norm. Two chips are near-duplicates
 when their descriptors correlate by more than 0.98. A change of gain or offset leaves that alone; another pass over the
-same target from the same side does not reach it, because its speckle differs (at 24 x 24 px it sometimes would: the
+same target from the same side stays below it, because its speckle differs (at 24 x 24 px it sometimes exceeds it: the
 target's own flash is then nearly all there is). Groups are the connected components.
 
 Comparing all pairs is quadratic. Random hyperplanes (Charikar, STOC 2002) make it sub-quadratic: the signs of b random
@@ -56,7 +56,12 @@ class Grouping:
 
 
 def digest(image: np.ndarray) -> bytes:
-    """16 bytes that two chips share when they have the same shape, type and pixels."""
+    """16 bytes that two chips share when they have the same shape, type and pixels.
+
+    Example:
+        >>> digest(np.zeros((2, 2), np.uint8)) == digest(np.zeros((1, 4), np.uint8))
+        False
+    """
     head = f"{image.shape}{image.dtype}".encode()
     return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16, key=head[:64]).digest()
 
@@ -65,7 +70,11 @@ def descriptor(image: np.ndarray) -> np.ndarray:
     """(D,) int16 of zero mean and norm NORM, both up to rounding; zeros for a chip that shows nothing.
 
     Args:
-        image: (H, W) of any real type; what is not 8-bit is brought to 8 bits by its own maximum.
+        image: (H, W) of any real type; other types than uint8 are scaled to 8 bits by the chip's maximum.
+
+    Example:
+        >>> descriptor(np.full((8, 8), 7, np.uint8)).shape, descriptor(np.full((8, 8), 7, np.uint8)).any().item()
+        ((1600,), False)
     """
     if image.dtype != np.uint8:
         peak = float(image.max(initial=0))
@@ -85,7 +94,7 @@ def find_groups(descriptors_ND: np.ndarray, digests: list[bytes]) -> Grouping:
         descriptors_ND: (N, D) from `descriptor`.
         digests: N from `digest`.
     """
-    # Exact copies first: one of each goes on, so that a thousand copies of one chip do not make a million pairs.
+    # Exact copies first: one of each is compared, so that a thousand copies of one chip do not make a million pairs.
     first_of: dict[bytes, int] = {}
     representative = np.array([first_of.setdefault(key, i) for i, key in enumerate(digests)], dtype=np.int64)
     unique, copies = np.unique(representative, return_counts=True)
@@ -100,7 +109,7 @@ def joined(groups: np.ndarray, scenes: Sequence[Hashable]) -> np.ndarray:
 
     Args:
         groups: (N,) numbers from 0 on.
-        scenes: N, equal for chips that were cut from one scene.
+        scenes: N keys, equal for chips that were cut from one scene.
     """
     numbers: dict[Hashable, int] = {}
     scene_N = np.array([numbers.setdefault(scene, len(numbers)) for scene in scenes], dtype=np.int64)
@@ -128,7 +137,7 @@ def connected(num: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def near_pairs(descriptors_ND: np.ndarray, threshold: float = THRESHOLD) -> tuple[np.ndarray, np.ndarray]:
     """Edges (left, right) that connect the descriptors correlating by more than `threshold`.
 
-    They connect what the pairs themselves would connect; a group of a thousand copies yields about a thousand edges per
+    They connect the same chips as all near pairs would; a group of a thousand copies yields about a thousand edges per
     table, not half a million.
     """
     squares = np.zeros(len(descriptors_ND), dtype=np.int64)
@@ -145,17 +154,22 @@ def near_pairs(descriptors_ND: np.ndarray, threshold: float = THRESHOLD) -> tupl
         keys = keys_N[alive]
         order = np.argsort(keys, kind="stable")
         bounds = np.flatnonzero(np.diff(keys[order])) + 1
-        found = [edges]
+        parts = [edges]
         for bucket in np.split(alive[order], bounds):
             if len(bucket) > 1 and (component[bucket] != component[bucket[0]]).any():
-                found.append(_edges(descriptors_ND, squares, bucket, threshold))
-        edges = np.concatenate(found)
+                parts.append(_edges(descriptors_ND, squares, bucket, threshold))
+        edges = np.concatenate(parts)
         component = connected(len(component), edges[:, 0], edges[:, 1])
     return edges[:, 0], edges[:, 1]
 
 
 def plan(num: int, threshold: float = THRESHOLD) -> tuple[int, int]:
-    """How many bits a key has and how many tables there are, for this many chips."""
+    """Bits of a key and number of tables for this many chips.
+
+    Example:
+        >>> plan(1000)
+        (12, 12)
+    """
     num_bits = max(8, math.ceil(math.log2(max(num, 2))) + 2)
     agreement = 1 - math.acos(threshold) / math.pi
     num_tables = math.ceil(math.log(MISS) / math.log(1 - agreement**num_bits))

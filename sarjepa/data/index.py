@@ -1,13 +1,13 @@
-"""index.json of a built source, read back: every key of the kind that a build writes, or the key is named.
+"""index.json of a built source, read back and checked key by key.
 
-A build writes it last, whole or not at all. It may still have been edited since, or damaged where that changes a number
-and not the form; what is read out of it decides which chips are trained and tested on.
+A build writes it last, whole or not at all. It may have been edited since, or damaged so that it parses and a number is
+wrong; its content decides which chips are trained and tested on.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,21 @@ AGAIN = "build the source again with --force"
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """The content of a built source's index.json, its kinds checked.
+    """The content of a built source's index.json, its types checked.
 
     Args:
         folder: folder of the source.
 
     Raises:
-        InputError: the file is damaged, was written by another version, or a key in it is missing or of another kind.
+        InputError: the file is damaged, was written by another version, or a key is missing or has a wrong value.
     """
     path = folder / INDEX
     content = read_json(path, AGAIN)
     keys = content if isinstance(content, dict) else {}
-    if (found := keys.get("format", FORMAT)) != FORMAT:
-        raise InputError("built by another version of sarjepa", where=folder, expected=FORMAT, got=found, hint=AGAIN)
-    if lacking := [key for key in ("shards", "classes", "normalisation") if key not in keys]:
-        raise InputError("not the index of a built source", where=path, expected=lacking[0], hint=AGAIN)
+    if (stored := keys.get("format", FORMAT)) != FORMAT:
+        raise InputError("built by another version of sarjepa", where=folder, expected=FORMAT, got=stored, hint=AGAIN)
+    if missing := [key for key in ("shards", "classes", "normalisation") if key not in keys]:
+        raise InputError("not the index of a built source", where=path, expected=missing[0], hint=AGAIN)
     top = Section(keys, str(path), hint=AGAIN)
     if not top.parts("shards", _shard):
         raise top.fault("shards", "at least one", [])
@@ -50,13 +50,13 @@ def read_index(folder: Path) -> dict[str, Any]:
     if (resolution_m := top.number("resolution_m", required=False)) is not None and resolution_m <= 0:
         raise top.fault("resolution_m", "more than 0", resolution_m)
     for key in ("counts", "file_counts", "expected"):
-        top.part(key, _counts)
+        top.part(key, _each(lambda counts: [counts.whole(name) for name in counts.raw]))
     if top.get("leaks", list, "a list of mappings", required=False) is not None:
         top.parts("leaks", _leak)
     for key in ("settings", "sizes", "duplicates"):
         top.get(key, dict, "a mapping", required=False)
-    label_sets = top.part("label_sets", lambda part: _label_sets(part, classes)) or ()
-    top.part("benchmark", lambda part: _benchmark(part, label_sets))
+    top.part("label_sets", _each(lambda part: _label_set(part, classes)))
+    top.part("benchmark", lambda part: _benchmark(part, tuple(keys.get("label_sets") or ())))
     for item in top.get("rejected", list, "a list of mappings", required=False) or ():
         if not isinstance(item, dict) or not all(isinstance(item.get(key), str) for key in ("path", "reason")):
             raise top.fault("rejected", "{path: text, reason: text}", item)
@@ -68,6 +68,10 @@ def chips_sha256(shards: Iterable[str]) -> str:
 
     Args:
         shards: checksums of its shards, in order.
+
+    Example:
+        >>> chips_sha256(["a1", "b2"])[:12]
+        '85337816d263'
     """
     return hashlib.sha256("".join(shards).encode()).hexdigest()
 
@@ -91,23 +95,12 @@ def _normalisation(part: Section) -> None:
     scale = part.number("scale")
     if scale is None or scale <= 0:
         raise part.fault("scale", "more than 0", scale)
-    part.seen |= set(part.raw)  # the numbers of the method, for people
+    part.seen |= set(part.raw)  # the other keys are for people
 
 
-def _counts(part: Section) -> None:
-    for split in part.raw:
-        part.part(split, _class_counts, required=True)
-
-
-def _class_counts(part: Section) -> None:
-    for name in part.raw:
-        part.whole(name)
-
-
-def _label_sets(part: Section, classes: tuple[str, ...]) -> tuple[str, ...]:
-    for name in part.raw:
-        part.part(name, lambda label_set: _label_set(label_set, classes), required=True)
-    return tuple(part.raw)
+def _each(read: Callable[[Section], Any]) -> Callable[[Section], Any]:
+    """The reader of a mapping whose values are mappings, each read by `read`."""
+    return lambda part: [part.part(name, read, required=True) for name in part.raw]
 
 
 def _label_set(part: Section, classes: tuple[str, ...]) -> None:

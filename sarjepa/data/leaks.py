@@ -1,7 +1,7 @@
 """Leaks between sources: chips of one data set that are changed copies of chips of another.
 
 SAMPLE's measured half is MSTAR data: the same recordings, turned by a quarter and mirrored, moved by a few pixels, cut
-to another size, in decibels instead of amplitude. Whoever pre-trains on one and tests on the other measures memory.
+to another size, in decibels instead of amplitude. Pre-training on one and testing on the other measures memory.
 The groups of `duplicates` do not see through such changes; this check does, for two sources at a time:
 
 1. a window of 63 px about the target (the middle of its brightest pixels), so that shifts and crops cancel;
@@ -23,7 +23,7 @@ WINDOW = 63  # px; odd, so that a turned window has the same middle
 SIDE = 21  # cells of 3 px
 NUM_BRIGHT = 200  # pixels that say where the target is
 SEARCHED_PX = 96  # the middle of a chip in which they are looked for
-TARGET_PX = 16  # what is farther from their median is not of the target
+TARGET_PX = 16  # bright pixels farther from their median are not of the target
 THRESHOLD = 0.82
 BLOCK = 1024
 
@@ -55,21 +55,21 @@ def signature(image: np.ndarray) -> np.ndarray:
 
 
 def _target(smooth: np.ndarray) -> tuple[int, int]:
-    """Row and column of the target: the mean place of the brightest smoothed pixels, those far off left out."""
+    """Row and column of the target: the mean position of the brightest smoothed pixels without those far off."""
     margins = [max(0, (length - SEARCHED_PX) // 2) for length in smooth.shape]
     middle = smooth[margins[0] : smooth.shape[0] - margins[0], margins[1] : smooth.shape[1] - margins[1]]
     num = min(NUM_BRIGHT, middle.size)
     least = np.partition(middle.ravel(), -num)[-num]
-    places = np.argwhere(middle >= least)
-    near = np.abs(places - np.median(places, axis=0)).max(axis=1) <= TARGET_PX
-    row, column = np.rint(places[near].mean(axis=0)).astype(int) if near.any() else np.array(middle.shape) // 2
+    bright_N2 = np.argwhere(middle >= least)
+    near = np.abs(bright_N2 - np.median(bright_N2, axis=0)).max(axis=1) <= TARGET_PX
+    row, column = np.rint(bright_N2[near].mean(axis=0)).astype(int) if near.any() else np.array(middle.shape) // 2
     return int(row) + margins[0], int(column) + margins[1]
 
 
 def signatures(images: Iterable[np.ndarray]) -> np.ndarray:
     """(N, SIDE, SIDE) signatures of chips."""
-    found = [signature(image) for image in images]
-    return np.stack(found) if found else np.zeros((0, SIDE, SIDE), np.float32)
+    stacked = [signature(image) for image in images]
+    return np.stack(stacked) if stacked else np.zeros((0, SIDE, SIDE), np.float32)
 
 
 def matches(left_NSS: np.ndarray, right_MSS: np.ndarray, threshold: float = THRESHOLD) -> list[Match]:
@@ -77,12 +77,17 @@ def matches(left_NSS: np.ndarray, right_MSS: np.ndarray, threshold: float = THRE
 
     Args:
         left_NSS, right_MSS: signatures of the two sources.
-        threshold: correlation from which two chips count as one.
+        threshold: correlation above which two chips count as one.
+
+    Example:
+        >>> left_NSS = np.random.default_rng(0).normal(size=(3, SIDE, SIDE)) / SIDE  # norms of about 1
+        >>> matches(left_NSS, np.rot90(left_NSS[1:2], axes=(1, 2)))
+        [Match(left=1, right=0)]
     """
     turned = [np.rot90(right_MSS, turns, axes=(1, 2)) for turns in range(4)]
     turned += [np.swapaxes(view, 1, 2) for view in turned]
     views = [np.ascontiguousarray(view.reshape(len(right_MSS), -1)) for view in turned]
-    found = []
+    pairs = []
     for start in range(0, len(left_NSS), BLOCK):
         rows = left_NSS[start : start + BLOCK].reshape(-1, SIDE * SIDE)
         best, partner = np.full(len(rows), -1.0, np.float32), np.zeros(len(rows), dtype=np.int64)
@@ -94,5 +99,5 @@ def matches(left_NSS: np.ndarray, right_MSS: np.ndarray, threshold: float = THRE
                 better = value > best
                 best[better], partner[better] = value[better], candidate[better] + other
         for row in np.flatnonzero(best > threshold):
-            found.append(Match(start + int(row), int(partner[row])))
-    return found
+            pairs.append(Match(start + int(row), int(partner[row])))
+    return pairs

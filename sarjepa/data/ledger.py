@@ -26,7 +26,9 @@ class Ledger:
         classes: names, in the order of their labels.
         rejected: files that were left out before decoding began, {"path", "reason"} each; damaged ones are added.
 
-    `strays` are the files among one's own images that no reader knows, in the same form.
+    Attributes:
+        strays: files among a user's own images whose format no reader knows, {"path", "reason"} each.
+        said: values of polarisation, calibration and units among the chips' columns.
     """
 
     def __init__(self, classes: tuple[str, ...], rejected: list[dict[str, str]]) -> None:
@@ -60,7 +62,8 @@ class Ledger:
             self.chips.add(label, split, chip.image.shape)
             self._scenes.append(("group", columns["group"]) if "group" in columns else ("file", decoded.path))
             for key, values in self.said.items():
-                values |= {columns[key]} - {""} if key in columns else set()
+                if columns.get(key):
+                    values.add(columns[key])
             self.paths.append(chip.path)
             self._digests.append(chip.digest)
             if chip.descriptor is not None:
@@ -70,8 +73,8 @@ class Ledger:
     def group(self, near_duplicates: bool) -> tuple[np.ndarray, dict[str, Any] | None]:
         """Groups (N,) of chips that show one scene, and the summary that index.json keeps of them.
 
-        Chips of one scene are those cut from one file, those that a list puts into one group, and near-duplicates,
-        where they are looked for; without, there is no summary.
+        Chips of one scene are those cut from one file, those that a list puts into one group, and near-duplicates, if
+        `near_duplicates` asks for them; else there is no summary.
         """
         if not near_duplicates:
             return duplicates.joined(np.arange(len(self.paths)), self._scenes), None

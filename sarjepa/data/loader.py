@@ -33,7 +33,7 @@ class ChipPool:
     """The chips of some splits of some sources, numbered from 0 on.
 
     Args:
-        sources: built sources with a name each.
+        sources: (name, built source) of each.
         splits: the splits that count, or "all"; None: every chip that no benchmark tests. See `_chosen`.
         crops: side (px) of the centre kept of each source's chips, or None.
         fraction: share of these chips to keep, in (0, 1]; rounded, at least one chip.
@@ -44,7 +44,7 @@ class ChipPool:
         groups: (N,) int64, equal for near-duplicates of one source.
         paired: (N,) bool, whether a chip comes with an optical image.
         source_names: the sources, in order.
-        left_out: a line for each source of which some chips do not count (whatever `fraction`), with the reason.
+        left_out: a line with the reason for each source of which `splits` leaves chips out.
 
     Raises:
         InputError: no chip is left, or no source has a split of a name.
@@ -64,11 +64,11 @@ class ChipPool:
         known = {"all", "train", "test"}.union(*(np.unique(shards.splits).tolist() for shards in self._shards)) - {""}
         if unknown := [split for split in splits or () if split not in known]:
             raise InputError("no such split", where=repr(unknown[0]), hint=nearest(unknown[0], known))
-        found = [_chosen(shards, splits) for shards in self._shards]
-        chosen = [rows for rows, _ in found]
+        choices = [_chosen(shards, splits) for shards in self._shards]
+        chosen = [rows for rows, _ in choices]
         self.left_out = tuple(
             f"{name}: {len(rows)} of {len(shards)} chips, {reason}"
-            for (name, shards), (rows, reason) in zip(sources, found, strict=True)
+            for (name, shards), (rows, reason) in zip(sources, choices, strict=True)
             if len(rows) < len(shards)
         )
         source_N = np.concatenate([np.full(len(rows), number) for number, rows in enumerate(chosen)])
@@ -83,7 +83,8 @@ class ChipPool:
             shards.shapes[rows] if crop is None else np.minimum(shards.shapes[rows], crop)
             for shards, rows, crop in zip(self._shards, chosen, crops, strict=True)
         ]
-        kept = _share(len(row_N), fraction, seed)
+        # In the order of the pool; the chips of a smaller fraction are among those of a larger one.
+        kept = np.sort(permutation(seed, "fraction", 0, len(row_N))[: max(1, round(fraction * len(row_N)))])
         groups, num_groups = [], 0
         for shards, rows in zip(self._shards, chosen, strict=True):
             groups.append(num_groups + shards.groups[rows])
@@ -99,7 +100,7 @@ class ChipPool:
         return len(self._row_N)
 
     def images(self, indices: np.ndarray, *, whole: bool = False) -> tuple[list[np.ndarray], list[float]]:
-        """The chips at `indices` as stored, centre-cropped unless `whole`, and what each is divided by."""
+        """The chips at `indices` as stored, centre-cropped unless `whole`, and the divisor that scales each to 1."""
         images, scales = [], []
         for index in indices:
             shards, crop = self._shards[self._source_N[index]], self._crops[self._source_N[index]]
@@ -109,7 +110,7 @@ class ChipPool:
         return images, scales
 
     def optical(self, indices: np.ndarray) -> list[np.ndarray]:
-        """The optical images of the chips at `indices`, which are paired, cut like them: (3, H, W) uint8 each."""
+        """The optical images of paired chips at `indices`, cropped like them: (3, H, W) uint8 each."""
         images = []
         for index in indices:
             source = self._source_N[index]
@@ -120,46 +121,44 @@ class ChipPool:
 
 
 def mixed(paired_N: np.ndarray, share: float, seed: int, epoch: int) -> np.ndarray:
-    """What an epoch of N images consists of, a share of them chips with an optical image, the others without.
+    """The N images of an epoch, of which a share are chips with an optical image and the others chips without.
 
-    Chips of a kind come in an order drawn for the epoch, and from the start again where the epoch wants more of them
-    than there are: then as chip + N, chip + 2 N and so on, so that what is drawn for an image differs.
+    Chips of either sort come in an order drawn for the epoch, and from the start again where the epoch takes more of
+    them than there are: then as chip + N, chip + 2 N and so on, so that the draws for an image differ.
 
     Args:
-        paired_N: (N,) bool, which chips have one.
-        share: share in [0, 1].
+        paired_N: (N,) bool, which chips have an optical image.
+        share: share of the images, in [0, 1].
         seed, epoch: seed and epoch of the order.
 
     Returns:
-        (N,) int64, the images of the epoch, those with an optical image first; the chip is this modulo N.
+        (N,) int64, the images of the epoch, those with an optical image first; modulo N they are chips.
 
     Raises:
-        InputError: there is no chip of a kind that is wanted.
+        InputError: there is no chip of a sort that is wanted.
+
+    Example:
+        >>> mixed(np.array([True, False, False, False]), 0.5, seed=0, epoch=1)
+        array([0, 4, 2, 3])
     """
     num, parts = len(paired_N), []
-    for kind, wanted in ((True, round(share * num)), (False, num - round(share * num))):
-        chips = np.flatnonzero(paired_N == kind)
+    for is_paired, wanted in ((True, round(share * num)), (False, num - round(share * num))):
+        chips = np.flatnonzero(paired_N == is_paired)
         if wanted and not len(chips):
-            lacking = "with an optical image" if kind else "without"
-            raise InputError(f"no chip {lacking}", where="paired-share", got=share, hint="leave it out")
+            missing = "with an optical image" if is_paired else "without"
+            raise InputError(f"no chip {missing}", where="paired-share", got=share, hint="leave it out")
         if wanted:
-            turn, place = np.divmod(np.arange(wanted), len(chips))
-            parts.append(chips[permutation(seed, f"mix-{kind}", epoch, len(chips))][place] + num * turn)
+            turn, position = np.divmod(np.arange(wanted), len(chips))
+            parts.append(chips[permutation(seed, f"mix-{is_paired}", epoch, len(chips))][position] + num * turn)
     return np.concatenate(parts).astype(np.int64)
 
 
-def _share(num_chips: int, fraction: float, seed: int) -> np.ndarray:
-    """Which chips a share consists of, in the order of the pool; those of a smaller share are among them."""
-    num_kept = max(1, round(fraction * num_chips))
-    return np.sort(permutation(seed, "fraction", 0, num_chips)[:num_kept])
-
-
 def _chosen(shards: Shards, splits: Sequence[str] | None) -> tuple[np.ndarray, str]:
-    """Rows of the splits asked for, and why these; "all" is every chip.
+    """Rows of the splits asked for, and the reason for the choice; "all" is every chip.
 
-    By default every chip that no benchmark tests: a source without a benchmark is taken whole, one with splits gives
-    its training split. Where there are none, any chip of the benchmark's classes may be a test chip of some draw, so
-    the other classes are left (SAR-ACD: A320/321); naming splits changes nothing for such a source.
+    The default is every chip that no benchmark tests: all of a source without a benchmark, the training split of one
+    with splits. Without splits, any chip of the benchmark's classes may be a test chip of some draw, so the chips of
+    the other classes are taken (SAR-ACD: A320/321); naming splits changes nothing for such a source.
     """
     whole, benchmark = np.arange(len(shards)), shards.index.get("benchmark")
     own = [str(split) for split in np.unique(shards.splits) if split]
@@ -207,7 +206,12 @@ def steps_per_epoch(num_chips: int, batch_size: int) -> int:
 
 
 def ahead(load: Callable[[int], Loaded], steps: Sequence[int], num_threads: int = 1) -> Iterator[Loaded]:
-    """Yield load(step) in order, while threads work on the next few."""
+    """Yield load(step) in order, while threads work on the next few.
+
+    Example:
+        >>> list(ahead(lambda step: step**2, range(4)))
+        [0, 1, 4, 9]
+    """
     with ThreadPoolExecutor(num_threads) as pool:
         waiting: collections.deque[Future[Loaded]] = collections.deque()
         for step in steps:

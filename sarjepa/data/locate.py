@@ -1,12 +1,13 @@
 """Locating: which of a data set's files are at hand, and what is missing.
 
-A set may be passed on in several forms (official archives behind a log-in, a mirror without one). The first form whose
-files are all at hand is taken; failing that, the first that a script can fetch. A file counts as at hand when it, or a
-folder into which it was unpacked, is in one of the folders that the user named, or one level below.
+A set may be distributed in several forms (official archives behind a log-in, a mirror without one). The first form
+whose files are all at hand is taken; failing that, the first that a script can fetch. A file counts as at hand when it,
+or a folder into which it was unpacked, is in one of the folders that the user named, or one level below.
 """
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,12 @@ class Located:
 
 
 def stem_of(name: str) -> str:
-    """An archive's name without its suffix: the folder that it unpacks to."""
+    """An archive's name without its suffix: the folder that it unpacks to.
+
+    Example:
+        >>> stem_of("MSTAR.tar.gz")
+        'MSTAR'
+    """
     for suffix in _SUFFIXES:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
@@ -50,21 +56,16 @@ def check_folders(archives: Iterable[str | Path]) -> list[Path]:
 
 
 def find_file(file: RemoteFile, folders: Iterable[Path]) -> Path | None:
-    """The place of a file, or of the folder it was unpacked to; None where it is in none of the folders."""
+    """The path of a file, or of the folder it was unpacked to; None where it is in none of the folders."""
     for folder in folders:
         for name in (file.name, *file.aka):
             for candidate in (name, stem_of(name)):
                 if folder.name == candidate:
                     return folder
-                places = (folder / candidate, *sorted(folder.glob(f"*/{_literal(candidate)}")))
-                if found := next((place for place in places if place.exists()), None):
-                    return found
+                for path in (folder / candidate, *sorted(folder.glob(f"*/{glob.escape(candidate)}"))):
+                    if path.exists():
+                        return path
     return None
-
-
-def _literal(name: str) -> str:
-    """A name in which glob sees no wildcard."""
-    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
 
 
 def locate(manifest: Manifest, folders: Sequence[Path], form: str | None = None) -> Located:
@@ -76,23 +77,25 @@ def locate(manifest: Manifest, folders: Sequence[Path], form: str | None = None)
         form: the name of one of its distributions; None for the first that can be had.
 
     Raises:
-        InputError: no such form; or none is at hand or could be fetched, and what was looked for, where, and how to
-            get it.
+        InputError: there is no such form, or none is at hand or could be fetched; the error names the files, the
+            folders that were searched, and how to get them.
     """
-    wanted = forms_of(manifest, form)
-    found = [look(distribution, folders) for distribution in wanted]
-    for located in found:
-        if located.paths and not any(not file.optional for file in located.missing):
+    forms = [look(distribution, folders) for distribution in forms_of(manifest, form)]
+    for located in forms:
+        if located.paths and all(file.optional for file in located.missing):
             return located
-    for located in found:
+    for located in forms:
         if all(file.fetchable or file.optional for file in located.missing):
             return located
+    files = [[file.name for file in located.distribution.files if not file.optional] for located in forms]
+    missing = [file for file in forms[0].missing if not file.optional]
+    ways = "; ".join(dict.fromkeys(file.by_hand or f"fetch {file.addresses[0]}" for file in missing)).rstrip(".")
     raise InputError(
         f"files of {manifest.title} not found",
         where=manifest.name,
-        expected=" or ".join(_names(distribution) for distribution in wanted),
+        expected=" or ".join(", ".join(names) for names in files),
         got=f"none of them in {', '.join(map(str, folders)) or 'any folder (no --archives given)'}",
-        hint=_how_to_get(found) + ", then name their folder with --archives",
+        hint=f"{ways}, then name their folder with --archives",
     )
 
 
@@ -102,37 +105,28 @@ def forms_of(manifest: Manifest, form: str | None = None) -> list[Distribution]:
     Raises:
         InputError: no such form.
     """
-    if form is not None and form not in (names := [one.name for one in manifest.distributions]):
+    if form is not None and form not in (names := [distribution.name for distribution in manifest.distributions]):
         raise InputError("no such distribution", where=f"{manifest.name}: {form!r}", hint=nearest(form, names))
-    return [one for one in manifest.distributions if form in (None, one.name)]
+    return [distribution for distribution in manifest.distributions if form in (None, distribution.name)]
 
 
 def look(distribution: Distribution, folders: Sequence[Path]) -> Located:
     """Which files of a form are at hand and which are missing."""
-    places = [(file, find_file(file, folders)) for file in distribution.files]
+    paths = [(file, find_file(file, folders)) for file in distribution.files]
     return Located(
         distribution,
-        tuple(dict.fromkeys(place for _, place in places if place is not None)),
-        tuple(file for file, place in places if place is None),
+        tuple(dict.fromkeys(path for _, path in paths if path is not None)),
+        tuple(file for file, path in paths if path is None),
     )
 
 
 def doubts(distribution: Distribution, folders: Sequence[Path]) -> Iterator[str]:
-    """What is odd about the files at hand, in words: a size or checksum other than the known one."""
+    """A line for each file at hand whose size or checksum is not the known one."""
     for file in distribution.files:
-        place = find_file(file, folders)
-        if place is None or not place.is_file():
+        path = find_file(file, folders)
+        if path is None or not path.is_file():
             continue
-        if file.size not in (None, size := place.stat().st_size):
-            yield f"{place} has {size} bytes, {file.name} is known to have {file.size}"
-        elif file.sha256 not in (None, digest := sha256_of(place)):
-            yield f"{place} has SHA-256 {digest[:12]}, {file.name} is known to have {file.sha256[:12]}"
-
-
-def _names(distribution: Distribution) -> str:
-    return ", ".join(file.name for file in distribution.files if not file.optional)
-
-
-def _how_to_get(found: Sequence[Located]) -> str:
-    missing = [file for file in found[0].missing if not file.optional]
-    return "; ".join(dict.fromkeys(file.by_hand or f"fetch {file.addresses[0]}" for file in missing)).rstrip(".")
+        if file.size not in (None, size := path.stat().st_size):
+            yield f"{path} has {size} bytes, {file.name} is known to have {file.size}"
+        elif file.sha256 not in (None, digest := sha256_of(path)):
+            yield f"{path} has SHA-256 {digest[:12]}, {file.name} is known to have {file.sha256[:12]}"

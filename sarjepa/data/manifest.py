@@ -1,7 +1,7 @@
-"""Manifests: what a public data set is, as data that the rest of the program reads.
+"""Manifests: the facts of a public data set, as classes that the rest of the program reads.
 
 The keys of the YAML files are documented in `sarjepa.data_manifests`; `sarjepa.data.manifest_parser` turns their text
-into these classes and says what is wrong with it.
+into these classes, or reports what is wrong with it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ChipRule:
 
 @dataclass(frozen=True)
 class Rule:
-    """One way to a column's value: a named group of the path (or header.Key) translated, or a fixed text."""
+    """One source of a column's value: a named group of the path (or header.Key), translated, or a fixed text."""
 
     group: str | None = None
     map: dict[str, str] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Boxes:
 
 @dataclass(frozen=True)
 class Distribution:
-    """One form in which a set is passed on."""
+    """One form in which a set is distributed."""
 
     name: str
     about: str
@@ -62,30 +62,36 @@ class Distribution:
     expected_side: int | None = None
 
     def match(self, path: str) -> re.Match[str] | None:
-        """What a member's path says, or None where it is not a chip of this set."""
+        """The match of a member's path, or None where it is not a chip of this set."""
         if any(pattern.search(path) for pattern in self.skip):
             return None
         for pattern in self.members:
-            if found := pattern.search(path):
-                return found
+            if match := pattern.search(path):
+                return match
         return None
 
     def describe(self, groups: dict[str, str | None], header: dict[str, str]) -> dict[str, str]:
-        """The columns of a file: {"class": ..., "split": ..., "serial": ...}, without those that have no value."""
-        given = {**groups, **{f"header.{key}": value for key, value in header.items()}}
+        """The columns of a file: {"class": ..., "split": ..., "serial": ...}, without those that have no value.
+
+        Args:
+            groups: named groups of the file's path.
+            header: fields of the file's header.
+        """
+        facts = {**groups, **{f"header.{key}": value for key, value in header.items()}}
         values: dict[str, str] = {name: text for name, text in groups.items() if text is not None}
         for column, rules in self.columns.items():
             values.pop(column, None)
-            if (value := _first(rules, given)) is not None:
+            if (value := _first(rules, facts)) is not None:
                 values[column] = value
         return values
 
 
-def _first(rules: tuple[Rule, ...], given: dict[str, str | None]) -> str | None:
+def _first(rules: tuple[Rule, ...], facts: dict[str, str | None]) -> str | None:
+    """The value of the first rule that has one."""
     for rule in rules:
         if rule.value is not None:
             return rule.value
-        text = given.get(rule.group or "")
+        text = facts.get(rule.group or "")
         if text is not None and (text in rule.map or not rule.only):
             return rule.map.get(text, text)
     return None

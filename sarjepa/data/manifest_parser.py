@@ -1,7 +1,7 @@
 """From a manifest's YAML text to a `Manifest`, checked before anything is fetched.
 
 A manifest is written by hand, so every fault is reported with the file, the key and the nearest right name.
-`unverified: true` may stand beside any value; those keys are collected, so that the command can say what nobody has
+`unverified: true` may stand beside any value; those keys are collected, so that the command can list what is not
 confirmed.
 """
 
@@ -34,7 +34,12 @@ NORMALISATION_KEYS = ("method", "per", "low", "high", "floor_db", "ceiling_db", 
 
 
 def source_names() -> list[str]:
-    """Every source that has a manifest."""
+    """Every source that has a manifest.
+
+    Example:
+        >>> "mstar" in source_names()
+        True
+    """
     folder = resources.files("sarjepa.data_manifests")
     names = {item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml")}
     return sorted(names - {BY_HAND, MODELS})
@@ -42,7 +47,7 @@ def source_names() -> list[str]:
 
 @dataclass(frozen=True)
 class SetByHand:
-    """A public set that is named alone: nobody here knows its files.
+    """A public set without a manifest, because its files are not known.
 
     Attributes:
         title: common name.
@@ -60,33 +65,35 @@ class SetByHand:
 
     @property
     def said(self) -> str:
-        """What it holds and under which terms, with a star where that was not verified."""
+        """Content, terms and citation, with a star at what is not verified."""
         parts = (("holds", self.holds), ("terms", f"terms: {self.terms}"), ("citation", self.citation))
-        said = "; ".join(text + "*" * (key in self.unverified) for key, text in parts)
-        return said + ("; page*" if "origin" in self.unverified else "")
+        facts = "; ".join(text + "*" * (key in self.unverified) for key, text in parts)
+        return facts + ("; page*" if "origin" in self.unverified else "")
+
+
+def _shipped(name: str) -> str:
+    """The text of a shipped YAML file."""
+    return (resources.files("sarjepa.data_manifests") / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def sets_by_hand() -> dict[str, SetByHand]:
-    """The public sets that are named alone, by name."""
-    text = (resources.files("sarjepa.data_manifests") / f"{BY_HAND}.yaml").read_text(encoding="utf-8")
+    """The public sets without a manifest, by name."""
 
     def read(part: Section) -> SetByHand:
         texts = {key: part.text(key) for key in ("title", "origin", "holds", "terms", "citation")}
         return SetByHand(**texts, unverified=part.texts("unverified"))
 
-    top = parse_yaml(text, BY_HAND)
-    return Section({"sets": top}, f"{BY_HAND}.yaml").mapping("sets", read)
+    return Section({"sets": parse_yaml(_shipped(BY_HAND), BY_HAND)}, f"{BY_HAND}.yaml").mapping("sets", read)
 
 
 def published_models() -> dict[str, dict[str, str]]:
     """Weights that others publish, by name: title, where, terms, read_by, and which of these are unverified."""
-    text = (resources.files("sarjepa.data_manifests") / f"{MODELS}.yaml").read_text(encoding="utf-8")
 
     def read(part: Section) -> dict[str, str]:
         texts = {key: part.text(key) for key in ("title", "where", "terms", "read_by")}
         return {**texts, "unverified": " ".join(part.texts("unverified"))}
 
-    return Section({"models": parse_yaml(text, MODELS)}, f"{MODELS}.yaml").mapping("models", read)
+    return Section({"models": parse_yaml(_shipped(MODELS), MODELS)}, f"{MODELS}.yaml").mapping("models", read)
 
 
 def expand_sources(names: Iterable[str]) -> list[str]:
@@ -123,11 +130,14 @@ def load_manifest(name: str) -> Manifest:
 
     Raises:
         InputError: there is no manifest of this name, or it breaks a rule.
+
+    Example:
+        >>> load_manifest("synthetic").classes
+        ('bulldozer', 'carrier', 'launcher', 'tank', 'truck')
     """
     if name not in source_names():
         raise InputError("no such source", where=repr(name), hint=nearest(name, source_names()))
-    text = (resources.files("sarjepa.data_manifests") / f"{name}.yaml").read_text(encoding="utf-8")
-    return parse_manifest(text, f"{name}.yaml")
+    return parse_manifest(_shipped(name), f"{name}.yaml")
 
 
 def parse_manifest(text: str, where: str) -> Manifest:
@@ -168,7 +178,9 @@ def parse_manifest(text: str, where: str) -> Manifest:
 def _unwrap(value: Any, key: str, unverified: list[str]) -> Any:
     """Take `unverified: true` out of the tree, noting in words what carried it: "sensor", "addresses of file X"."""
     if isinstance(value, list):
-        return [_unwrap(item, _words(item, key), unverified) for item in value]
+        singular = key.split(" of ")[0].removesuffix("s")
+        keys = [f"{singular} {item['name']}" if isinstance(item, dict) and "name" in item else key for item in value]
+        return [_unwrap(item, item_key, unverified) for item, item_key in zip(value, keys, strict=True)]
     if not isinstance(value, dict):
         return value
     if value.get("unverified") is True:
@@ -179,13 +191,8 @@ def _unwrap(value: Any, key: str, unverified: list[str]) -> Any:
     return {name: _unwrap(item, f"{name} of {key}" if key else str(name), unverified) for name, item in value.items()}
 
 
-def _words(item: Any, key: str) -> str:
-    """What an item of a list is called: by its own name, where it has one."""
-    kind = key.split(" of ")[0].removesuffix("s")
-    return f"{kind} {item['name']}" if isinstance(item, dict) and "name" in item else key
-
-
-def _known(section: Section, key: str, names: tuple[str, ...], classes: tuple[str, ...]) -> None:
+def _check_known(section: Section, key: str, names: tuple[str, ...], classes: tuple[str, ...]) -> None:
+    """Refuse names that are no classes of the set."""
     for name in names:
         if name not in classes:
             raise section.fault(key, "names from `classes`", name, nearest(name, classes))
@@ -193,7 +200,7 @@ def _known(section: Section, key: str, names: tuple[str, ...], classes: tuple[st
 
 def _label_set(part: Section, classes: tuple[str, ...]) -> dict[str, Any]:
     chosen = part.texts("classes")
-    _known(part, "classes", chosen, classes)
+    _check_known(part, "classes", chosen, classes)
     label_set: dict[str, Any] = {"classes": list(chosen)}
     if where := part.get("where", dict, "{column: [values]}", required=False):
         label_set["where"] = {
@@ -203,18 +210,14 @@ def _label_set(part: Section, classes: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _benchmark(part: Section, label_sets: dict[str, Any]) -> dict[str, Any]:
-    crop = part.get("crop", (int, type(None)), "whole px or null")
+    def pool(part: Section) -> dict[str, Any]:
+        kind = part.choice("kind", ("fraction-of-train", "fraction-of-all"))
+        return {"kind": kind, "fraction": part.number("fraction")}
+
     return {
         "label_set": part.choice("label_set", tuple(label_sets)),
-        "crop": crop,
-        "pool": part.part("pool", _pool),
-    }
-
-
-def _pool(part: Section) -> dict[str, Any]:
-    return {
-        "kind": part.choice("kind", ("fraction-of-train", "fraction-of-all")),
-        "fraction": part.number("fraction"),
+        "crop": part.get("crop", (int, type(None)), "whole px or null"),
+        "pool": part.part("pool", pool),
     }
 
 
@@ -225,8 +228,8 @@ def _chips(part: Section) -> ChipRule:
 
 
 def _normalisation(part: Section) -> dict[str, Any]:
-    from_config = ("as-stored", "linear", "decibel", "quarter-power", "log1p", "percentile")
-    values: dict[str, Any] = {"method": part.choice("method", from_config)}
+    methods = ("as-stored", "linear", "decibel", "quarter-power", "log1p", "percentile")
+    values: dict[str, Any] = {"method": part.choice("method", methods)}
     if per := part.choice("per", ("chip", "set"), required=False):
         values["per"] = per
     for key in NORMALISATION_KEYS[2:]:
@@ -244,7 +247,7 @@ def _distribution(part: Section, classes: tuple[str, ...]) -> Distribution:
     for split, counts in (expected or {}).items():
         for name, count in Section(counts, part.file, f"{part.path}.expected.{split}").raw.items():
             if name != "":
-                _known(part, f"expected.{split}", (str(name),), classes)
+                _check_known(part, f"expected.{split}", (str(name),), classes)
             if not isinstance(count, int):
                 raise part.fault(f"expected.{split}.{name}", "a whole number", count)
     return Distribution(
@@ -300,10 +303,5 @@ def _rule(part: Section) -> Rule:
 
 
 def _boxes(part: Section) -> Boxes:
-    (find,) = _one_pattern(part)
+    (find,) = Section({"find": [part.text("find")]}, part.file, part.path).patterns("find")
     return Boxes(part.choice("format", ("voc", "yolo")), find, part.text("replace"), part.table("names"))
-
-
-def _one_pattern(part: Section) -> tuple[re.Pattern[str], ...]:
-    """The regular expression under `find`."""
-    return Section({"find": [part.text("find")]}, part.file, part.path).patterns("find")

@@ -6,8 +6,8 @@ r"""MATLAB's file format of version 5, as far as images need it: named arrays of
     an array:  an element of elements: flags and class, shape, name, real part, imaginary part; or the same, deflated
 
 Numbers may be stored in a smaller type than their class. Values stand column by column. Cells, structures, objects and
-sparse arrays are stepped over. SciPy reads more of the format, but a damaged file ends its whole process, where here it
-is an error; on sound files both agree. Source: MathWorks, "MAT-File Format" (R2019b), chapter 1.
+sparse arrays are skipped. SciPy reads more of the format, but a damaged file ends its whole process; here it is an
+error. On sound files both agree. Source: MathWorks, "MAT-File Format" (R2019b), chapter 1.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ def read_matlab(data: bytes) -> Contents:
 
     Raises:
         InputError: the file is damaged.
-        ValueError, struct.error, zlib.error, LookupError: so it is, in a library's words.
+        ValueError, struct.error, zlib.error, LookupError: the file is damaged, in a library's words.
     """
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None:
         raise _damage("no mark of the order of bytes")
     arrays, texts = {}, {}
     most_bytes = max(SMALL_MEMBER_BYTES, LARGEST_RATIO * len(data))
-    for kind, content in _elements(memoryview(data)[128:], order):
-        if kind == _COMPRESSED:
-            ((kind, content),) = _elements(memoryview(_inflated(content, order)), order)
-        if kind != _MATRIX:
-            raise _damage(f"an element of type {kind}")
+    for element_type, content in _elements(memoryview(data)[128:], order):
+        if element_type == _COMPRESSED:
+            ((element_type, content),) = _elements(memoryview(_inflated(content, order)), order)
+        if element_type != _MATRIX:
+            raise _damage(f"an element of type {element_type}")
         parts = _elements(content, order)
         flags = _numbers(next(parts), _UINT32, order)[0]
         cls = flags & 0xFF
@@ -87,18 +87,18 @@ def _elements(content: memoryview, order: str) -> Iterator[tuple[int, memoryview
     while len(content):
         first, size = struct.unpack_from(order + "II", content)
         if first >> 16:
-            kind, size, start, stop = first & 0xFFFF, first >> 16, 4, 8
+            element_type, size, start, stop = first & 0xFFFF, first >> 16, 4, 8
         else:
-            kind, start = first, 8
-            stop = start + size + (-size % 8 if kind != _COMPRESSED else 0)
+            element_type, start = first, 8
+            stop = start + size + (-size % 8 if element_type != _COMPRESSED else 0)
         if start + size > min(stop, len(content)):
             raise _damage(f"an element of {size} bytes where {len(content)} are left")
-        yield kind, content[start : start + size]
+        yield element_type, content[start : start + size]
         content = content[stop:]
 
 
 def _inflated(packed: memoryview, order: str) -> bytes:
-    """The one element inside a deflated one, its checksum verified."""
+    """The element inside a deflated one, its checksum verified."""
     inflater = zlib.decompressobj()
     tag = inflater.decompress(packed, 8)
     _, size = struct.unpack(order + "II", tag)
@@ -110,14 +110,14 @@ def _inflated(packed: memoryview, order: str) -> bytes:
     return tag + content
 
 
-def _expect(element: tuple[int, memoryview], kind: int) -> memoryview:
-    if element[0] != kind:
-        raise _damage(f"an element of type {element[0]} in place of {kind}")
+def _expect(element: tuple[int, memoryview], element_type: int) -> memoryview:
+    if element[0] != element_type:
+        raise _damage(f"an element of type {element[0]} in place of {element_type}")
     return element[1]
 
 
-def _numbers(element: tuple[int, memoryview], kind: int, order: str) -> list[int]:
-    return np.frombuffer(_expect(element, kind), order + _NUMBERS[kind]).tolist()
+def _numbers(element: tuple[int, memoryview], element_type: int, order: str) -> list[int]:
+    return np.frombuffer(_expect(element, element_type), order + _NUMBERS[element_type]).tolist()
 
 
 def _values(element: tuple[int, memoryview], shape: list[int], cls: int, order: str) -> np.ndarray:
@@ -129,7 +129,7 @@ def _values(element: tuple[int, memoryview], shape: list[int], cls: int, order: 
 
 
 def _text(element: tuple[int, memoryview], shape: list[int], order: str) -> str:
-    """The first row of an array of characters, without the spaces that fill it up."""
+    """The first row of an array of characters, without the spaces around it."""
     codec = _TEXTS[element[0]]
     if codec[-2:] in ("16", "32"):
         codec += {"<": "-le", ">": "-be"}[order]

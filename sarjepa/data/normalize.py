@@ -1,7 +1,7 @@
 """Magnitude normalisation: from what a sensor or an archive stores to magnitude in [0, 1], recorded with the data.
 
-Radar amplitude spans some four orders of magnitude, screens and networks do not. What was done to it must travel with
-the chips, so the settings used are stored in index.json. The methods, for magnitude x:
+Radar amplitude spans some four orders of magnitude; screens and networks do not. The settings by which it was mapped
+are stored with the chips, in index.json. The methods, for magnitude x:
 
     as-stored      x itself, 8-bit stays 8-bit: what public mirrors already scaled
     linear         x / reference
@@ -10,9 +10,9 @@ the chips, so the settings used are stored in index.json. The methods, for magni
     log1p          log(1 + gain x / reference) / log(1 + gain)
     percentile     (x - p_low) / (p_high - p_low), percentiles `low` and `high`
 
-each clipped to [0, 1] (a build refuses floats that are to stay as stored and reach above 1: they would be cut off).
-`per: chip` takes the reference (the maximum) or the percentiles from each chip: the contrast is always good and the
-absolute level is lost. `per: set` takes them once, over the whole set, and keeps levels comparable.
+each clipped to [0, 1] (a build refuses floats above 1 that are to stay as stored, as they would be clipped).
+`per: chip` takes the reference (the maximum) or the percentiles from each chip: contrast is always good, and absolute
+level is lost. `per: set` takes them once, over the whole set, and keeps levels comparable.
 
 Precision stays native: uint8 and uint16 are stored as such (values times 255 or 65535), floats in their own width.
 """
@@ -31,7 +31,7 @@ SAMPLES_PER_CHIP = 4096  # pixels of each chip that a set's percentiles are take
 
 @dataclass(frozen=True)
 class Normalisation:
-    """A method and its numbers; `low_value` and `high_value` are what a set was measured to have."""
+    """A method and its numbers; `low_value` and `high_value` are the percentiles measured over a set."""
 
     method: str = "as-stored"
     per: str = "chip"
@@ -52,7 +52,12 @@ class Normalisation:
         return self.low_value is None if self.method == "percentile" else self.reference is None
 
     def describe(self, dtype: np.dtype | str) -> dict[str, Any]:
-        """As index.json keeps it: the numbers that this method used, the stored type and its scale."""
+        """As index.json keeps it: the method, the numbers that it used, the stored type and its scale.
+
+        Example:
+            >>> Normalisation("linear", reference=2.0).describe("uint8")
+            {'method': 'linear', 'per': 'chip', 'reference': 2.0, 'dtype': 'uint8', 'scale': 255.0}
+        """
         used = {
             "linear": ("reference",),
             "decibel": ("reference", "floor_db", "ceiling_db"),
@@ -71,10 +76,14 @@ def normalise(image: np.ndarray, settings: Normalisation) -> np.ndarray:
 
     Args:
         image: (H, W) magnitude, uint8, uint16, float16 or float32.
-        settings: the method; a set's numbers already measured.
+        settings: the method, with the set's numbers where they are taken `per: set`.
 
     Returns:
         (H, W) of the same type; divided by the type's full scale it is in [0, 1].
+
+    Example:
+        >>> normalise(np.array([[0, 5, 10]], np.uint8), Normalisation("linear"))
+        array([[  0, 128, 255]], dtype=uint8)
     """
     full_scale = FULL_SCALE[image.dtype.name]
     if settings.method == "as-stored":
@@ -103,7 +112,12 @@ def _map(values: np.ndarray, settings: Normalisation) -> np.ndarray:
 
 
 def samples(image: np.ndarray) -> np.ndarray:
-    """Pixels of a chip for a set's statistics: evenly spaced ones and its maximum, the same on every run."""
+    """Pixels of a chip for a set's statistics: evenly spaced ones and its maximum, float32, the same on every run.
+
+    Example:
+        >>> samples(np.array([[1, 4], [2, 3]], np.uint8))
+        array([1., 4., 2., 3., 4.], dtype=float32)
+    """
     flat = image.ravel()
     return np.append(flat[:: max(1, len(flat) // SAMPLES_PER_CHIP)], flat.max(initial=0)).astype(np.float32)
 
@@ -112,9 +126,13 @@ def measured(settings: Normalisation, pixels: Iterable[np.ndarray]) -> Normalisa
     """The settings with the set's own numbers, from the samples of all its chips.
 
     The reference is the 99.9th percentile and not the maximum, so that one bright reflector does not darken a set.
+
+    Example:
+        >>> measured(Normalisation("linear", per="set"), [np.full(9, 2.0), np.full(9, 2.0)]).reference
+        2.0
     """
     pooled = np.concatenate([np.zeros(0, np.float32), *pixels])
-    if not pooled.size:  # no file can be used; the build will say so
+    if not pooled.size:  # no file can be used; the build reports it
         pooled = np.ones(1, np.float32)
     if settings.method == "percentile":
         low, high = np.percentile(pooled, [settings.low, settings.high])

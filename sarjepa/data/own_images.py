@@ -1,12 +1,12 @@
-"""One's own images: a folder of files as a source, with what its sub-folders or a list say of each file.
+"""A user's own images: a folder of files as a source, with what its sub-folders or a list say of each file.
 
-Three things about an image are not in its pixels: its class, its side of the split, and what it belongs together with.
-Sub-folders say the first two. Classes are the sub-folders, unless every image lies in a folder called train, val or
-test, of any case and with or without a number behind (TRAIN_17, test-15): then these are the splits, and the classes
-are the folders below or, where there are several, above them. Where folders say something else, a list does: a table
-with the columns path, label, split, group and polarisation, of which only the first must be there.
+Sub-folders give the class and the split of an image. Classes are the sub-folders, unless every image lies in a folder
+called train, val or test, in any case and with or without a number behind (TRAIN_17, test-15): then these are the
+splits, and the classes are the folders below or, where there are several, above them. Where folders mean something
+else, a list gives class, split and group: a table with the columns path, label, split, group and polarisation, of which
+only path is required.
 
-A folder with train and val alone has val as its test side, and a note states it.
+A folder with train and val alone has val as its test split, and a note states it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NOT_IMAGES = (".txt", ".md", ".csv", ".tsv", ".xml", ".json", ".yaml", ".yml", 
 
 @dataclass(frozen=True)
 class Described:
-    """The jobs of a folder with their columns, and a sentence about how they were found; empty: nothing special."""
+    """The jobs of a folder with their columns, and a note on where the columns come from, which may be empty."""
 
     jobs: tuple[Job, ...]
     note: str = ""
@@ -52,8 +52,8 @@ def split_of(name: str) -> str | None:
         >>> split_of("TRAIN_17"), split_of("Validation"), split_of("train_station")
         ('train', 'val', None)
     """
-    found = _SPLIT.fullmatch(name)
-    return found[1].lower() if found else None
+    match = _SPLIT.fullmatch(name)
+    return match[1].lower() if match else None
 
 
 def own_source(
@@ -66,9 +66,9 @@ def own_source(
 
 
 def folder_source(*folders: Path, split_by: str | None = None, label_pattern: str | None = None) -> Source:
-    """One's own images: every file a reader may know.
+    """A user's own images: every file that may be an image.
 
-    Several folders are as if they lay in one, where those that have sub-folders say no class themselves.
+    Several folders are read as if they lay in one; their own names are classes where none of them has sub-folders.
 
     Args:
         folders: folders of the images, at least one.
@@ -77,7 +77,7 @@ def folder_source(*folders: Path, split_by: str | None = None, label_pattern: st
             may have the groups split, group and polarisation too.
 
     Raises:
-        InputError: there is no such folder or no image in it; or what `split_by` or `label_pattern` says does not fit.
+        InputError: there is no such folder or no image in it, or `split_by` or `label_pattern` does not fit its files.
     """
     folder = folders[0]
     jobs = _own_jobs(folders)
@@ -89,15 +89,15 @@ def folder_source(*folders: Path, split_by: str | None = None, label_pattern: st
             hint="links to folders are not followed",
         )
     if split_by in (None, BY_FOLDER):
-        found = _by_folders(jobs, is_asked=split_by is not None)
-        if found is None and split_by is not None:
+        by_folders = _by_folders(jobs, is_asked=split_by is not None)
+        if by_folders is None and split_by is not None:
             raise InputError(
                 "no splits among the sub-folders",
                 where=folder,
                 expected="every image below a folder called train, val or test, at most two levels down",
                 hint="name a list: --split-by FILE.csv with the columns path, split and, as you like, label",
             )
-        described = found or Described(jobs)
+        described = by_folders or Described(jobs)
     else:
         described = _by_list(jobs, folders, Path(str(split_by)).expanduser())
     if label_pattern is not None:
@@ -107,7 +107,7 @@ def folder_source(*folders: Path, split_by: str | None = None, label_pattern: st
 
 
 def folder_digest(folders: Sequence[Path], split_by: str | None = None) -> str:
-    """A checksum of the user's images: place, names, sizes, times and list."""
+    """A checksum of the user's images: their folders, names, sizes, times of change, and list."""
     digest = hashlib.sha256()
     for folder in folders:
         digest.update(os.fsencode(folder.resolve()))
@@ -120,18 +120,18 @@ def folder_digest(folders: Sequence[Path], split_by: str | None = None) -> str:
 
 
 def _paired(source: Source, radar: Path, optical: Path) -> Source:
-    """The source with the optical image of each file: that of the same name, but for what names the sensor.
+    """The source with the optical image of each file, which has the same name but for the word of its sensor.
 
-    Where both folders are one, the sensor's word tells which file is which, and each must have one (SEN1-2 has s1 and
-    s2 side by side).
+    Where both folders are the same, the word of the sensor tells which file is which, and each must have one (SEN1-2
+    has s1 and s2 side by side).
     """
-    there = [member.name for member in _own_folder(optical).members() if _own_image(printable(member.name))]
+    optical_names = [member.name for member in _own_folder(optical).members() if _own_image(printable(member.name))]
     jobs = source.jobs
     if radar.resolve() == optical.resolve():
         jobs = tuple(job for job in jobs if _RADAR.search(job.path))
-        there = [name for name in there if _OPTICAL.search(name) and not _RADAR.search(name)]
+        optical_names = [name for name in optical_names if _OPTICAL.search(name) and not _RADAR.search(name)]
     by_key: dict[str, str] = {}
-    for name in sorted(there):
+    for name in sorted(optical_names):
         if (other := by_key.setdefault(_without_sensor(name), name)) != name:
             raise InputError("two optical images of one place", where=optical, got=f"{other} and {name}")
     paired = tuple(
@@ -145,7 +145,7 @@ def _paired(source: Source, radar: Path, optical: Path) -> Source:
             "no optical image belongs to a radar image",
             where=optical,
             expected=f"names like those in {radar}, such as {example}",
-            got=there[0] if there else "no images",
+            got=optical_names[0] if optical_names else "no images",
         )
     note = f"{num} of {len(paired)} files have an optical image of their name"
     manifest = replace(source.manifest, notes=(*source.manifest.notes, note))
@@ -164,28 +164,28 @@ def _without_sensor(name: str) -> str:
 
 
 def _own_jobs(folders: Sequence[Path]) -> tuple[Job, ...]:
-    """The files of the folders; of several, the name of each stands in front of what is in it."""
+    """The files of the folders; of several, each path begins with its folder's name."""
     if len(folders) == 1:
         return jobs_of([_own_folder(folders[0])], _own_image)[0]
     below = [jobs_of([_own_folder(folder)], _own_image)[0] for folder in folders]
     is_flat = not any(job.groups["class"] for jobs in below for job in jobs)
-    found = []
+    prefixed = []
     for number, (prefix, jobs) in enumerate(zip(_prefixes(folders), below, strict=True)):
         for job in jobs:
             groups = {**job.groups, "class": prefix} if is_flat else job.groups
-            found.append(replace(job, path=f"{prefix}/{job.path}", container=number, groups=groups))
-    return tuple(sorted(found, key=lambda job: job.path))
+            prefixed.append(replace(job, path=f"{prefix}/{job.path}", container=number, groups=groups))
+    return tuple(sorted(prefixed, key=lambda job: job.path))
 
 
 def _prefixes(folders: Sequence[Path]) -> list[str]:
-    """What each of several folders is called: its name, with a number where another has it too."""
+    """The name of each of several folders, with a number where several have the same."""
     names = [printable(folder.resolve().name) for folder in folders]
     return [f"{name}-{names[: number + 1].count(name)}" if names.count(name) > 1 else name
             for number, name in enumerate(names)]  # fmt: skip
 
 
 def _by_pattern(described: Described, pattern: str) -> Described:
-    """What a regular expression finds in the paths, over what folders or a list say."""
+    """The jobs with what a regular expression finds in their paths, which overrules folders or a list."""
     names = tuple(name for name in COLUMNS if name != "path")
     try:
         compiled = re.compile(pattern)
@@ -196,13 +196,13 @@ def _by_pattern(described: Described, pattern: str) -> Described:
         raise InputError("no such groups in the pattern", where="label-pattern", expected=expected, got=pattern)
     kept, missed = [], []
     for job in described.jobs:
-        found = compiled.search(printable(job.member))  # of several folders, the names of these are not asked
-        said = {key: text for key, text in (found.groupdict() if found else {}).items() if text}
-        if "split" in said and (split := split_of(said["split"])) is None:
-            raise InputError("no such split", where=job.path, expected="train, val or test", got=said["split"])
-        groups = {"class" if key == "label" else key: split if key == "split" else text for key, text in said.items()}
+        match = compiled.search(printable(job.member))  # the path below its folder
+        texts = {key: text for key, text in (match.groupdict() if match else {}).items() if text}
+        if "split" in texts and (split := split_of(texts["split"])) is None:
+            raise InputError("no such split", where=job.path, expected="train, val or test", got=texts["split"])
+        groups = {"class" if key == "label" else key: split if key == "split" else text for key, text in texts.items()}
         kept.append(replace(job, groups={**job.groups, "class": None, **groups}))
-        missed += [job.path] * ("label" not in said)
+        missed += [job.path] * ("label" not in texts)
     if len(missed) == len(kept):
         raise InputError("the pattern is in no file's path", where="label-pattern", expected=pattern, got=missed[0])
     note = f"classes by the pattern {pattern}"
@@ -219,15 +219,16 @@ def _own_folder(folder: Path) -> Folder:
 
 
 def _own_image(path: str) -> tuple[str, dict[str, str | None]] | None:
+    """The path of a file that may be an image, and its class by folder; None for another file."""
     if path.lower().endswith(_NOT_IMAGES) or path.rsplit("/", 1)[-1].startswith("."):
         return None
     return path, {"class": path.split("/", 1)[0] if "/" in path else None}
 
 
 def _by_folders(jobs: Sequence[Job], is_asked: bool) -> Described | None:
-    """Splits and classes from the sub-folders; None where these do not say the splits of all images.
+    """Splits and classes from the sub-folders; None where these do not give the splits of all images.
 
-    One split alone is taken for a class that happens to be called so, unless splits were asked for.
+    A single split is taken for a class that happens to have its name, unless splits were asked for.
     """
     parents = [job.path.split("/")[:-1] for job in jobs]
     for depth in (0, 1):
@@ -239,20 +240,23 @@ def _by_folders(jobs: Sequence[Job], is_asked: bool) -> Described | None:
             meaning = {name: "test" if split == "val" else split for name, split in meaning.items()}
         above = {folders[0] for folders in parents} if depth else set()
         is_below = len(above) < 2 and any(len(folders) > depth + 1 for folders in parents)
-        at = depth + 1 if is_below else depth - 1 if depth else None
-        where = "no classes" if at is None else f"classes by the folders {'below' if is_below else 'above'}"
-        said = ", ".join(f"{name} as {split}" for name, split in meaning.items())
+        level = depth + 1 if is_below else depth - 1 if depth else None  # of the folders that are classes
+        classes = "no classes" if level is None else f"classes by the folders {'below' if is_below else 'above'}"
+        splits = ", ".join(f"{name} as {split}" for name, split in meaning.items())
         columns = [
-            {"class": folders[at] if at is not None and len(folders) > at else None, "split": meaning[folders[depth]]}
+            {
+                "class": folders[level] if level is not None and len(folders) > level else None,
+                "split": meaning[folders[depth]],
+            }
             for folders in parents
         ]
         kept = tuple(replace(job, groups=groups) for job, groups in zip(jobs, columns, strict=True))
-        return Described(kept, f"splits by sub-folder: {said}; {where}")
+        return Described(kept, f"splits by sub-folder: {splits}; {classes}")
     return None
 
 
 def _by_list(jobs: Sequence[Job], folders: Sequence[Path], path: Path) -> Described:
-    """The images that a list names, with what it says of them; a class that it does not give is the sub-folder's."""
+    """The images that a list names, with its columns; without a column label, the class is the sub-folder."""
     by_path = {job.path: job for job in jobs}
     roots = {f"{folder.resolve().as_posix()}/": f"{prefix}/" if len(folders) > 1 else ""
              for folder, prefix in zip(folders, _prefixes(folders), strict=True)}  # fmt: skip
@@ -263,8 +267,8 @@ def _by_list(jobs: Sequence[Job], folders: Sequence[Path], path: Path) -> Descri
         got = ", ".join(map(str, headings)) or "an empty file"
         raise InputError("a list of images without a column path", where=path, expected=", ".join(COLUMNS), got=got)
     for row in reader:
-        said = {headings[name]: (text or "").strip() for name, text in row.items() if name in headings}
-        named = said["path"].replace("\\", "/")
+        values = {headings[name]: (text or "").strip() for name, text in row.items() if name in headings}
+        named = values["path"].replace("\\", "/")
         root = next((root for root in roots if named.startswith(root)), "")
         member = roots.get(root, "") + named.removeprefix(root).removeprefix("./")
         where = f"{path}, line {reader.line_num}"
@@ -272,12 +276,11 @@ def _by_list(jobs: Sequence[Job], folders: Sequence[Path], path: Path) -> Descri
             raise InputError("no such image", where=where, expected=f"a path below {folders[0]}", got=named)
         if member in kept:
             raise InputError("an image stands twice in the list", where=where, got=named)
-        split = split_of(said.get("split", ""))
-        if said.get("split") and split is None:
-            raise InputError("no such split", where=where, expected="train, val or test", got=said["split"])
-        label = said["label"] if "label" in said else by_path[member].groups["class"]
-        groups = {"class": label or None, "split": split}
-        groups |= {key: said[key] for key in ("group", "polarisation") if said.get(key)}
+        split = split_of(values.get("split", ""))
+        if values.get("split") and split is None:
+            raise InputError("no such split", where=where, expected="train, val or test", got=values["split"])
+        groups = {"class": values.get("label", by_path[member].groups["class"]) or None, "split": split}
+        groups |= {key: values[key] for key in ("group", "polarisation") if values.get(key)}
         kept[member] = replace(by_path[member], groups=groups)
     if not kept:
         raise InputError("a list without images", where=path)
@@ -310,7 +313,7 @@ def _own_manifest(folder: Path, classes: tuple[str, ...], note: str) -> Manifest
         resolution_m=None,
         classes=classes,
         label_sets={"folders": {"classes": list(classes)}} if classes else {},
-        benchmark=None,  # nobody has published how it is to be split
+        benchmark=None,  # there is no published split
         distributions=(),
         notes=(note,) if note else (),
         sha256=hashlib.sha256("\n".join(classes).encode()).hexdigest(),

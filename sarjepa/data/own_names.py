@@ -1,7 +1,7 @@
-"""How one's own images are named among sources: folder:PATH[,PATH...], and pairs:SAR_FOLDER,OPTICAL_FOLDER.
+"""How a user's own images are named among sources: folder:PATH[,PATH...], and pairs:SAR_FOLDER,OPTICAL_FOLDER.
 
-A source is called as its first folder, unless it is given a name. A comma may stand in a path too: what exists
-decides.
+A source has the name of its first folder, unless it is given another. A path may contain commas; the folders that
+exist decide where a list is cut.
 """
 
 from __future__ import annotations
@@ -16,16 +16,21 @@ FOLDER, PAIRS = "folder:", "pairs:"
 
 
 def is_own(name: str) -> bool:
-    """Whether a source is named by the folder of its images."""
+    """Whether a source is named by the folder of its images.
+
+    Example:
+        >>> is_own("folder:harbour"), is_own("mstar")
+        (True, False)
+    """
     return name.startswith((FOLDER, PAIRS))
 
 
 def whole_names(names: Iterable[str], is_source: Callable[[str], bool]) -> list[str]:
-    """Names out of a list that was cut at its commas: those of folders and pairs hold some, and are put together again.
+    """The names of a list that was cut at its commas; those of folders and pairs, which hold commas, are rejoined.
 
     Args:
-        names: the parts.
-        is_source: whether a part that could be a folder of this place is a source by itself.
+        names: parts of the list.
+        is_source: whether a part is a source by itself, though a folder of this name may exist.
 
     Raises:
         InputError: a pair names one folder alone.
@@ -52,7 +57,12 @@ def whole_names(names: Iterable[str], is_source: Callable[[str], bool]) -> list[
 
 
 def own_folders(name: str) -> tuple[Path, ...]:
-    """The folders of an own source: one or several, or that of the radar images and that of the optical ones."""
+    """The folders of an own source: one or several, or those of the radar and of the optical images.
+
+    Example:
+        >>> [folder.as_posix() for folder in own_folders("pairs:images/sar,images/optical")]
+        ['images/sar', 'images/optical']
+    """
     parts: list[str] = []
     for part in name.removeprefix(FOLDER).removeprefix(PAIRS).split(","):
         if parts and name.startswith(FOLDER) and _exists(f"{parts[-1]},{part}"):
@@ -67,5 +77,10 @@ def _exists(path: str | Path) -> bool:
 
 
 def source_name(name: str) -> str:
-    """What a source is called: itself, or the last folder of its radar images."""
+    """The name of a source: as it is, or that of the first folder of its images.
+
+    Example:
+        >>> source_name("mstar"), source_name("folder:images/harbour")
+        ('mstar', 'harbour')
+    """
     return printable(own_folders(name)[0].resolve().name) if is_own(name) else name

@@ -11,8 +11,8 @@ r"""MSTAR's own file format: a Phoenix text header, then the magnitude, then the
     [EndofPhoenixHeader]\n
     rows x columns big-endian float32 magnitude, row by row; then as many of phase in radians
 
-A file whose native header is not empty is a whole scene of clutter in 16-bit integers, another format; it is refused by
-name rather than read as noise. Rules: shared by the public readers of the set, checked against the file's own size.
+A file whose native header is not empty is a whole scene of clutter in 16-bit integers, another format; it is refused
+rather than read as noise. The rules are those of the public readers of the set, checked against the file's own size.
 """
 
 from __future__ import annotations
@@ -30,10 +30,14 @@ _LARGEST_SIDE = 1 << 15
 
 
 def read_header(data: bytes) -> dict[str, str]:
-    """The header's fields as text; lines without "=" are left out, only the first "=" of a line separates.
+    r"""The header's fields as text; lines without "=" are left out, only the first "=" of a line separates.
 
     Raises:
         InputError: there is no Phoenix header, or it does not end.
+
+    Example:
+        >>> read_header(b"\n[PhoenixHeaderVer01.04]\nNumberOfRows= 128\n[EndofPhoenixHeader]\n")
+        {'NumberOfRows': '128'}
     """
     end = data.find(_END, 0, _LONGEST_HEADER)
     if PHOENIX_MAGIC not in data[:64] or end < 0:
@@ -49,10 +53,9 @@ def read_phoenix(data: bytes) -> tuple[np.ndarray, dict[str, str]]:
         InputError: a clutter scene, or sizes that do not agree with each other.
     """
     header = read_header(data)
-    native = _number(header, "native_header_length")
-    if native != 0:
+    if _number(header, "native_header_length"):
         raise InputError("a full clutter scene (16-bit Phoenix file), not a target chip")
-    offset = _number(header, "PhoenixHeaderLength") + native
+    offset = _number(header, "PhoenixHeaderLength")
     rows, columns = _number(header, "NumberOfRows"), _number(header, "NumberOfColumns")
     if not (0 < rows <= _LARGEST_SIDE and 0 < columns <= _LARGEST_SIDE):
         raise InputError("impossible size in the header", got=f"{rows} x {columns}")

@@ -1,10 +1,10 @@
-"""Places: build beside, swap in by renaming, one builder at a time.
+"""Replacing a folder: build beside it, swap by renaming, one builder at a time.
 
 A folder cannot be replaced in one step, so replacing takes two renames: the old one aside, the new one in. A process
-killed between them leaves the old one aside; the next one to come puts it back, and removes what was half built.
+killed between them leaves the old one aside; the next process puts it back, and removes what was half built.
 
-Where the place is a link, all of this happens where it leads: a data root on a small disk may hold links to a large
-one.
+Where the folder is a link, all of this happens at the link's target: a data root on a small disk may hold links to a
+large one.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from sarjepa.errors import InputError
 from sarjepa.files import hold
 
 
-def _beside(final: Path, what: str) -> Path:
+def _beside(final: Path, suffix: str) -> Path:
     real = final.resolve()
-    return real.with_name(f".{real.name}.{what}")
+    return real.with_name(f".{real.name}.{suffix}")
 
 
 @contextmanager
 def exclusive(final: Path) -> Iterator[None]:
-    """Hold the right to build `final`; a lock dies with its process, so none is ever in the way of the next.
+    """Hold the right to build `final`; the lock ends with its process, so a dead process never blocks the next.
 
     Raises:
         InputError: another process is building it, or the folder cannot be written.
@@ -52,20 +52,20 @@ def exclusive(final: Path) -> Iterator[None]:
             yield
         finally:
             lock.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # not empty: the source stands there
+            with contextlib.suppress(OSError):  # not empty: the source is there
                 for folder in made:
                     folder.rmdir()
 
 
 def check_replaceable(final: Path, is_ours: Callable[[str], bool]) -> None:
-    """Refuse to put a folder in place of what no build wrote.
+    """Refuse to replace anything that no build wrote.
 
     Args:
-        final: the place.
+        final: path of the folder to be replaced.
         is_ours: whether a build may have written a file of this name.
 
     Raises:
-        InputError: a file stands there, a disk is mounted there, or a file of somebody else's is in the folder.
+        InputError: the path is a file or a mounted disk, or the folder holds a file that no build wrote.
     """
     real = final.resolve()
     if not real.exists():
@@ -83,7 +83,7 @@ def check_replaceable(final: Path, is_ours: Callable[[str], bool]) -> None:
 
 @contextmanager
 def scratch_folder(final: Path) -> Iterator[Path]:
-    """An empty folder beside `final` to build in; what is left of it afterwards is removed."""
+    """An empty folder beside `final` to build in; it is removed afterwards unless it was put in place."""
     folder = _beside(final, "building")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -94,7 +94,7 @@ def scratch_folder(final: Path) -> Iterator[Path]:
 
 
 def put_in_place(folder: Path, final: Path) -> None:
-    """Let `folder` become `final`, in place of what is there."""
+    """Rename `folder` to `final`, replacing what is there."""
     real, old = final.resolve(), _beside(final, "old")
     if real.exists():
         real.rename(old)

@@ -1,13 +1,13 @@
 """Readers: bytes of a file to a two-dimensional magnitude image, chosen by content and never by the file's name.
 
-A `.tif` that is really a PNG, an upper-case extension, a chip without one: none of it matters, the first bytes say what
-a file is. Precision is kept: 8-bit stays 8-bit, 16-bit 16-bit, floats floats. Complex data becomes its magnitude.
+A `.tif` that is really a PNG, an upper-case extension or none: it does not matter, the first bytes say what a file is.
+Precision is kept: 8-bit stays 8-bit, 16-bit 16-bit, floats floats. Complex data becomes its magnitude.
 
 Colour: many SAR images are stored as RGB with three equal channels. Such an image becomes one channel; an image whose
 channels really differ is not radar magnitude (a colour map, a photograph, polarimetric false colour) and is refused.
 
-Damage: whatever a decoder raises is a refusal of this file alone. What an image claims to hold is compared with the
-bytes there are before memory is taken for it: deflate, the densest packing among these formats, cannot exceed 1032:1.
+Damage: whatever a decoder raises is a refusal of this file alone. The size that an image declares is compared with the
+file's bytes before memory is taken for it: deflate, the densest packing among these formats, cannot exceed 1032:1.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from sarjepa.files import not_data
 
 LARGEST_IMAGE_PX = 2**28  # a larger declared size is a fault or a decompression bomb
 GREY_TOLERANCE = 12  # grey levels; JPEG's chroma rounding leaves a few between channels that were equal
-_BAND_ROWS = 1024  # of an image that is made grey at a time
+_BAND_ROWS = 1024  # rows of an image that are made grey at a time
 _NPY_HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -43,11 +43,11 @@ _MOST_SCANS = 100  # of a JPEG; honest progressive ones have about ten, and each
 
 
 class UnreadableError(InputError):
-    """A file cannot be used, and why: goes to index.json's `rejected`, the build goes on."""
+    """A file cannot be used; its text goes to `rejected` of index.json, and the build goes on."""
 
 
 class UnknownFormatError(UnreadableError):
-    """A file that no reader knows: more likely a stray one than a damaged image."""
+    """No reader knows the file's format: more likely a stray file than a damaged image."""
 
 
 class DamagedError(UnreadableError):
@@ -61,7 +61,7 @@ class Reading:
     Attributes:
         image: (H, W) uint8, uint16, float16 or float32.
         header: the fields of the file's header, as text.
-        columns: polarisation, calibration and units, those that the file or its name says.
+        columns: polarisation, calibration and units, as far as the file or its name gives them.
     """
 
     image: np.ndarray
@@ -71,7 +71,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class _Decoded:
-    """What a decoder makes of a file: values of any shape and number type, and what stands beside them."""
+    """What a decoder makes of a file: values of any shape and number type, header, and facts of the bands."""
 
     values: np.ndarray
     header: dict[str, str] = field(default_factory=dict)
@@ -79,7 +79,12 @@ class _Decoded:
 
 
 def identify(data: bytes) -> str | None:
-    """What a file is, by its first bytes: a name from READERS, or None."""
+    r"""What a file is, by its first bytes: a name from READERS, or None.
+
+    Example:
+        >>> identify(b"\x89PNG\r\n\x1a\n")
+        'png'
+    """
     if data[:3] == b"\xff\xd8\xff":
         return "jpeg"
     if data[:8] == b"\x89PNG\r\n\x1a\n":
@@ -96,7 +101,14 @@ def identify(data: bytes) -> str | None:
 
 
 def read_image(data: bytes, formats: tuple[str, ...] | None = None) -> Reading:
-    """Decode one file that holds one image; see `read_images`."""
+    """Decode one file that holds one image; see `read_images`.
+
+    Example:
+        >>> stream = io.BytesIO()
+        >>> np.save(stream, np.array([[3 + 4j]]))
+        >>> read_image(stream.getvalue()).image
+        array([[5.]], dtype=float32)
+    """
     return read_images(data, formats)[0]
 
 
@@ -114,24 +126,23 @@ def read_images(
     Raises:
         UnreadableError: the file cannot be read, with the reason; UnknownFormatError if no reader knows it.
     """
-    kind = identify(data)
-    if kind is None:
+    format_name = identify(data)
+    if format_name is None:
         raise _what_it_is_instead(data)
-    if formats is not None and kind not in formats:
-        raise UnreadableError(f"is {kind}, expected {' or '.join(formats)}")
+    if formats is not None and format_name not in formats:
+        raise UnreadableError(f"is {format_name}, expected {' or '.join(formats)}")
     with decoder_errors(_damaged), _silence():
-        decoded = READERS[kind](data)
-        found = _channels(decoded, name, bands)
-        images = [(magnitude(channel.image), channel.polarisation) for channel in found]
-    said = {key: text for key in ("calibration", "units") if (text := getattr(decoded.said, key))}
+        decoded = READERS[format_name](data)
+        images = [(magnitude(channel.image), channel.polarisation) for channel in _channels(decoded, name, bands)]
+    columns = {key: text for key in ("calibration", "units") if (text := getattr(decoded.said, key))}
     return [
-        Reading(image, decoded.header, said | ({"polarisation": polarisation} if polarisation else {}))
+        Reading(image, decoded.header, columns | ({"polarisation": polarisation} if polarisation else {}))
         for image, polarisation in images
     ]
 
 
 def _channels(decoded: _Decoded, name: str, asked: str | None) -> list[Channel]:
-    """The images of a file that are wanted: most have one."""
+    """The images asked for of a file; most files have one."""
     values = decoded.values
     if values.ndim > 2 and 0 not in values.shape:
         values = np.squeeze(values)
@@ -139,8 +150,8 @@ def _channels(decoded: _Decoded, name: str, asked: str | None) -> list[Channel]:
         raise UnreadableError(f"not a two-dimensional image: shape {values.shape}")
     file_name = name.rsplit("/", 1)[-1]
     if values.ndim == 2:
-        found = polarisations_of(" ".join(decoded.said.bands)) or polarisations_of(file_name)
-        polarisation = found[0] if len(found) == 1 else ""
+        polarisations = polarisations_of(" ".join(decoded.said.bands)) or polarisations_of(file_name)
+        polarisation = polarisations[0] if len(polarisations) == 1 else ""
         if asked not in (None, COMPLEX, EACH, "1", polarisation):
             raise UnreadableError(f"no band {asked}; its only band: {polarisation or 'without a name'}")
         return [Channel(values, polarisation)]
@@ -162,7 +173,7 @@ def _damaged(words: str) -> DamagedError:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """What the libraries would print of a damaged file; the refusal says it."""
+    """Suppress what libraries print about a damaged file; the error tells it."""
     logger = logging.getLogger("tifffile")
     before, logger.disabled = logger.disabled, True
     try:
@@ -199,7 +210,7 @@ def _read_pillow(data: bytes) -> _Decoded:
 
 @contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
-    """An image by Pillow, its claim held against its bytes, loaded."""
+    """An image loaded by Pillow, after its declared size was compared with its bytes."""
     if data.count(b"\xff\xda") > _MOST_SCANS and identify(data) == "jpeg":
         raise UnreadableError("a JPEG of more scans than any honest one")
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # Pillow's own limit is lower than ours
@@ -215,17 +226,17 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
 
 
 def read_colour(data: bytes, shape: tuple[int, int]) -> np.ndarray:
-    """An optical image at the size of the radar image beside it.
+    """An optical image at the size of its radar image.
 
     Args:
-        data: a JPEG, PNG or TIFF that Pillow reads, of 8 bits a channel.
+        data: content of a JPEG, PNG or TIFF that Pillow reads, of 8 bits a channel.
         shape: height and width (px) that come out.
 
     Returns:
         (3, H, W) uint8; red, green, blue.
 
     Raises:
-        UnreadableError: it is none, or damaged.
+        UnreadableError: the file is no such image, or damaged.
     """
     with _silence(), decoder_errors(_damaged), _opened(data) as image:
         if image.mode not in ("L", "P", "RGB", "RGBA"):
@@ -236,15 +247,13 @@ def read_colour(data: bytes, shape: tuple[int, int]) -> np.ndarray:
 
 def _grey(image: Image.Image) -> np.ndarray:
     """One channel of a Pillow image, its bit depth kept."""
-    if image.mode == "L":
+    if image.mode in ("L", "F"):
         return np.asarray(image)
     if image.mode in ("I;16", "I;16L", "I;16B", "I"):
         values = np.asarray(image)
         if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
             raise UnreadableError("values beyond 16 bits")
         return values.astype(np.uint16)
-    if image.mode == "F":
-        return np.asarray(image)
     if image.mode in ("1", "P", "LA", "PA", "RGB", "RGBA", "RGBX", "YCbCr"):
         # A few rows at a time: three channels of a large image, and their spread, are many times its size.
         tops = range(0, image.height, _BAND_ROWS)
@@ -258,6 +267,10 @@ def one_channel(image_HWC: np.ndarray) -> np.ndarray:
 
     Raises:
         UnreadableError: the channels differ by more than rounding.
+
+    Example:
+        >>> one_channel(np.array([[[7, 7, 7], [9, 9, 9]]], np.uint8))
+        array([[7, 9]], dtype=uint8)
     """
     full_scale = np.iinfo(image_HWC.dtype).max / 255 if image_HWC.dtype.kind == "u" else 0.0
     grey_HW = np.empty(image_HWC.shape[:2], image_HWC.dtype)
@@ -272,10 +285,17 @@ def one_channel(image_HWC: np.ndarray) -> np.ndarray:
 
 
 def magnitude(values: np.ndarray) -> np.ndarray:
-    """An array of any real or complex type as stored types: uint8, uint16, float16 or float32, never negative.
+    """The magnitude of an array of any real or complex type, in a type that is stored.
+
+    Returns:
+        uint8, uint16, float16 or float32 of the same shape, never negative.
 
     Raises:
         UnreadableError: it holds values that magnitude cannot have (negative, not finite).
+
+    Example:
+        >>> magnitude(np.array([[3 + 4j]])), magnitude(np.array([[300]]))
+        (array([[5.]], dtype=float32), array([[300]], dtype=uint16))
     """
     if values.dtype.kind == "c":
         values = np.abs(values)
@@ -302,9 +322,9 @@ def _read_tiff(data: bytes) -> _Decoded:
     try:
         with decoder_errors(_damaged):
             return _by_tifffile(data)
-    except DamagedError as refusal:
-        first = refusal
-    with decoder_errors(lambda _: first):
+    except DamagedError as error:
+        refusal = error
+    with decoder_errors(lambda _: refusal):
         return _read_pillow(data)
 
 
@@ -324,7 +344,7 @@ def _by_tifffile(data: bytes) -> _Decoded:
         if page.compression == tifffile.COMPRESSION.LZMA:  # unpacks without end; libtiff stops at what is declared
             raise DamagedError("LZMA")
         if page.compression != tifffile.COMPRESSION.NONE:
-            packed = sum(sum(one.databytecounts) for one in series.pages if one is not None)
+            packed = sum(sum(frame.databytecounts) for frame in series.pages if frame is not None)
             if packed > len(data):
                 raise UnreadableError(f"declares {packed} bytes of pixels in {len(data)}")
         gdal = page.tags.get("GDAL_METADATA") if isinstance(page, tifffile.TiffPage) else None
@@ -347,7 +367,7 @@ def _read_npy(data: bytes) -> _Decoded:
 
 
 def _read_mat(data: bytes) -> _Decoded:
-    """MATLAB v5: `complex_img` where there is one (SAMPLE), else the only two-dimensional array there is."""
+    """MATLAB v5: `complex_img` where there is one (SAMPLE), else the only two-dimensional array."""
     if b"MATLAB 7.3" in data[:128] or data[128:136] == b"\x89HDF\r\n\x1a\n":
         raise UnreadableError("a MATLAB 7.3 file; save it with -v7")
     try:

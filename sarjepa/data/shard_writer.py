@@ -1,4 +1,4 @@
-"""Writing shards: the same chips give the same bytes, and nothing has its name before it is whole.
+"""Writing shards: the same chips give the same bytes, and no file has its name before it is whole.
 
 The layout is described in `sarjepa.data.shards`. Pixels go to the disk when a shard is full; columns (labels, paths,
 near-duplicate groups) follow at the end, because groups are known only when every chip has been seen. Then each file is
@@ -23,7 +23,7 @@ from sarjepa.errors import InputError
 from sarjepa.files import TEMPORARY, need_room, sha256_of
 
 FORMAT = "sarjepa-shard-1"
-SHARD_BYTES = 128 * 2**20  # also what a writer keeps in memory
+SHARD_BYTES = 128 * 2**20  # of a shard's pixels, which a writer also keeps in memory
 DTYPES = ("uint8", "uint16", "float16", "float32")
 SPARE_BYTES = 2**20  # kept free on the disk
 
@@ -36,7 +36,7 @@ def _texts(values: Iterable[str]) -> np.ndarray:
 
 @dataclass
 class _Columns:
-    """What a shard says of its chips beside their pixels."""
+    """The columns of a shard: all about its chips but their pixels."""
 
     shapes: list[tuple[int, int]] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
@@ -51,8 +51,8 @@ class ShardWriter:
 
     Args:
         folder: an existing folder.
-        source: the source's name, with which the files' names begin.
-        shard_bytes: a shard is closed when the next chip would take its pixels beyond this.
+        source: name of the source, with which file names begin.
+        shard_bytes: most bytes of pixels in a shard, unless one chip has more.
 
     Use: `add` each chip, in order; then `finish` with the near-duplicate groups, which are known only when all chips
     have been seen. Until then every file has a temporary name.
@@ -83,7 +83,7 @@ class ShardWriter:
             image: (H, W) uint8, uint16, float16 or float32; the same type for every chip of a source.
             label, split, path: see `Chip`.
             meta: further text columns, such as {"serial": "9563"}.
-            optical: (3, H, W) uint8, the same place in colour; None where there is no such image.
+            optical: (3, H, W) uint8, the optical image of the same place, or None.
 
         Raises:
             InputError: the chip's type is not that of the chips before, or the disk is full.
@@ -115,10 +115,10 @@ class ShardWriter:
         self.num_chips += 1
 
     def finish(self, groups: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
-        """Complete every shard, give it its name, and say what was written.
+        """Complete every shard, give it its name, and list what was written.
 
         Args:
-            groups: (N,) near-duplicate group of each chip, in the order they were added.
+            groups: (N,) near-duplicate group of each chip, in the order of adding.
 
         Returns:
             A list of {"file", "num_chips", "sha256"}, as index.json keeps it.
@@ -141,7 +141,7 @@ class ShardWriter:
         return shards
 
     def _flush(self) -> None:
-        """Write the pixels that wait as one shard under a temporary name."""
+        """Write the collected pixels as one shard under a temporary name."""
         assert self.dtype is not None
         path = self.folder / f"{self.source}-{len(self._written):05d}.h5{TEMPORARY}"
         path.unlink(missing_ok=True)
@@ -161,7 +161,7 @@ class ShardWriter:
 
 
 def _write_pixels(file: h5py.File, name: str, pieces: Sequence[np.ndarray]) -> None:
-    """Write flat arrays of one type one behind the other."""
+    """Write flat arrays of one type, joined into one data set."""
     pixels = file.create_dataset(name, (sum(map(len, pieces)),), pieces[0].dtype)
     position, piece = 0, 0
     while piece < len(pieces):  # a few MB at a time, so that joining them costs no second copy
@@ -186,18 +186,32 @@ def _write_columns(file: h5py.File, columns: _Columns, groups: np.ndarray, keys:
 
 
 def starts(sizes: np.ndarray) -> np.ndarray:
-    """(N,) int64: where each of N pieces begins that lie one behind the other."""
+    """(N,) int64: where each of N pieces of these sizes begins in their joined array.
+
+    Example:
+        >>> starts(np.array([4, 6, 2]))
+        array([ 0,  4, 10])
+    """
     return np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
 
 
 def optical_starts(sizes: np.ndarray, paired: np.ndarray) -> np.ndarray:
-    """(N,) int64: where the optical image of each chip of so many pixels begins, -1 where it has none."""
+    """(N,) int64: where the optical image of each chip begins, -1 where it has none.
+
+    Args:
+        sizes: (N,) pixels of the chips.
+        paired: (N,) bool, which chips have an optical image.
+
+    Example:
+        >>> optical_starts(np.array([4, 6, 2]), np.array([True, False, True]))
+        array([ 0, -1, 12])
+    """
     return np.where(paired, starts(3 * sizes * paired), -1)
 
 
 @contextmanager
 def disk_errors(path: Path, needed: int = 0) -> Iterator[None]:
-    """Turn a failed write (a full disk, a quota) into one line; room for `needed` bytes is looked for first."""
+    """Turn a failed write (a full disk, a quota) into one line; room for `needed` bytes is checked first."""
     hint = "free disk space or choose another --data-root"
     need_room(path.parent, needed + SPARE_BYTES, path.name)
     try:
@@ -206,11 +220,8 @@ def disk_errors(path: Path, needed: int = 0) -> Iterator[None]:
         raise InputError("cannot write", where=path, got=error.strerror or str(error), hint=hint) from error
     except RuntimeError as error:  # HDF5 fails a second time, in its own words, when it closes such a file
         if isinstance(error.__context__, OSError) or "errno" in str(error):
-            raise InputError("cannot write", where=path, got=_plain(error), hint=hint) from error
+            # What the system said, out of HDF5's long message.
+            match = re.search(r"error message = '([^']*)'", f"{error.__context__} {error}")
+            got = match[1] if match else str(error)
+            raise InputError("cannot write", where=path, got=got, hint=hint) from error
         raise
-
-
-def _plain(error: BaseException) -> str:
-    """What the system said, out of HDF5's long message."""
-    found = re.search(r"error message = '([^']*)'", f"{error.__context__} {error}")
-    return found.group(1) if found else str(error)

@@ -12,9 +12,9 @@ and, where some chips come with an optical image of the same place, its red, gre
 HDF5 tells where in the file `pixels` begins; each process maps that range into memory and a chip is a slice of it. The
 operating system's page cache is then the only copy, shared by every worker, and HDF5's global lock is not involved. The
 price is disk space: chips are not compressed. Speckle hardly compresses (PNG saves a quarter on MSTAR, half on the dark
-chips of SAR-ACD), and a compressed chunk costs a decode for every access.
+chips of SAR-ACD), and a compressed chunk would cost a decode for every access.
 
-`sarjepa.data.shard_writer` writes them. `index.json` comes last, and a folder without it is not a built source.
+`sarjepa.data.shard_writer` writes shards. `index.json` comes last, and a folder without it is not a built source.
 """
 
 from __future__ import annotations
@@ -92,10 +92,10 @@ class _ShardFile:
             offset, shape, dtype = pixels.id.get_offset(), pixels.shape, pixels.dtype
             if dtype.name not in dtypes or len(shape) != 1 or offset is None:
                 raise self._damage(f"{name} of {dtype}, {shape}")
-        # A place behind the end of a mapped file ends the process, not the read.
-        there, needed = self.path.stat().st_size, offset + shape[0] * dtype.itemsize
-        if there < needed:
-            raise self._damage(f"{there} bytes of {needed}")
+        # Reading a mapped file beyond its end kills the process.
+        num_bytes, needed_bytes = self.path.stat().st_size, offset + shape[0] * dtype.itemsize
+        if num_bytes < needed_bytes:
+            raise self._damage(f"{num_bytes} bytes of {needed_bytes}")
         if shape[0] != length:
             raise self._damage(f"shapes and {name} that do not add up")
         return np.memmap(self.path, dtype=dtype, mode="r", offset=offset, shape=shape)
@@ -106,24 +106,24 @@ class _ShardFile:
         with self._opened() as file:
             names = [*_COLUMNS, *(f"meta/{key}" for key in file.get("meta", ()))]
             names += [_OPTICAL] if _OPTICAL in file else []
-            found = {_OPTICAL: np.full(self.num_chips, -1)} | {name: self._column(file, name) for name in names}
-            self._check(found)
-        return found
+            columns = {_OPTICAL: np.full(self.num_chips, -1)} | {name: self._column(file, name) for name in names}
+            self._check(columns)
+        return columns
 
     def _column(self, file: h5py.File, name: str) -> np.ndarray:
-        """One column, of its kind: whole numbers or text."""
+        """One column, its type checked: whole numbers or text."""
         stored = file[name]
-        kind = "i" if name in _NUMBERS else "S"
+        dtype_kind = "i" if name in _NUMBERS else "S"
         shape = (self.num_chips, 2) if name == "shapes" else (self.num_chips,)
-        if stored.dtype.kind != kind or stored.shape != shape or stored.nbytes > self.path.stat().st_size:
+        if stored.dtype.kind != dtype_kind or stored.shape != shape or stored.nbytes > self.path.stat().st_size:
             raise self._damage(f"{name} of {stored.dtype}, {stored.shape}")
         values = stored[()]
-        if kind == "S":
-            b"\n".join(values.tolist()).decode()
+        if dtype_kind == "S":
+            b"\n".join(values.tolist()).decode()  # raises if it is not UTF-8
         return values
 
     def _check(self, columns: dict[str, np.ndarray]) -> None:
-        """Hold the numbers against each other."""
+        """Check the numbers against each other."""
         shapes_N2, labels = columns["shapes"], columns["labels"]
         if shapes_N2.min() < 1 or shapes_N2.max() >= 2**31:
             raise self._damage(f"shapes of {shapes_N2.min()} to {shapes_N2.max()} px")
@@ -140,7 +140,7 @@ class _ShardFile:
 
     @contextmanager
     def _opened(self) -> Iterator[h5py.File]:
-        """The file; what HDF5 says of a truncated or damaged one names neither it nor a way on."""
+        """The file; HDF5's own errors about a truncated or damaged file name neither it nor a remedy."""
         with decoder_errors(self._damage), h5py.File(self.path, "r", locking=False) as file:
             yield file
 
@@ -221,12 +221,12 @@ class Shards:
 
     @property
     def scale(self) -> float:
-        """What stored values are divided by to give magnitude in [0, 1]."""
+        """The divisor of stored values that gives magnitude in [0, 1]."""
         return float(self.index["normalisation"]["scale"])
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """(N,) int64, -1 for none."""
+        """(N,) int64 indices into `classes`, -1 for none."""
         return self._column("labels")
 
     @cached_property
@@ -241,7 +241,7 @@ class Shards:
 
     @cached_property
     def splits(self) -> np.ndarray:
-        """(N,) text."""
+        """(N,) text: "train", "test" or another, "" for none."""
         return self._column("splits").astype(str)
 
     @cached_property
@@ -251,11 +251,11 @@ class Shards:
 
     @cached_property
     def paths(self) -> list[str]:
-        """Names inside the source."""
+        """N names inside the source."""
         return [path.decode() for path in self._column("paths")]
 
     def has_meta(self, key: str) -> bool:
-        """Whether the source has such a further column."""
+        """Whether the source has a further column of this name."""
         return all(f"meta/{key}" in file.columns for file in self._files)
 
     def meta(self, key: str) -> list[str]:
@@ -277,8 +277,8 @@ def open_shards(folder: str | os.PathLike[str]) -> Shards:
 
     Raises:
         InputError: nothing is built there, it was built by another version in another format, its index is damaged, or
-            a shard that the index names is missing. A damaged shard is found when a chip is asked for, unless only its
-            pixels are: those are held against their checksum by `verify` alone.
+            a shard that the index names is missing. A damaged shard is found when a chip is read, unless only its
+            pixels are damaged: `verify` alone compares them with their checksum.
 
     Examples:
         >>> shards = open_shards("data/shards/toy")
@@ -304,7 +304,7 @@ def open_shards(folder: str | os.PathLike[str]) -> Shards:
 
 
 def verify(folder: str | os.PathLike[str]) -> list[str]:
-    """Re-read every shard of a built source; what is wrong with it, in words, nothing where all is well.
+    """Re-read every shard of a built source and list what is wrong with it, in words; empty where all is well.
 
     Args:
         folder: such as data/shards/mstar.
@@ -320,7 +320,7 @@ def verify(folder: str | os.PathLike[str]) -> list[str]:
             problems.append(f"{shard['file']}: content does not have its checksum")
             continue
         try:
-            _ = file.pixels  # its columns are checked with it
+            _ = file.pixels  # checks the columns too
             if (file.columns[_OPTICAL] >= 0).any():
                 _ = file.optical
         except InputError as error:

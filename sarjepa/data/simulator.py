@@ -5,8 +5,9 @@ A chip is built as a radar builds it, in amplitude and phase, then detected:
 1. **Target**: boxes (hull, turret, cab ...) and point scatterers on them. A scatterer's amplitude depends on the
    aspect: a lobe cos^n about the direction it faces, narrow for a flat side (a dihedral flashes at broadside only),
    wide for a corner. What faces away is dark. So a vehicle looks different every few degrees, as real ones do.
-2. **Geometry**: the radar looks from below, range grows up the image. A scatterer at height z answers early: it is laid
-   over towards the radar by z tan(depression). A box of height h throws a shadow of length h / tan(depression).
+2. **Geometry**: the radar looks from below, range grows up the image. The echo of a scatterer at height z comes early:
+   it is laid over towards the radar by z tan(depression). A box of height h throws a shadow of length
+   h / tan(depression).
 3. **Clutter**: K-distributed, a circular Gaussian field (speckle) times the root of a gamma-distributed texture that is
    correlated over a few pixels (Jakeman & Pusey 1976).
 4. **Looks**: the intensity is the mean over L independent looks, so speckle on a flat patch is gamma distributed of
@@ -16,11 +17,11 @@ A chip is built as a radar builds it, in amplitude and phase, then detected:
 6. **Storage**: amplitude clipped to 8 bits at a gain that varies from chip to chip, as in the public 8-bit mirrors, so
    that brightness tells nothing.
 
-A chip can be had optically too (`simulate_optical`): the same target at the same place from straight above, in colour,
-without layover, its shadow thrown by a sun that stands somewhere else. What both pictures share is outline and heading.
+A chip may have an optical image (`simulate_optical`): the same target at the same place from straight above, in colour,
+without layover, its shadow thrown by a sun that stands somewhere else. Both pictures share outline and heading.
 
-Every chip draws from its own generator, keyed by (seed, class, split, index): any order, any number of workers, the
-same bytes. As in MSTAR, train is seen at 17 degrees of depression and test at 15.
+Every chip draws from its own generator, keyed by (seed, class, split, index): its bytes are the same in any order and
+with any number of workers. As in MSTAR, train is seen at 17 degrees of depression and test at 15.
 
 Shapes: R rows (range), C columns (cross-range), L looks, S scatterers.
 """
@@ -158,6 +159,11 @@ def simulate(chip: SimulatedChip) -> tuple[np.ndarray, dict[str, str]]:
 
     Returns:
         image_RC (SIZE, SIZE) uint8, and its columns: "azimuth" and "depression" in degrees, as text.
+
+    Example:
+        >>> image_RC, columns = simulate(SimulatedChip(seed=0, class_name="tank", split="train", index=0))
+        >>> image_RC.shape, columns
+        ((72, 72), {'azimuth': '313.66', 'depression': '17'})
     """
     random = chip.generator()
     depression_deg = DEPRESSION_DEG[chip.split]
@@ -175,7 +181,12 @@ def simulate(chip: SimulatedChip) -> tuple[np.ndarray, dict[str, str]]:
 
 
 def simulate_optical(chip: SimulatedChip) -> np.ndarray:
-    """The chip's target and place from straight above in daylight: (3, SIZE, SIZE) uint8, red, green, blue."""
+    """The chip's target and ground from straight above in daylight: (3, SIZE, SIZE) uint8, red, green, blue.
+
+    Example:
+        >>> simulate_optical(SimulatedChip(seed=0, class_name="tank", split="train", index=0)).shape
+        (3, 72, 72)
+    """
     azimuth_deg, shift_m = _pose(chip.generator())
     key = stream_key(chip.seed, f"simulator/optical/{chip.split}/{chip.class_name}", chip.index)
     random = np.random.Generator(np.random.Philox(key=key))
@@ -196,7 +207,7 @@ def simulate_optical(chip: SimulatedChip) -> np.ndarray:
 
 
 def _pose(random: np.random.Generator) -> tuple[float, np.ndarray]:
-    """Heading (deg) and place (row, column; m from the middle) of a chip's target, the first of its draws."""
+    """Heading (deg) and position (row, column; m from the middle) of a chip's target, the first of its draws."""
     return float(random.uniform(0, 360)), random.uniform(-SHIFT_PX, SHIFT_PX, 2) * SPACING_M
 
 
@@ -215,16 +226,16 @@ def _scatterers(class_name: str, azimuth_deg: float, depression_deg: float, rand
     # The radar sits below the image, in direction (1, 0): a face looks at it when its facing does.
     to_radar = np.cos(np.deg2rad(facing_deg + azimuth_deg))
     lobe = np.where(exponent > 0, np.clip(to_radar, 0, 1) ** np.maximum(exponent, 1e-9), 1.0)
-    place_S2 = np.stack([x, y], axis=1) @ _rotation(azimuth_deg).T
-    place_S2[:, 0] += z * np.tan(np.deg2rad(depression_deg))  # layover
+    position_S2 = np.stack([x, y], axis=1) @ _rotation(azimuth_deg).T
+    position_S2[:, 0] += z * np.tan(np.deg2rad(depression_deg))  # layover
     # Vehicles of a kind are not copies of each other: loads, open hatches, mud.
     varied = amplitude * lobe * random.lognormal(0, 0.35, len(points))
-    return np.column_stack([place_S2 + random.normal(0, 0.05, place_S2.shape), varied])
+    return np.column_stack([position_S2 + random.normal(0, 0.05, position_S2.shape), varied])
 
 
 @cache
 def _points_of(class_name: str) -> tuple[Point, ...]:
-    """Every reflector of a class: its own, its boxes' and its facets, which a class has once and for all."""
+    """Every reflector of a class: its points, its boxes' and its facets, the same in every chip."""
     target = TARGETS[class_name]
     random = np.random.Generator(np.random.Philox(key=stream_key(0, f"simulator/facets/{class_name}")))
     facets = []
@@ -297,7 +308,7 @@ def _clutter(lit_RC: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def _smoothed(texture_RC: np.ndarray) -> np.ndarray:
-    """Neighbouring ground is alike."""
+    """A texture averaged with its neighbours, since neighbouring ground is alike."""
     for axis in (0, 1):
         texture_RC = (np.roll(texture_RC, 1, axis) + 2 * texture_RC + np.roll(texture_RC, -1, axis)) / 4
     return texture_RC

@@ -46,13 +46,23 @@ def tiles(shape: tuple[int, int], size: int, overlap: float = 0.0) -> list[tuple
 
 
 def middle(image: np.ndarray, size: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """The middle size x size of (H, W), or all of an axis that is shorter, and where it began."""
+    """The middle size x size of (H, W), or all of an axis that is shorter, and its first (row, column).
+
+    Example:
+        >>> middle(np.arange(15).reshape(3, 5), 3)[1]
+        (0, 1)
+    """
     row, column = max(0, (image.shape[0] - size) // 2), max(0, (image.shape[1] - size) // 2)
     return image[row : row + size, column : column + size], (row, column)
 
 
 def is_empty(image: np.ndarray) -> bool:
-    """Whether a tile shows nothing: nearly all of its pixels have one value."""
+    """Whether a tile shows nothing: nearly all of its pixels have one value.
+
+    Example:
+        >>> is_empty(np.zeros((8, 8))), is_empty(np.eye(8))
+        (True, False)
+    """
     flat = image.ravel()
     # The median is the commonest value wherever one value holds the majority.
     commonest = np.partition(flat, len(flat) // 2)[len(flat) // 2]

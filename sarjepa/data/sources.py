@@ -1,7 +1,7 @@
 """Sources: what `--sources` names, as a list of jobs for the decoder.
 
-Three kinds come to the same thing: a public set (its manifest says which members of which archives are chips), the
-simulator, and a folder of one's own images (`sarjepa.data.own_images`).
+There are three kinds: a public set (its manifest says which members of which archives are chips), the simulator, and a
+folder of a user's own images (`sarjepa.data.own_images`).
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ class Source:
     """Everything there is to decode.
 
     Attributes:
-        manifest: the facts; made up for a folder of one's own.
+        manifest: facts of the set; made up for a user's own folder.
         jobs: the files, sorted by their names inside the source.
-        containers: containers that the jobs' `container` numbers count.
+        containers: paths of the containers, which a job's `container` indexes.
+        distribution: form of a public set that is read, else None.
         rejected: files left out before any is decoded, as (path, reason).
         expected: {split: {class: count}} or None.
     """
@@ -43,14 +44,25 @@ class Source:
 
 
 def synthetic_source(name: str, seed: int, chips_per_class: int) -> Source:
-    """The simulator's chips, this many per class and split: one of `SIMULATED`."""
+    """The simulator's chips, this many per class and split.
+
+    Args:
+        name: one of `SIMULATED`.
+        seed: seed of the simulator.
+        chips_per_class: number of chips per class and split.
+
+    Example:
+        >>> source = synthetic_source("synthetic", seed=0, chips_per_class=1)
+        >>> len(source.jobs), source.jobs[0].path
+        (10, 'test/bulldozer/00000')
+    """
     manifest = load_manifest(name)
     assert set(manifest.classes) == set(simulator.CLASSES), "the manifest and simulator.TARGETS name the same classes"
     is_paired = name == "synthetic-pairs"
     chips = [
-        simulator.SimulatedChip(seed, name, split, index, is_paired)
+        simulator.SimulatedChip(seed, class_name, split, index, is_paired)
         for split in simulator.DEPRESSION_DEG
-        for name in manifest.classes
+        for class_name in manifest.classes
         for index in range(chips_per_class)
     ]
     jobs = tuple(Job(chip.path, simulated=chip) for chip in sorted(chips, key=lambda chip: chip.path))
@@ -63,7 +75,7 @@ def public_source(manifest: Manifest, located: Located, cache: Path) -> Source:
 
     Args:
         manifest: the set.
-        located: the files of the source, all at hand.
+        located: files of the set, all at hand.
         cache: folder for unpacked archives that cannot be read in place.
     """
     distribution = located.distribution
@@ -75,33 +87,34 @@ def public_source(manifest: Manifest, located: Located, cache: Path) -> Source:
             where=", ".join(map(str, located.paths)),
             expected=f"members like {distribution.example}",
         )
-    if manifest.open_classes:
-        manifest = _with_found_classes(manifest, distribution, jobs)
+    if manifest.open_classes:  # the paths name classes that the manifest does not
+        names = {distribution.describe(job.groups, {}).get("class") for job in jobs} - {None, *manifest.classes}
+        manifest = replace(manifest, classes=(*manifest.classes, *sorted(name for name in names if name)))
     paths = tuple(container.path for container in opened)
     return Source(manifest, jobs, paths, distribution, rejected, distribution.expected)
-
-
-def _with_found_classes(manifest: Manifest, distribution: Distribution, jobs: Sequence[Job]) -> Manifest:
-    """The manifest with the class names that the paths show and it lacks."""
-    found = {distribution.describe(job.groups, {}).get("class") for job in jobs} - {None, *manifest.classes}
-    return replace(manifest, classes=(*manifest.classes, *sorted(name for name in found if name)))
 
 
 def _match(distribution: Distribution, path: str) -> tuple[str, dict[str, str | None]] | None:
     """A chip's name inside the source and its named groups.
 
-    The name begins where the pattern begins to match: what lies above (a version in a folder's name, an extra level of
-    unpacking) is an accident of how the archive came here, and must not change the shards.
+    The name begins where the pattern begins to match: the folders above (a version in a name, an extra level of
+    unpacking) depend on how the archive came here, and must not change the shards.
     """
-    found = distribution.match(path)
-    return None if found is None else (path[found.start() :], found.groupdict())
+    match = distribution.match(path)
+    return None if match is None else (path[match.start() :], match.groupdict())
 
 
 Matcher = Callable[[str], "tuple[str, dict[str, str | None]] | None"]
 
 
 def jobs_of(opened: Sequence[Container], match: Matcher) -> tuple[tuple[Job, ...], tuple[tuple[str, str], ...]]:
-    """The members that are chips, sorted by name; of two with one name the first stays."""
+    """The members that are chips, sorted by name, and (path, reason) of those rejected.
+
+    Args:
+        opened: containers to search.
+        match: function of a member's path that gives the chip's name and named groups, or None; of two chips with one
+            name, the first stays.
+    """
     jobs: dict[str, Job] = {}
     rejected = []
     for number, container in enumerate(opened):

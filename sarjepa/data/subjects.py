@@ -1,7 +1,7 @@
-"""What is looked at: chips of built sources, or the user's own images.
+"""The images to look at: chips of built sources, or the user's own images.
 
-Either becomes magnitude in [0, 1], cropped as the evaluation crops it, with what is known of it. Of near-duplicates
-(the brightness copies of SAR-ACD) one is drawn: they would be counted and found as if they were so many chips.
+Either becomes magnitude in [0, 1], cropped as the evaluation crops it, with the facts known of it. Of near-duplicates
+(the brightness copies of SAR-ACD) one is drawn: they would be counted and found as if they were different chips.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sarjepa.draws import permutation
 from sarjepa.errors import InputError
 from sarjepa.resampling import centre_crop
 
-_LONGEST_NAME = 14  # letters of a line
+_LONGEST_NAME = 14  # characters of a line
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Subject:
 
     @property
     def title(self) -> str:
-        """What is written next to it, at most two lines."""
+        """The text beside the image, at most two lines."""
         if len(self.file) > _LONGEST_NAME:
             return f"{self.file[: _LONGEST_NAME - 3]}...\n{self.file[-_LONGEST_NAME:]}"
         return self.file or "\n".join(filter(None, (self.class_name, self.source)))
@@ -55,8 +55,8 @@ def open_images(paths: Sequence[str], crop: str) -> list[Subject]:
     """The images that the user names.
 
     Args:
-        paths: files of any format there is a reader for, and folders, which stand for the images in them.
-        crop: the crop setting; a plain number crops files too.
+        paths: files of any format that has a reader, and folders, which stand for the images in them.
+        crop: the crop setting; only a plain number crops files.
 
     Raises:
         InputError: a file is missing or cannot be read as an image, or a folder holds no images.
@@ -79,10 +79,10 @@ def _image_files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise InputError("no such image", where=path)
-    found = sorted(file for file in path.iterdir() if file.is_file() and identify(file.read_bytes()) is not None)
-    if not found:
+    files = sorted(file for file in path.iterdir() if file.is_file() and identify(file.read_bytes()) is not None)
+    if not files:
         raise InputError("no images in the folder", where=path, hint="name image files, or the folder that holds them")
-    return found
+    return files
 
 
 def _unit_magnitude(image: np.ndarray) -> np.ndarray:
@@ -99,8 +99,8 @@ def open_chips(data_root: str, sources: Sequence[str], crop: str, seed: int, num
     source, of its shards (that is by class, where the archive is).
 
     Args:
-        data_root: holds shards/SOURCE.
-        sources: their names.
+        data_root: folder that holds shards/SOURCE.
+        sources: names of the sources.
         crop: the crop setting.
         seed: seed of the draw.
         num: number of chips in all; a source with fewer groups gives all it has.
@@ -109,9 +109,9 @@ def open_chips(data_root: str, sources: Sequence[str], crop: str, seed: int, num
         InputError: a source is not built.
     """
     subjects: list[Subject] = []
-    for place, name in enumerate(sources):
+    for number, name in enumerate(sources):
         shards = open_source(data_root, name)
-        share = num // len(sources) + (place < num % len(sources))
+        share = num // len(sources) + (number < num % len(sources))
         side = crop_side(crop, name, shards)
         chosen = np.sort(_distinct(shards.groups, seed)[:share])
         for index, image in zip(chosen.tolist(), shards.images(chosen), strict=True):
@@ -137,13 +137,19 @@ def _distinct(groups: np.ndarray, seed: int) -> np.ndarray:
 
 
 def spread(subjects: Sequence[Subject], num: int) -> list[Subject]:
-    """A few of many: as many classes and sources as they can hold, evenly spaced; a class again when all had a turn."""
+    """At most `num` of many, evenly spaced, from as many classes and sources as fit; a class twice only after all once.
+
+    Example:
+        >>> subjects = [Subject(np.zeros((1, 1)), name) for name in ("tank", "tank", "truck", "tank")]
+        >>> [subject.class_name for subject in spread(subjects, 2)]
+        ['tank', 'truck']
+    """
     seen: Counter[tuple[str, str, str]] = Counter()
     turns = []
-    for place, subject in enumerate(subjects):
-        kind = (subject.source, subject.class_name, subject.file)
-        turns.append((seen[kind], place))
-        seen[kind] += 1
+    for position, subject in enumerate(subjects):
+        key = (subject.source, subject.class_name, subject.file)
+        turns.append((seen[key], position))
+        seen[key] += 1
     first = sorted(turns)[: max(num, len(seen))]
     spaced = np.unique(np.linspace(0, len(first) - 1, num).astype(int))
-    return [subjects[place] for place in sorted(first[number][1] for number in spaced)]
+    return [subjects[position] for position in sorted(first[number][1] for number in spaced)]

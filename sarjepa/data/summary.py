@@ -12,7 +12,17 @@ MOST_SIZES = 20  # sizes listed one by one; a set of free-form images has thousa
 
 @dataclass
 class Tally:
-    """What is remembered of every chip, or of every file, while the shards are written."""
+    """Labels, splits and sizes of chips, or of files, collected while the shards are written.
+
+    Args:
+        classes: names, in the order of their labels.
+
+    Example:
+        >>> tally = Tally(("tank", "truck"))
+        >>> tally.add(0, "train", (64, 64))
+        >>> tally.counts()
+        {'train': {'tank': 1}}
+    """
 
     classes: Sequence[str]
     labels: list[int] = field(default_factory=list)
@@ -50,35 +60,57 @@ class Tally:
 
 
 def split_order(split: str) -> tuple[int, str]:
-    """Train first, test last, others between, none at all before everything."""
+    """A sorting key: "" first, then train, others, test last.
+
+    Example:
+        >>> sorted(["test", "val", "train"], key=split_order)
+        ['train', 'val', 'test']
+    """
     return ({"": 0, "train": 1, "test": 3}.get(split, 2), split)
 
 
 def spanning(groups: Iterable[int], values: Iterable[Any]) -> list[int]:
-    """The groups whose chips carry more than one value (split, label), in order."""
+    """The groups whose chips have more than one value (split, label), in order.
+
+    Example:
+        >>> spanning([0, 0, 1], ["train", "test", "test"])
+        [0]
+    """
     seen: dict[int, set[Any]] = defaultdict(set)
     for group, value in zip(groups, values, strict=True):
         seen[group].add(value)
-    return sorted(group for group, found in seen.items() if len(found) > 1)
+    return sorted(group for group, distinct in seen.items() if len(distinct) > 1)
 
 
 def differences(expected: dict[str, dict[str, int]] | None, counts: dict[str, dict[str, int]]) -> list[str]:
-    """What differs between the expected counts and those that came out, in words; empty where all is well.
+    """The differences between expected and actual counts, in words; empty where all is well.
 
     An expectation for the class "" means the whole split, whatever its classes.
+
+    Example:
+        >>> differences({"train": {"tank": 3, "truck": 3}}, {"train": {"tank": 2, "truck": 3}})
+        ['train/tank: 2 of 3']
     """
     lines = []
     for split, wanted in (expected or {}).items():
-        got = counts.get(split, {})
-        for name, number in wanted.items():
-            found = got.get(name, 0) if name else sum(got.values())
-            if found != number:
-                place = "/".join(part for part in (split, name) if part) or "all"
-                lines.append(f"{place}: {found} of {number}")
+        actual = counts.get(split, {})
+        for name, num_wanted in wanted.items():
+            num = actual.get(name, 0) if name else sum(actual.values())
+            if num != num_wanted:
+                lines.append(f"{'/'.join(filter(None, (split, name))) or 'all'}: {num} of {num_wanted}")
     return lines
 
 
 def size_difference(side: int | None, sizes: Mapping[tuple[int, int], int]) -> list[str]:
-    """How many files are not `side` x `side` px, in words; empty where all are, or where None is expected."""
+    """How many files are not `side` x `side` px, in words; empty where all are, or where `side` is None.
+
+    Args:
+        side: expected side (px), or None.
+        sizes: number of files by (height, width).
+
+    Example:
+        >>> size_difference(128, {(128, 128): 5, (64, 64): 1})
+        ['1 of 6 files are not 128 x 128 px']
+    """
     num_others = sum(number for size, number in sizes.items() if size != (side, side))
     return [f"{num_others} of {sum(sizes.values())} files are not {side} x {side} px"] if side and num_others else []

@@ -1,9 +1,9 @@
 """The bytes inside a packed tar, counted as they come out.
 
-A tar names its members and their sizes, and those can be checked before anything is unpacked. What a decompressor gives
-between and behind the members no list names: 24 kB of bzip2 hold 30 GB of zeros. So the place in the stream is
-limited itself, wherever it is read or moved to; and a list of members counts only if it ends in its mark, a block of
-zeros, with nothing but zeros behind it. A header that is damaged ends Python's list as if there were no more members.
+A tar lists its members and their sizes, and those can be checked before anything is unpacked. The list does not cover
+the bytes between and behind the members: 24 kB of bzip2 hold 30 GB of zeros. So the position in the stream is limited
+as well, for every read and seek. A list of members counts only if it ends in its mark, a block of zeros, with nothing
+but zeros behind it: Python takes a damaged header for the end of the list.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BLOCK = tarfile.BLOCKSIZE
 
 
 class TarStream:
-    """A file object for `tarfile`, of what is inside a tar, packed or not.
+    """A file object for `tarfile`: the content of a tar, packed or not.
 
     Args:
         path: path of the tar, plain or packed by gzip, bzip2 or xz, as its first bytes say.
@@ -50,17 +50,17 @@ class TarStream:
         self._stream.close()
 
     def tell(self) -> int:
-        """The place in the tar."""
+        """The position in the unpacked tar."""
         return self._stream.tell()
 
-    def seek(self, place: int) -> int:
-        """Move to a place in the tar.
+    def seek(self, position: int) -> int:
+        """Move to a position in the unpacked tar.
 
         Raises:
             InputError: it lies beyond what the archive can honestly hold.
         """
-        self._check(place)
-        return self._stream.seek(place)
+        self._check(position)
+        return self._stream.seek(position)
 
     def read(self, size: int) -> bytes:
         """The next bytes.
@@ -74,24 +74,24 @@ class TarStream:
         self._check(self._stream.tell())
         return content
 
-    def check_end(self, place: int) -> None:
-        """Read to the end, where the sum over the packed bytes stands.
+    def check_end(self, position: int) -> None:
+        """Read to the end, where the checksum of the packed bytes is compared.
 
         Args:
-            place: end of the list of members.
+            position: end of the list of members.
 
         Raises:
             InputError: there is no end mark, or something behind it.
         """
-        self.seek(place)
+        self.seek(position)
         if self.read(_BLOCK) != bytes(_BLOCK):
             raise damaged(self._path, "the list of its members breaks off")
         while content := self.read(2**20):
             if content.count(0) < len(content):
                 raise damaged(self._path, "there is more behind the mark of its end")
 
-    def _check(self, place: int) -> None:
-        if place > self._limit:
+    def _check(self, position: int) -> None:
+        if position > self._limit:
             raise self._beyond_reason(f"over {self._limit} bytes")
 
     def _beyond_reason(self, got: str) -> InputError:
@@ -106,5 +106,5 @@ def largest_content(path: Path) -> int:
 
 
 def damaged(path: Path, got: str) -> InputError:
-    """The error for an archive whose bytes are not as they were packed."""
+    """The error for an archive whose bytes changed since it was packed."""
     return InputError("damaged or truncated archive", where=path, got=got, hint="remove it and fetch it again")

@@ -1,4 +1,4 @@
-"""What evaluation and training do to a chip, for a DataLoader of one's own: `sarjepa.transforms`.
+"""What evaluation and training do to a chip, for a user's own DataLoader: `sarjepa.transforms`.
 
 Both take an image of any size as `sarjepa.resampling.magnitudes` reads it, and give a float32 tensor (1, S, S) in
 [0, 1], so that chips of different sizes become one batch, and go before, after or in place of torchvision's.
@@ -27,6 +27,10 @@ class Evaluation:
     Args:
         image_size: side (px) that comes out.
         crop: side (px) of the crop; None: the whole chip.
+
+    Example:
+        >>> Evaluation(image_size=32)(np.zeros((50, 70), np.uint8)).shape
+        torch.Size([1, 32, 32])
     """
 
     def __init__(self, image_size: int = 224, crop: int | None = None) -> None:
@@ -47,6 +51,10 @@ class Training:
         image_size: side (px) that comes out.
         scale: smallest and largest share of the area.
         contrast: the factor is uniform in 1 - contrast .. 1 + contrast.
+
+    Example:
+        >>> Training(image_size=32)(np.zeros((50, 70), np.uint8)).shape
+        torch.Size([1, 32, 32])
     """
 
     def __init__(self, image_size: int = 224, scale: tuple[float, float] = (0.2, 1.0), contrast: float = 0.5) -> None:
@@ -65,8 +73,8 @@ class ChipDataset(Dataset[tuple[Tensor, int]]):
 
     Args:
         folder: folder of the source, such as data/shards/mstar.
-        split: "train", "test" or what else the source has; None: every chip.
-        transform: takes a float32 tensor (1, H, W) in [0, 1] that is its own to change; default: `Evaluation()`.
+        split: "train", "test" or another split of the source; None: every chip.
+        transform: function of a float32 tensor (1, H, W) in [0, 1], which it may change; default: `Evaluation()`.
 
     Attributes:
         classes: names by label.
@@ -91,8 +99,8 @@ class ChipDataset(Dataset[tuple[Tensor, int]]):
         splits = self.shards.splits
         self._chosen = np.flatnonzero((splits == split) | (split is None))
         if not len(self._chosen):
-            there = ", ".join(map(repr, sorted(set(splits.tolist()))))
-            raise InputError("no such split", where=folder, expected=there, got=repr(split))
+            expected = ", ".join(map(repr, sorted(set(splits.tolist()))))
+            raise InputError("no such split", where=folder, expected=expected, got=repr(split))
         self.transform = transform or Evaluation()
         self.classes = list(self.shards.classes)
         self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
@@ -102,7 +110,7 @@ class ChipDataset(Dataset[tuple[Tensor, int]]):
         return len(self._chosen)
 
     def __getitem__(self, number: int) -> tuple[Tensor, int]:
-        """The chip at a place and its label."""
+        """Chip `number` of the split, transformed, and its label."""
         [image] = self.shards.images([self._chosen[number]])
         chip = torch.from_numpy(image.astype(np.float32) / np.float32(self.shards.scale))[None]
         return self.transform(chip), self.targets[number]

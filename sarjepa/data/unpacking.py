@@ -1,8 +1,7 @@
-"""Unpacking what cannot be read in place: tar by the standard library, 7z and rar by a program that is there.
+"""Unpacking what cannot be read in place: tar by the standard library, 7z and rar by an installed program.
 
-A tar is checked by its listing first, which must reach its end. The programs have listings of their own, each in
-another form, so they are watched instead: the folder's size while they work, the names and kinds of files when they are
-done.
+The listing of a tar is checked first, and must reach the tar's end. The programs list archives each in another form, so
+they are watched instead: the folder's size while they work, the names and types of files when they are done.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def unpack(path: Path, kind: str, folder: Path) -> None:
 
 
 def cannot_unpack(path: Path, error: OSError) -> InputError:
-    """The error for a disk that would not take what came out of an archive."""
+    """The error for a disk that did not take the content of an archive."""
     return InputError(
         "cannot unpack", where=path, got=error.strerror, hint="free disk space or choose another --data-root"
     )
@@ -75,7 +74,7 @@ def _unpack_tar(path: Path, folder: Path) -> None:
                 content = archive.extractfile(entry)
                 assert content is not None, "a regular file has content"
                 _copy(content, folder / entry.name, entry.size)
-    except OSError as error:  # the system's word, not the decompressor's
+    except OSError as error:  # from the system, not from the decompressor
         raise cannot_unpack(path, error) from error
 
 
@@ -88,9 +87,9 @@ def _copy(content: IO[bytes], target: Path, size: int) -> None:
 
 
 def _unpack_by_tool(path: Path, kind: str, folder: Path) -> None:
-    """7z and rar, by whichever program is there; what came out is checked before it is used."""
-    there = [(found, name, arguments) for name, arguments in TOOLS[kind] if (found := shutil.which(name))]
-    if not there:
+    """Unpack by the first program that is installed, and check what came out before it is used."""
+    installed = [(command, name, arguments) for name, arguments in TOOLS[kind] if (command := shutil.which(name))]
+    if not installed:
         names = ", ".join(program for program, _ in TOOLS[kind])
         raise InputError(
             f"nothing here unpacks {kind} archives",
@@ -99,12 +98,17 @@ def _unpack_by_tool(path: Path, kind: str, folder: Path) -> None:
             hint="install one (Debian and Ubuntu: apt install 7zip, or unrar, or libarchive-tools), or unpack it by "
             "hand and name the folder with --archives",
         )
-    executable, program, arguments = there[0]
+    command, program, arguments = installed[0]
     need_room(folder, path.stat().st_size, path)
-    said = _run_watched([executable, *arguments, str(path.resolve())], folder, path)
-    if said is not None:
-        raise InputError(f"{program} could not unpack it", where=path, got=said)
-    _check_unpacked(path, folder)
+    failure = _run_watched([command, *arguments, str(path.resolve())], folder, path)
+    if failure is not None:
+        raise InputError(f"{program} could not unpack it", where=path, got=failure)
+    members = []
+    for item in _walk(folder):
+        members.append(item.relative_to(folder).as_posix())
+        if not stat.S_ISREG(item.lstat().st_mode):
+            raise InputError("member is a link or a device", where=path, got=repr(members[-1]))
+    check_names(members, path)
 
 
 def _run_watched(command: list[str], folder: Path, path: Path) -> str | None:
@@ -129,17 +133,8 @@ def _run_watched(command: list[str], folder: Path, path: Path) -> str | None:
     return None if process.returncode == 0 else lines[-1] if lines else f"exit {process.returncode}"
 
 
-def _check_unpacked(path: Path, folder: Path) -> None:
-    names = []
-    for item in _walk(folder):
-        information = item.lstat()
-        if not stat.S_ISREG(information.st_mode):
-            raise InputError("member is a link or a device", where=path, got=repr(item.relative_to(folder).as_posix()))
-        names.append(item.relative_to(folder).as_posix())
-    check_names(names, path)
-
-
 def _walk(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, and every link to a folder."""
     for root, folders, files in os.walk(folder, followlinks=False):
         for name in [*files, *(name for name in folders if Path(root, name).is_symlink())]:
             yield Path(root, name)

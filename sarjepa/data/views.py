@@ -1,17 +1,17 @@
 r"""Views: what else the radar could have seen of a chip.
 
-Two views of a chip show one target with other shifts, gains and speckle. A contrastive method asks an encoder to see
-through the difference; an evaluation adds views of its few labelled chips to them. Each augmentation is a statement
-about the physics of the image, with a range in which it holds about, and beyond which it makes chips that no radar
-delivers. `AUGMENTATIONS` names all of them, with their ranges, their reasons and where they are wrong.
+Two views of a chip show one target with different shifts, gains and speckle. A contrastive method asks an encoder to
+ignore the difference; an evaluation adds views of its few labelled chips to them. Each augmentation is a statement
+about the physics of the image, with a range in which it roughly holds; beyond it, it makes chips that no radar
+delivers. `AUGMENTATIONS` lists all of them, with their ranges, their reasons and where they are wrong.
 
 Shift, mirror, rotation and scale are one affine map from the view's pixels into the chip, which is read there once, by
 the bicubic kernel, so that speckle is not smoothed by one resampling after another:
 
     x_chip = centre + shift + rotation (mirror x_view) / scale
 
-A view shows a window of the chip. Where it reaches over the window's border it shows what the chip has there, and past
-the chip's border the chip's mirror image, since a black corner would tell how a view was turned. A window larger than
+A view shows a window of the chip. Beyond the window's border it shows the chip's own pixels, and beyond the chip's
+border the chip's mirror image, since a black corner would tell how a view was turned. A window larger than
 the view is first reduced (antialiased) to the view's resolution, and then read: two resamplings, of which the first
 averages the speckle anyway. With neither rotation nor scale on, a view is the plain window, shifted by whole pixels,
 mirrored and resized as everywhere else (`sarjepa.resampling.resample`).
@@ -181,12 +181,13 @@ class ViewParameters:
     noise_seed: np.ndarray
 
     def words(self, row: int) -> tuple[str, ...]:
-        """What was drawn for one view, in lines short enough for a picture; what is neutral is not named."""
+        """What was drawn for one view, in lines short enough for a picture; neutral values are left out."""
         move = f"{self.down_px[row]:+d} {self.right_px[row]:+d} px" if self.down_px[row] or self.right_px[row] else ""
         turn = f"{round(float(self.angle_deg[row])):+d}°" if self.angle_deg[row] else ""
         zoom = f"scale {self.scale[row]:.2f}" if self.scale[row] != 1 else ""
         gain = f"gain {self.gain[row]:.2f}" if self.gain[row] != 1 else ""
-        ramp = f"ramp {self.down_db[row]:+.0f} {self.right_db[row]:+.0f} dB" if self.down_db[row] or self.right_db[row] else ""
+        down_db, right_db = self.down_db[row], self.right_db[row]
+        ramp = f"ramp {down_db:+.0f} {right_db:+.0f} dB" if down_db or right_db else ""
         contrast = f"contrast {self.contrast[row]:.2f}" if self.contrast[row] != 1 else ""
         looks = f"{self.looks[row]} looks" if self.looks[row] else ""
         lines = ((move, "mirror" if self.mirror[row] else ""), (turn, zoom), (gain, looks), (ramp,), (contrast,))
@@ -200,13 +201,17 @@ def draw_views(windows_B2: np.ndarray, names: Collection[str], key: ViewKey) -> 
         windows_B2: heights and widths (px) of the windows.
         names: names of the augmentations that are on.
         key: seed, epoch and images of the draws.
+
+    Example:
+        >>> draw_views(np.array([[96, 96]]), ["shift", "gain"], ViewKey(0, "views", 1, np.array([7]))).words(0)
+        ('-2 +8 px', 'gain 1.56')
     """
     draws = uniforms(key.seed, f"{key.stream}/view-{key.view}", key.epoch, key.indices, 12)
     down, right, mirrored, angle, scale, gain, contrast, has_speckle, looks, noise, down_rise, right_rise = draws.T
 
     def drawn(name: str, share_B: np.ndarray, neutral: float) -> np.ndarray:
-        kind = AUGMENTATIONS[name]
-        return kind.low + (kind.high - kind.low) * share_B if name in names else np.full(len(draws), neutral)
+        low, high = AUGMENTATIONS[name].low, AUGMENTATIONS[name].high
+        return low + (high - low) * share_B if name in names else np.full(len(draws), neutral)
 
     reach_B2 = np.floor(AUGMENTATIONS["shift"].high * windows_B2) * ("shift" in names)
     offset_B2 = np.floor(np.stack([down, right], axis=1) * (2 * reach_B2 + 1)) - reach_B2
@@ -250,6 +255,11 @@ def make_views(
 
     Returns:
         (B, 1, size, size) float32 in [0, 1].
+
+    Example:
+        >>> key = ViewKey(0, "views", 1, np.array([7]))
+        >>> make_views([np.zeros((64, 96), np.uint8)], [255.0], np.array([[64, 64]]), ["shift", "gain"], key, 32).shape
+        torch.Size([1, 1, 32, 32])
     """
     return render_views(images, scales, windows_B2, draw_views(windows_B2, names, key), size, device)
 
@@ -262,10 +272,10 @@ def render_views(
     size: int,
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
-    """The views that parameters describe; see `make_views`."""
+    """The views that drawn parameters give; see `make_views`."""
     view_B1SS = _moved(images, scales, windows_B2, drawn, size, device)
-    view_B1SS = with_ramp(view_B1SS * _column(drawn.gain, device), drawn.down_db, drawn.right_db)
-    factor = _column(drawn.contrast, device)
+    view_B1SS = with_ramp(view_B1SS * _per_chip(drawn.gain, device), drawn.down_db, drawn.right_db)
+    factor = _per_chip(drawn.contrast, device)
     view_B1SS = factor * view_B1SS + (1 - factor) * view_B1SS.mean(dim=(1, 2, 3), keepdim=True)
     return speckled(view_B1SS, drawn.noise_seed, drawn.looks).clamp(0, 1)
 
@@ -277,17 +287,22 @@ def with_ramp(image_B1HW: torch.Tensor, down_db_B: np.ndarray, right_db_B: np.nd
         image_B1HW: magnitude; it is not clipped here.
         down_db_B, right_db_B: rise from the first row to the last, and from the first column to the last; 20 decibels
             are a factor of 10 on the magnitude.
+
+    Example:
+        >>> image_B1HW = with_ramp(torch.ones(1, 1, 1, 3), np.zeros(1), np.array([40.0]))
+        >>> [round(value, 3) for value in image_B1HW.flatten().tolist()]
+        [0.1, 1.0, 10.0]
     """
     if not (np.any(down_db_B) or np.any(right_db_B)):
         return image_B1HW
     height, width = image_B1HW.shape[2:]
-    place_H1 = torch.linspace(-0.5, 0.5, height, device=image_B1HW.device)[:, None]
-    place_W = torch.linspace(-0.5, 0.5, width, device=image_B1HW.device)
-    rise_B1HW = _column(down_db_B, image_B1HW.device) * place_H1 + _column(right_db_B, image_B1HW.device) * place_W
+    row_H1 = torch.linspace(-0.5, 0.5, height, device=image_B1HW.device)[:, None]
+    column_W = torch.linspace(-0.5, 0.5, width, device=image_B1HW.device)
+    rise_B1HW = _per_chip(down_db_B, image_B1HW.device) * row_H1 + _per_chip(right_db_B, image_B1HW.device) * column_W
     return image_B1HW * 10 ** (rise_B1HW / 20)
 
 
-def _column(value_B: np.ndarray, device: torch.device | str) -> torch.Tensor:
+def _per_chip(value_B: np.ndarray, device: torch.device | str) -> torch.Tensor:
     return torch.as_tensor(value_B, dtype=torch.float32, device=device)[:, None, None, None]
 
 
@@ -323,14 +338,14 @@ def _moved(
         scales[number] = 1.0
     canvas_BHW = pad(cut, scales, device)
 
-    # x_chip = centre + rotation (mirror x_view) / scale, all in the shares of the canvas (-1 .. 1) that torch reads by.
+    # x_chip = centre + rotation (mirror x_view) / scale, in torch's coordinates: -1 .. 1 over the canvas.
     unit_B2 = 2 * reduced_B2 / (last_B2 - first_B2) / np.array(canvas_BHW.shape[1:])
     half_B2 = windows_B2 / 2 / drawn.scale[:, None]
     side_B = np.where(drawn.mirror, -1.0, 1.0)
     (y_unit, x_unit), (y_half, x_half) = unit_B2.T, half_B2.T
-    y_place, x_place = (unit_B2 * (centre_B2 - first_B2) - 1).T
-    x_row = np.stack([x_unit * cos * side_B * x_half, -x_unit * sin * y_half, x_place], axis=1)
-    y_row = np.stack([y_unit * sin * side_B * x_half, y_unit * cos * y_half, y_place], axis=1)
+    y_centre, x_centre = (unit_B2 * (centre_B2 - first_B2) - 1).T
+    x_row = np.stack([x_unit * cos * side_B * x_half, -x_unit * sin * y_half, x_centre], axis=1)
+    y_row = np.stack([y_unit * sin * side_B * x_half, y_unit * cos * y_half, y_centre], axis=1)
     map_B23 = torch.from_numpy(np.stack([x_row, y_row], axis=1)).float().to(device)
     grid = functional.affine_grid(map_B23, [len(cut), 1, size, size], align_corners=False)
     return functional.grid_sample(canvas_BHW[:, None], grid, mode="bicubic", align_corners=False).clamp(0, 1)
@@ -343,7 +358,7 @@ def _at_least(image: np.ndarray, window: np.ndarray) -> np.ndarray:
 
 
 def _part(image: np.ndarray, top: int, left: int, bottom: int, right: int) -> np.ndarray:
-    """Rows top .. bottom - 1 and the like of columns; past the border the chip's mirror image."""
+    """Rows top .. bottom - 1 and columns left .. right - 1; beyond the border, the chip's mirror image."""
     height, width = image.shape
     if top >= 0 and left >= 0 and bottom <= height and right <= width:
         return image[top:bottom, left:right]
