@@ -62,8 +62,8 @@ def process_group(device: torch.device) -> Iterator[Ranks]:
         yield Ranks(dist.get_rank(), world_size)
     finally:
         dist.destroy_process_group()
-        # A thread of gloo lets go of the last exchange's tensor under Python's lock, and where the interpreter ends before
-        # it has, the process aborts (PyTorch issue 190489). DistributedDataParallel keeps the thread past this line.
+        # A thread of gloo releases the last exchange's tensor under Python's lock. If the interpreter ends before that,
+        # the process aborts (PyTorch issue 190489); DistributedDataParallel keeps the thread alive past this line.
         time.sleep(0.2)
 
 
