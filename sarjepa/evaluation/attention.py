@@ -2,13 +2,14 @@
 
 The attention distance of a head is the mean over query patches of sum_j attention(i, j) * distance(i, j), the distance
 between patch centres in pixels: small for heads that look nearby, large for those that look across the chip.
-The class token is left out of both sides. Its column takes a part of each row's weight, so the rest sums to less than
-one: by default it is left so (the definition in the paper's figure 6), a head that attends to the class token alone has
-distance 0; `renormalise=True` divides by what the patches keep and gives a true mean distance. Uniform attention has
-`uniform_distance`: roughly half of the picture's side, and no sign that a head looks far.
+The class token is left out of rows and columns. Its column takes a part of each row's weight, so the remaining weights
+sum to less than one. By default they stay so (the definition in the paper's figure 6), and a head that attends to the
+class token alone has distance 0; `renormalise=True` divides by their sum, which gives a true mean distance. The
+distance of uniform attention, `uniform_distance`, is about half of the picture's side: a head with that distance does
+not look far.
 
 Rollout (Abnar & Zuidema, 2020) multiplies the blocks' attention, averaged over heads and mixed half and half with the
-identity for the residual path: how much of each patch may have reached the class token.
+identity for the residual path. It estimates how much of each patch reached the class token.
 
 Shapes: B images, H heads, N patches (tokens 1 + N, class token first).
 """
@@ -24,7 +25,12 @@ from torch.nn import functional
 
 
 def patch_distances(rows: int, columns: int, patch_size: int) -> Tensor:
-    """(N, N) distances (px) between the centres of the patches of a grid, row-major."""
+    """(N, N) distances (px) between the centres of the patches of a grid, row-major.
+
+    Example:
+        >>> patch_distances(rows=1, columns=3, patch_size=8)[0]
+        tensor([ 0.,  8., 16.])
+    """
     row_N = torch.arange(rows).repeat_interleave(columns).float()
     column_N = torch.arange(columns).repeat(rows).float()
     return torch.hypot(row_N[:, None] - row_N[None], column_N[:, None] - column_N[None]) * patch_size
@@ -36,7 +42,7 @@ def head_distances(attention: Tensor, distance_NN: Tensor, renormalise: bool = F
     Args:
         attention: (B, H, 1 + N, 1 + N), rows sum to one.
         distance_NN: result of `patch_distances`.
-        renormalise: divide each row by what it gives to patches.
+        renormalise: whether to divide each row by the sum of its weights of patches.
 
     Returns:
         (B, H) pixels.
@@ -64,39 +70,50 @@ def mean_distances(
 
 
 def uniform_distance(grid: tuple[int, int], patch_size: int, renormalise: bool = False) -> float:
-    """The attention distance (px) of uniform attention: every token gets the same.
+    """The attention distance (px) of uniform attention, which gives every token the same weight.
 
     Example:
         >>> round(uniform_distance((1, 2), 8), 2)
         2.67
     """
     num_patches = grid[0] * grid[1]
-    kept = 1.0 if renormalise else num_patches / (1 + num_patches)
-    return kept * float(patch_distances(*grid, patch_size).mean())
+    patch_share = 1.0 if renormalise else num_patches / (1 + num_patches)
+    return patch_share * float(patch_distances(*grid, patch_size).mean())
 
 
 def brightest_patch(image_HW: Tensor, patch_size: int) -> tuple[int, int]:
-    """Row and column, from 0, of the patch with the largest mean amplitude; the first of equals."""
+    """Row and column, from 0, of the patch with the largest mean amplitude; the first of equals.
+
+    Example:
+        >>> image = torch.zeros(4, 6)
+        >>> image[1, 5] = 1.0
+        >>> brightest_patch(image, patch_size=2)
+        (0, 2)
+    """
     mean_RC = functional.avg_pool2d(image_HW[None, None].float(), patch_size)[0, 0]
     row, column = divmod(int(mean_RC.argmax()), mean_RC.shape[1])
     return row, column
 
 
 def relative_to_uniform(maps: Tensor) -> Tensor:
-    """Maps (..., rows, columns) in multiples of uniform attention: 1 where a patch gets what all get on average.
+    """Maps (..., rows, columns) over their mean: 1 where a patch gets as much as under uniform attention.
 
     Maps of several heads, chips and grids can then share one scale.
+
+    Example:
+        >>> relative_to_uniform(torch.tensor([[0.1, 0.3]]))
+        tensor([[0.5000, 1.5000]])
     """
     return maps / maps.mean(dim=(-2, -1), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
 
 
 def token_maps(attention: Tensor, grid: tuple[int, int], token: int = 0) -> Tensor:
-    """Where one token looks, as maps.
+    """Maps of the attention that one token gives to each patch.
 
     Args:
         attention: (B, H, 1 + N, 1 + N) of one block.
         grid: rows and columns of the patches.
-        token: 0: the class token; 1 + n: patch n.
+        token: number of the token: 0 for the class token, 1 + n for patch n.
 
     Returns:
         (B, H, rows, columns).

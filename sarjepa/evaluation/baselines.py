@@ -1,11 +1,11 @@
-"""Baselines: what a few lines of signal processing know of a chip, as features that an encoder has to beat.
+"""Baselines: features of a few lines of signal processing, which an encoder has to beat.
 
-A baseline stands where a checkpoint stands (`--checkpoint log-pixels`): it has one feature, no weights, and no seed.
+A baseline is named in place of a checkpoint (`--checkpoint log-pixels`). It has one feature, no weights and no seed.
 
     pixels      magnitude averaged to 16 x 16
-    log-pixels  ln(pixels + 0.02): speckle is multiplicative, so in the logarithm its spread is the same in clutter and
-                on bright scatterers, and one covariance for all of it (lda) is nearer to the truth
-    ratio       gradient by ratio at radii 2, 4, 6, 8 of a 64 px input, averaged to 16 x 16: where edges are, at four
+    log-pixels  ln(pixels + 0.02): speckle is multiplicative, so its logarithm has the same spread in clutter and on
+                bright scatterers, and one covariance for both (lda) is nearer to the truth
+    ratio       gradient by ratio at radii 2, 4, 6, 8 of a 64 px input, averaged to 16 x 16: the places of edges at four
                 scales, whatever the brightness
     hog         histograms of oriented gradients (Dalal & Triggs, CVPR 2005), by scikit-image
 
@@ -24,8 +24,8 @@ from torch.nn import functional
 
 from sarjepa.ops.ratio import gradient_by_ratio
 
-GRID = 16  # rows and columns that are left of a chip
-LOG_OFFSET = 0.02  # about the level of radar shadow: below it there is noise only
+GRID = 16  # rows and columns of the pooled chip
+LOG_OFFSET = 0.02  # about the level of radar shadow, below which there is only noise
 RADII = (2, 4, 6, 8)
 
 
@@ -33,7 +33,7 @@ class Baseline(nn.Module):
     """A feature without weights, in the place of an encoder.
 
     Args:
-        feature: (B, 1, S, S) magnitude in [0, 1] to (B, D).
+        feature: function from (B, 1, S, S) magnitude in [0, 1] to (B, D) features.
         image_size: S (px).
         about: description in a few words.
     """
@@ -48,27 +48,47 @@ class Baseline(nn.Module):
 
 
 def pixels(image_B1SS: Tensor) -> Tensor:
-    """(B, 256) pooled pixels, row by row."""
+    """(B, 256) pooled pixels, row by row.
+
+    Example:
+        >>> pixels(torch.ones(2, 1, 64, 64)).shape
+        torch.Size([2, 256])
+    """
     return functional.adaptive_avg_pool2d(image_B1SS, GRID).flatten(1)
 
 
 def log_pixels(image_B1SS: Tensor) -> Tensor:
-    """(B, 256) logarithms of pooled pixels."""
+    """(B, 256) logarithms of pooled pixels.
+
+    Example:
+        >>> log_pixels(torch.zeros(1, 1, 64, 64))[0, 0]  # of radar shadow
+        tensor(-3.9120)
+    """
     return torch.log(pixels(image_B1SS) + LOG_OFFSET)
 
 
 def ratio(image_B1SS: Tensor) -> Tensor:
-    """(B, 1024) pooled edge strengths, one radius after the other."""
+    """(B, 1024) pooled edge strengths, one radius after the other.
+
+    Example:
+        >>> ratio(torch.ones(1, 1, 64, 64)).shape
+        torch.Size([1, 1024])
+    """
     return functional.adaptive_avg_pool2d(gradient_by_ratio(image_B1SS, RADII), GRID).flatten(1)
 
 
 def oriented_gradients(image_B1SS: Tensor) -> Tensor:
-    """(B, D) histograms of the gradients of the square root of magnitude, cells of 8 x 8 in blocks of 2 x 2."""
-    found = [
+    """(B, D) histograms of the gradients of the square root of magnitude, 14 px cells in blocks of 2 x 2 cells.
+
+    Example:
+        >>> oriented_gradients(torch.ones(1, 1, 112, 112)).shape
+        torch.Size([1, 1764])
+    """
+    features = [
         hog(image, orientations=9, pixels_per_cell=(14, 14), cells_per_block=(2, 2), transform_sqrt=True)
         for image in image_B1SS[:, 0].cpu().numpy()
     ]
-    return torch.from_numpy(np.stack(found).astype(np.float32)).to(image_B1SS.device)
+    return torch.from_numpy(np.stack(features).astype(np.float32)).to(image_B1SS.device)
 
 
 BASELINES: dict[str, Callable[[], Baseline]] = {

@@ -1,7 +1,7 @@
 """A built data set as a benchmark.
 
-A benchmark is a built source seen through one label set: which chips count, what they are called, how a chip becomes an
-input. All of it stands in the source's index.json, so an evaluation needs the built folder alone.
+A benchmark is a built source with one of its label sets, which says which chips count, what their classes are called
+and how a chip becomes an input. All of it is in the source's index.json, so an evaluation needs the built folder alone.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from sarjepa.evaluation.features import ImageLoader
 from sarjepa.evaluation.fewshot import Candidates, split
 from sarjepa.resampling import centre_crop_and_resize
 
-_DIVIDED = {
+# By the kind of its pool: the split of a benchmark whose index names none.
+_DEFAULT_SPLITS = {
     "fraction-of-train": "the source's own split",
     "fraction-of-all": "random half of each class, drawn by the seed",
-}  # by the kind of a pool that no benchmark says
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Benchmark:
         data_sha256: checksum of the stored chips.
         split: rule that divides the chips, if no split of them is published; else empty.
         is_foreign: whether the test chips are of another source, with which near-copies are not compared.
-        disturbance: what the test chips suffer (`sarjepa.data.disturbances`); shots are as they are.
+        disturbance: disturbance of the test chips (`sarjepa.data.disturbances`); training chips have none.
     """
 
     name: str
@@ -58,26 +59,30 @@ class Benchmark:
 
     @property
     def leaks(self) -> str:
-        """What alone predicts much of the labels, in words; a crop that every chip fills hides the size of chips."""
+        """The shortcuts that predict many labels, in words; a crop that every chip fills hides the size of chips."""
         if self.is_foreign:
             return ""
-        found = [Shortcut(**leak) for leak in self.shards.index.get("leaks") or ()]
+        shortcuts = [Shortcut(**leak) for leak in self.shards.index.get("leaks") or ()]
         hides_size = self.crop is not None and self.crop <= self.shards.shapes.min()
-        return ", ".join(str(one) for one in found if one.is_large and not (one.kind == "chip size" and hides_size))
+        return ", ".join(
+            str(shortcut)
+            for shortcut in shortcuts
+            if shortcut.is_large and not (shortcut.kind == "chip size" and hides_size)
+        )
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names; labels of the candidates index them."""
+        """Class names, which the candidates' labels index."""
         return self.candidates.classes
 
     def under(self, disturbance: str) -> Benchmark:
-        """The same with disturbed test chips, under a name of its own."""
+        """The same benchmark with disturbed test chips, under another name."""
         if disturbance == "none":
             return self
         return replace(self, name=f"{self.name}-under-{disturbance}", disturbance=disturbance)
 
     def loader(self, size: int, device: torch.device | str, disturbance: str = "none") -> ImageLoader:
-        """Indices to inputs, under a disturbance or as they are: (B, 1, size, size) on the device."""
+        """A function from indices to inputs, (B, 1, size, size) on the device, disturbed or not."""
 
         def load(indices: np.ndarray) -> Tensor:
             images, scale = self.shards.images(indices), self.shards.scale
@@ -89,10 +94,13 @@ class Benchmark:
     def view_loader(
         self, size: int, device: torch.device | str, names: Collection[str], seed: int, epoch: int = 0, copy: int = 0
     ) -> ImageLoader:
-        """Indices to views (`sarjepa.data.views`), drawn by (seed, epoch, copy, index): (B, 1, size, size).
+        """A function from indices to views (`sarjepa.data.views`), drawn by (seed, epoch, copy, index).
 
-        Copies of a chip are mirrored by turns, every other one (from copy 1), so that of mirroring alone two copies are
-        the chip and its mirror image, whatever the seed; copy 0 is mirrored by chance, for training epoch by epoch.
+        Every other copy of a chip is mirrored (1, 3, ...), so that where mirroring is the only augmentation two copies
+        are the chip and its mirror image, whatever the seed. Copy 0, for training by epochs, is mirrored by chance.
+
+        Returns:
+            The function; its result is (B, 1, size, size) on the device.
         """
 
         def load(indices: np.ndarray) -> Tensor:
@@ -116,41 +124,42 @@ def open_benchmark(
     """Open a built data set for evaluation.
 
     Args:
-        data_root: holds shards/NAME.
+        data_root: folder that holds shards/NAME.
         name: name of the source.
-        label_set: default: the one the data set's index names.
+        label_set: name of the label set; None: the one that the source's index names.
         crop: the crop setting.
         test_name: name of another source to test on; see `tested_on`.
 
     Raises:
-        InputError: it is not built (with the command that builds it), there is no such label set, no chip of it has a
-            label, or the crop names an unknown source.
+        InputError: the source is not built (the hint is the command that builds it), there is no such label set, no
+            chip of it has a label, or the crop names an unknown source.
     """
     shards = open_source(data_root, name)
-    benchmark = shards.index.get("benchmark") or {}
-    sets = shards.index.get("label_sets") or {}
-    chosen = label_set or benchmark.get("label_set") or "all"
-    if chosen not in sets and chosen != "all":
-        raise InputError("no such label set", where=f"{chosen!r} of {name}", hint=nearest(chosen, [*sets, "all"]))
-    content = sets.get(chosen, {"classes": shards.classes})
-    candidates = _candidates(name, chosen, shards, content, pool := benchmark.get("pool"))
+    published = shards.index.get("benchmark") or {}
+    label_sets = shards.index.get("label_sets") or {}
+    chosen = label_set or published.get("label_set") or "all"
+    if chosen not in label_sets and chosen != "all":
+        hint = nearest(chosen, [*label_sets, "all"])
+        raise InputError("no such label set", where=f"{chosen!r} of {name}", hint=hint)
+    content, pool = label_sets.get(chosen, {"classes": shards.classes}), published.get("pool")
+    candidates = _candidates(name, chosen, shards, content, pool)
     if not (candidates.labels >= 0).any():
         raise InputError(
             "no chip has a label", where=f"{name}, label set {chosen!r}", hint="evaluate a labelled source"
         )
     check_crop(data_root, crop)
     data_sha256 = tuple(shard["sha256"] for shard in shards.index["shards"])
-    divided = "" if pool and pool["kind"] == candidates.pool_kind else _DIVIDED[candidates.pool_kind]
-    found = Benchmark(name, chosen, shards, candidates, crop_side(crop, name, shards), data_sha256, divided)
+    split_rule = "" if pool and pool["kind"] == candidates.pool_kind else _DEFAULT_SPLITS[candidates.pool_kind]
+    benchmark = Benchmark(name, chosen, shards, candidates, crop_side(crop, name, shards), data_sha256, split_rule)
     if test_name in (None, name):
-        return found
+        return benchmark
     other = open_source(data_root, test_name)
     same = label_set if label_set in (other.index.get("label_sets") or {}) else None
-    return tested_on(found, open_benchmark(data_root, test_name, same))
+    return tested_on(benchmark, open_benchmark(data_root, test_name, same))
 
 
 class _Joined:
-    """The chips of one source, then those of another, as far as a benchmark looks at them."""
+    """The chips of one source, then those of another; it has those attributes of `Shards` that a benchmark reads."""
 
     def __init__(self, first: Shards, second: Shards) -> None:
         self._first, self._second = first, second
@@ -164,29 +173,29 @@ class _Joined:
     def images(self, indices: Iterable[int]) -> list[np.ndarray]:
         """The pixels of some chips, all on the scale of the first source."""
         num, factor = len(self._first), self.scale / self._second.scale
-        found = []
+        images = []
         for index in indices:
             [image] = self._first.images([index]) if index < num else self._second.images([index - num])
-            found.append(image if index < num or factor == 1 else (image * factor).astype(np.float32))
-        return found
+            images.append(image if index < num or factor == 1 else (image * factor).astype(np.float32))
+        return images
 
 
 def tested_on(benchmark: Benchmark, other: Benchmark) -> Benchmark:
     """The training side of one benchmark and the test side of another: its test split, or all of it without one.
 
-    Shots are those that the first benchmark alone would give. Both sides have its crop. Whether chips of the one are
-    near-copies of chips of the other is not known.
+    The shots are those of the first benchmark alone, and both sides have its crop. It is not known whether a chip of
+    one is a near-copy of a chip of the other.
 
     Args:
         benchmark: benchmark to learn from.
         other: benchmark to test on; classes are matched by name.
 
     Raises:
-        InputError: the two have no class in common.
+        InputError: the benchmarks have no class in common.
     """
     learnt, tested = benchmark.candidates, other.candidates
     where = f"{benchmark.name}, tested on {other.name}"
-    lookup = np.array([*(learnt.classes.index(one) if one in learnt.classes else -1 for one in tested.classes), -1])
+    lookup = np.array([*(learnt.classes.index(name) if name in learnt.classes else -1 for name in tested.classes), -1])
     if lookup.max() < 0:
         expected, got = f"some of {', '.join(learnt.classes)}", ", ".join(tested.classes)
         raise InputError("no class in common", where=where, expected=expected, got=got)
@@ -204,24 +213,24 @@ def tested_on(benchmark: Benchmark, other: Benchmark) -> Benchmark:
         pool_kind="fraction-of-train",
         listed=None if learnt.listed is None else np.append(learnt.listed, np.full(len(label_N), False)),
     )
-    there = np.unique(label_N[label_N >= 0])
-    lacking = [name for label, name in enumerate(learnt.classes) if label not in there]
+    tested_labels = np.unique(label_N[label_N >= 0])
+    untested = [name for label, name in enumerate(learnt.classes) if label not in tested_labels]
     left_out = [name for name in tested.classes if name not in learnt.classes]
-    said = [f"no test chip of {', '.join(lacking)}"] * bool(lacking)
-    said += [f"{', '.join(left_out)} left out, which {benchmark.name} has not"] * bool(left_out)
+    remarks = [f"no test chip of {', '.join(untested)}"] * bool(untested)
+    remarks += [f"{', '.join(left_out)} left out, which {benchmark.name} has not"] * bool(left_out)
     return replace(
         benchmark,
         name=f"{benchmark.name}-tested-on-{other.name}",
-        shards=shards,  # type: ignore[arg-type] # it has what a benchmark asks of shards
+        shards=shards,  # type: ignore[arg-type] # see _Joined
         candidates=candidates,
         data_sha256=(*benchmark.data_sha256, *other.data_sha256),
-        split="; ".join([f"tested on {'the test split' if is_test.any() else 'all'} of {other.name}", *said]),
+        split="; ".join([f"tested on {'the test split' if is_test.any() else 'all'} of {other.name}", *remarks]),
         is_foreign=True,
     )
 
 
 def _candidates(name: str, label_set: str, shards: Shards, content: dict, pool: dict | None) -> Candidates:
-    """The chips of a label set: labels renumbered, chips outside of it at -1."""
+    """The chips of a label set: labels renumbered, -1 for chips outside of it."""
     classes = tuple(content["classes"])
     lookup = np.full(len(shards.classes) + 1, -1, dtype=np.int64)  # the last entry serves label -1
     for label, class_name in enumerate(classes):
@@ -233,8 +242,9 @@ def _candidates(name: str, label_set: str, shards: Shards, content: dict, pool: 
     # A form of the set without splits (FUSAR-Ship as released) cannot give its published share of a training split.
     if pool is None or (pool["kind"] == "fraction-of-train" and splits <= {""}):
         has_split = {"train", "test"} <= splits
-        pool = {"kind": "fraction-of-train", "fraction": 0.8} if has_split else {"kind": "fraction-of-all",
-                                                                                  "fraction": 0.5}  # fmt: skip
+        kind, fraction = ("fraction-of-train", 0.8) if has_split else ("fraction-of-all", 0.5)
+    else:
+        kind, fraction = pool["kind"], float(pool["fraction"])
     candidates = Candidates(
         f"{name}/{label_set}",
         classes,
@@ -242,11 +252,11 @@ def _candidates(name: str, label_set: str, shards: Shards, content: dict, pool: 
         shards.splits,
         shards.groups,
         shards.paths,
-        pool["kind"],
-        float(pool["fraction"]),
+        kind,
+        fraction,
         np.array(shards.meta("group")) != "" if shards.has_meta("group") else None,
     )
-    if splits:  # else no chip counts, which the caller says
+    if splits:  # without any, no chip counts, which is the caller's error
         sides = split(candidates, "published", seed=0)
         if not (len(sides.pool) and len(sides.test)):
             raise InputError(

@@ -5,7 +5,7 @@
     probabilities = classifier.probabilities(images)  # (N, C), calibrated
 
 Images are one 2-D array or several, of any size, as a reader gives them: 8-bit and 16-bit integers are divided by the
-largest value of their type, floats are magnitude in [0, 1] already.
+largest value of their type; floats must be magnitude in [0, 1].
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _KIND = "sarjepa-classifier"
 
 @dataclass(frozen=True, kw_only=True)
 class _Drawn:
-    """Which chips it was trained on."""
+    """The draw of the chips that the classifier was trained on."""
 
     split_policy: str
     shots: int | None
@@ -46,9 +46,9 @@ class _Drawn:
 
 @dataclass(frozen=True, kw_only=True)
 class _Description:
-    """What is read of what a file says of its classifier, so that it is of the right kind; the rest is kept as it is.
+    """The facts of a file whose types are checked; all other facts are kept as they are.
 
-    Classifiers of before the published head was the linear layer alone do not say that theirs is normalised.
+    A file without `normalise` is from when every head had a normalisation.
     """
 
     classes: tuple[str, ...]
@@ -71,7 +71,7 @@ class SavedClassifier:
 
     Args:
         classifier: encoder, pooling and head, on its device.
-        describe: "classes", "temperature", "crop", "pool", "shape" and whatever else is known of it.
+        describe: facts of the classifier: "classes", "temperature", "crop", "pool", "shape" and any others.
     """
 
     def __init__(self, classifier: Classifier, describe: dict[str, Any]) -> None:
@@ -89,7 +89,7 @@ class SavedClassifier:
             images: one chip or several, as `sarjepa.resampling.magnitudes` takes them.
 
         Raises:
-            InputError: an image has several channels, or is not of integers or of magnitudes in [0, 1].
+            InputError: an image has several channels, or is neither of integers nor of magnitudes in [0, 1].
         """
         chips = magnitudes(images)
         if not chips:
@@ -114,7 +114,7 @@ def save_classifier(path: Path, classifier: Classifier, describe: dict[str, Any]
     Args:
         path: path of the file.
         classifier: encoder, feature and `Head`.
-        describe: JSON-ready; "classes", "temperature" and "crop" are needed to use it.
+        describe: JSON-ready facts; "classes", "temperature" and "crop" are needed to use the classifier.
     """
     shape = asdict(classifier.encoder.shape)  # type: ignore[call-overload]
     content = described_bytes(
@@ -129,7 +129,7 @@ def load_classifier(path: str | Path, device: str = "cpu") -> SavedClassifier:
     """Open what `sarjepa finetune` saved.
 
     Args:
-        path: the report's folder, or the file in it.
+        path: folder of the report, or the file in it.
         device: device of the classifier.
 
     Raises:
@@ -153,23 +153,23 @@ def load_classifier(path: str | Path, device: str = "cpu") -> SavedClassifier:
         raise InputError("not a classifier", where=file, expected=f"metadata {_KIND!r}")
     described = parse_record(text.encode(), _Description, file)
     prefix = "encoder."
-    own = {key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)}
-    check_shape(described.shape, own, file)
+    encoder_weights = {key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)}
+    check_shape(described.shape, encoder_weights, file)
 
-    def refuse(words: str) -> InputError:
+    def fault(words: str) -> InputError:
         return InputError("the file does not fit the classifier it describes", where=file, got=words)
 
     if not 0 < described.temperature < math.inf:
-        raise refuse(f"temperature {described.temperature}")
+        raise fault(f"temperature {described.temperature}")
     if described.crop is not None and not 1 <= described.crop <= LARGEST_SIDE_PX:
-        raise refuse(f"crop {described.crop}")
-    with decoder_errors(refuse):
+        raise fault(f"crop {described.crop}")
+    with decoder_errors(fault):
         feature = Feature.read(described.pool)
         encoder, width = Encoder(described.shape), described.shape.width * feature.num_tokens
         if weights["head.linear.weight"].shape != (len(described.classes), width):
-            raise refuse(f"a head of {tuple(weights['head.linear.weight'].shape)}")
+            raise fault(f"a head of {tuple(weights['head.linear.weight'].shape)}")
         classifier = Classifier(encoder, Head(width, len(described.classes), described.normalise), feature)
         classifier.load_state_dict(weights)
     keys = ("dataset", "label_set", "temperature")
-    known = {"shape": asdict(described.shape), **{key: getattr(described, key) for key in keys}}
-    return SavedClassifier(classifier.to(device), {**json.loads(text), **known})
+    checked = {"shape": asdict(described.shape), **{key: getattr(described, key) for key in keys}}
+    return SavedClassifier(classifier.to(device), {**json.loads(text), **checked})

@@ -1,8 +1,8 @@
 """Draws as data: what `draws.json` holds, so that another group can repeat the exact experiment.
 
-A draw is stored as indices into the source's paths in sorted order (the same list on every machine, whatever order the
-files came in), with the content hash of what it means. Reading it back recomputes the hash from the paths at hand: a
-source with other files, other classes or other names is refused rather than silently trained on.
+A draw is stored as indices into the source's sorted paths (the same list on every machine, whatever the order of the
+files), with a content hash of its paths and classes. Reading it back recomputes the hash from the paths at hand, so a
+source with other files, classes or names is refused rather than silently trained on.
 
     {"format": ..., "datasets": {"mstar": {"label_set", "classes", "policy", "fingerprint", "num_chips",
         "tests": {id: [index, ...]}, "draws": [{"seed", "shots", "train": [...], "test": id, "sha256", "short"}]}}}
@@ -26,7 +26,7 @@ HINT = "give a draws.json that fewshot-bench wrote"
 
 @dataclass(frozen=True, kw_only=True)
 class DrawRecord:
-    """One draw; `train` are places in the sorted list of paths, `test` is the name of a test set."""
+    """One draw; `train` are positions in the sorted list of paths, `test` is the name of a test set."""
 
     seed: int
     shots: int
@@ -59,23 +59,23 @@ class DrawsFile:
 
 
 def _sorted_order(candidates: Candidates) -> np.ndarray:
-    """(N,) the source's index of each place in the sorted list of paths."""
+    """(N,) the source's index of each position in the sorted list of paths."""
     return np.array(sorted(range(len(candidates.paths)), key=candidates.paths.__getitem__), dtype=np.int64)
 
 
 def to_record(candidates: Candidates, policy: str, draws: Sequence[Draw]) -> DatasetDraws:
     """One data set's draws as they are stored."""
     order = _sorted_order(candidates)
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
+    position_N = np.empty(len(order), dtype=np.int64)
+    position_N[order] = np.arange(len(order))
     tests: dict[str, tuple[int, ...]] = {}
     records = []
     for drawn in draws:
         assert drawn.shots is not None, "a draw of the whole training split is not one of a grid"
-        test = place[drawn.test].tolist()
+        test = position_N[drawn.test].tolist()
         name = hashlib.sha256(repr(test).encode()).hexdigest()[:12]
         tests[name] = tuple(test)
-        train = tuple(place[drawn.train].tolist())
+        train = tuple(position_N[drawn.train].tolist())
         records.append(
             DrawRecord(
                 seed=drawn.seed, shots=drawn.shots, train=train, test=name, sha256=drawn.sha256, short=drawn.short
@@ -98,10 +98,10 @@ def from_record(candidates: Candidates, record: DatasetDraws, where: str) -> dic
     Args:
         candidates: the chips at hand.
         record: result of `to_record`.
-        where: the file, for the error.
+        where: name of the file, for errors.
 
     Raises:
-        InputError: the chips at hand are not those the draws were made from, or the record is damaged.
+        InputError: the draws were made from other chips than those at hand, or the record is damaged.
     """
     if record.fingerprint != candidates.fingerprint():
         raise InputError(
@@ -113,19 +113,21 @@ def from_record(candidates: Candidates, record: DatasetDraws, where: str) -> dic
         )
     order = _sorted_order(candidates)
 
-    def chips(places: Sequence[int], key: str) -> np.ndarray:
-        if stray := [place for place in places if not 0 <= place < len(order)]:
+    def chips(positions: Sequence[int], key: str) -> np.ndarray:
+        if stray := [position for position in positions if not 0 <= position < len(order)]:
             expected = f"0 to {len(order) - 1}"
             got = repr(stray[0])[:60]
             raise InputError("damaged draws", where=f"{key} in {where}", expected=expected, got=got, hint=HINT)
-        return order[np.array(places, np.int64)]
+        return order[np.array(positions, np.int64)]
 
-    found = {}
-    for item in record.draws:
-        if item.test not in record.tests:
-            raise InputError("damaged draws", where=f"tests in {where}", expected=item.test, hint=HINT)
-        train, test = chips(item.train, "train"), chips(record.tests[item.test], f"tests.{item.test}")
-        if draw_sha256(candidates, train, test) != item.sha256:
-            raise InputError("a draw does not match its hash", where=where, expected=item.sha256)
-        found[item.shots, item.seed] = Draw(item.seed, item.shots, train, test, item.sha256, dict(item.short))
-    return found
+    draws = {}
+    for stored in record.draws:
+        if stored.test not in record.tests:
+            raise InputError("damaged draws", where=f"tests in {where}", expected=stored.test, hint=HINT)
+        train, test = chips(stored.train, "train"), chips(record.tests[stored.test], f"tests.{stored.test}")
+        if draw_sha256(candidates, train, test) != stored.sha256:
+            raise InputError("a draw does not match its hash", where=where, expected=stored.sha256)
+        draws[stored.shots, stored.seed] = Draw(
+            stored.seed, stored.shots, train, test, stored.sha256, dict(stored.short)
+        )
+    return draws

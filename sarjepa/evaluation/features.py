@@ -1,9 +1,9 @@
-"""Each image through the frozen encoder once: features as plain matrices, kept on disk by what they are made of.
+"""Features of a frozen encoder: each image passes it once, and the features are cached on disk as plain matrices.
 
-One pass gives all four poolings of the blocks that are asked for (they cost nothing next to the encoder), each stored
-as a float32 .npy file that a later run maps instead of computing. The folder's name is a hash of the weights, the data
-and the transform, so a changed checkpoint, a rebuilt data set or another crop can never meet stale features; a file
-appears by one rename, when it is complete, so whatever is there can be trusted.
+One pass gives all four poolings of the requested blocks (they cost nothing next to the encoder). Each is stored as a
+float32 .npy file that a later run maps instead of computing. The folder's name is a hash of the weights, the data and
+the transform, so a changed checkpoint, a rebuilt data set or another crop can never meet stale features. A file appears
+by one rename when it is complete, so every file there can be trusted.
 
 Shapes: N images, D width.
 """
@@ -26,9 +26,8 @@ from sarjepa.files import TEMPORARY, json_text
 from sarjepa.models.heads import POOLS, pool_tokens
 from sarjepa.progress import Progress
 
-ImageLoader = Callable[
-    [np.ndarray], Tensor
-]  # indices (B,) to (B, 1, S, S) float32 in [0, 1], on the device of the work
+# From indices (B,) to images (B, 1, S, S), float32 in [0, 1], on the encoder's device.
+ImageLoader = Callable[[np.ndarray], Tensor]
 Features = dict[str, np.ndarray]  # by file name: (N, width) float32
 
 
@@ -38,11 +37,16 @@ def content_key(parts: Mapping[str, object]) -> str:
 
 
 def file_name(pool: str, block: int | None = None) -> str:
-    """What a pooling of a block (from 1; None: the last) is called."""
+    """The file name, without suffix, of a pooling of a block (from 1; None: the last).
+
+    Example:
+        >>> file_name("cls"), file_name("grid4", 3)
+        ('cls', 'block-3-grid4')
+    """
     return pool if block is None else f"block-{block}-{pool}"
 
 
-@torch.no_grad()  # not inference mode: position buckets made here are kept and may meet a training next
+@torch.no_grad()  # not inference mode: position buckets are cached, and a training may use them next
 def extract(
     encoder: nn.Module,
     load: ImageLoader,
@@ -57,12 +61,12 @@ def extract(
     """Every image's features, in one pass.
 
     Args:
-        encoder: has `forward_features` (and `forward_blocks`, if blocks are asked for) and `patch_size`; in evaluation
-            mode.
-        load: gives the images of some indices, on the encoder's device.
-        num: N, how many images there are.
-        blocks: their numbers from 1, None for the last one as `forward_features` gives it.
-        batch_size: images at a time; does not change the numbers beyond rounding.
+        encoder: module in evaluation mode, with `forward_features`, `patch_size` and, if blocks are numbered,
+            `forward_blocks`.
+        load: function from indices to their images, on the encoder's device.
+        num: N, number of images.
+        blocks: numbers of blocks, from 1; None for the last one as `forward_features` gives it.
+        batch_size: images per pass; it changes the features by rounding only.
         precision: "fp32", or "bf16" for autocast matrix products (the result is float32 either way).
         progress: receiver of notes, warnings and progress bars.
         description: title of the progress bar.
@@ -79,12 +83,12 @@ def extract(
             image = load(indices)
             grid = (image.shape[-2] // patch, image.shape[-1] // patch)
             with torch.autocast(image.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-                found: dict[int | None, Tensor] = {}
+                tokens: dict[int | None, Tensor] = {}
                 if numbers:
-                    found |= zip(numbers, encoder.forward_blocks(image, numbers), strict=True)  # type: ignore[operator]
+                    tokens |= zip(numbers, encoder.forward_blocks(image, numbers), strict=True)  # type: ignore[operator]
                 if None in blocks:
-                    found[None] = encoder.forward_features(image)  # type: ignore[operator]
-            for block, tokens_BND in found.items():
+                    tokens[None] = encoder.forward_features(image)  # type: ignore[operator]
+            for block, tokens_BND in tokens.items():
                 for pool in pools:
                     feature = pool_tokens(tokens_BND.float(), pool, grid).cpu().numpy()
                     name = file_name(pool, block)
@@ -94,7 +98,7 @@ def extract(
 
 
 def _put(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name of this process: several may make the same features at the same time."""
+    """Write a file under a temporary name of this process, as several may compute the same features at once."""
     partial = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         partial.write_bytes(content)
@@ -109,21 +113,21 @@ def cached(
     """Some features of a content key, computed where they are not on disk.
 
     Args:
-        folder: holds one folder per key.
+        folder: folder that holds one folder per key.
         parts: facts that the key is made of; they are stored with the features for people to read.
         names: names of the features.
-        compute: gives them, and perhaps others, which are kept too.
+        compute: function that returns these features; any others that it returns are stored too.
 
     Returns:
         (N, width) float32 each, memory-mapped read-only.
     """
-    place = folder / content_key(parts)
-    if not all((place / f"{name}.npy").is_file() for name in names):
+    cache = folder / content_key(parts)
+    if not all((cache / f"{name}.npy").is_file() for name in names):
         features = compute()
-        place.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(parents=True, exist_ok=True)
         for name, feature in features.items():
             content = io.BytesIO()
             np.save(content, feature)
-            _put(place / f"{name}.npy", content.getvalue())
-        _put(place / "parts.json", json_text(dict(parts)).encode())
-    return [np.load(place / f"{name}.npy", mmap_mode="r") for name in names]
+            _put(cache / f"{name}.npy", content.getvalue())
+        _put(cache / "parts.json", json_text(dict(parts)).encode())
+    return [np.load(cache / f"{name}.npy", mmap_mode="r") for name in names]

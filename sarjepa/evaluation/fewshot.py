@@ -1,8 +1,8 @@
 """Which chips are learnt from and which are tested: the split of a source and the few-shot draws in it.
 
-Every choice is a sort by a key that belongs to the chip: the uniform number of (seed, what it is for, the chip's path).
-So a draw does not depend on the order of files, on the platform, or on which other chips are there; the 10-shot set of
-a seed lies inside its 20-shot set; and seed 0 is a seed like any other.
+Every choice sorts chips by a key of their own: a uniform number that depends on the seed, the purpose and the chip's
+path. So a draw does not depend on the order of files, on the platform, or on which other chips there are; the 10-shot
+set of a seed lies inside its 20-shot set; and seed 0 is a seed like any other.
 
 Two policies:
 
@@ -11,12 +11,11 @@ Two policies:
   tenths being the test set. The share comes with the data set. SAR-ACD's files are brightness and contrast copies of
   far fewer chips, so here its test set holds near-copies of what was learnt.
 - grouped: the same, but whole near-duplicate groups go to one side, and a draw takes one chip per group, so that ten
-  shots are ten distinct chips. Near-duplicates of two classes have no true label and are left out, which a group that a
-  list of images names (a scene, a date) is not. A source without a
-  split gives half of its groups to the pool instead of a tenth: SAR-ACD's smallest class has 37 distinct chips, a tenth
-  of which would be four.
+  shots are ten distinct chips. A group of near-duplicates with two classes has no true label and is left out, but a
+  group that a list of images names (a scene, a date) is kept. A source without a split gives half of its groups to the
+  pool instead of a tenth: SAR-ACD's smallest class has 37 distinct chips, a tenth of which would be four.
 
-A class with fewer chips than shots gives all it has, and the draw says so.
+A class with fewer chips than shots gives all it has, and the draw records how many.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ class Candidates:
     listed: np.ndarray | None = None
 
     def fingerprint(self) -> str:
-        """A hash of which chips there are and what they are called, whatever their order."""
+        """A hash of the chips' paths and classes, independent of their order."""
         inside = np.flatnonzero(self.labels >= 0).tolist()
         lines = sorted(f"{self.paths[i]}\t{self.classes[self.labels[i]]}" for i in inside)
         return hashlib.sha256("\n".join([self.name, *lines]).encode()).hexdigest()
@@ -83,7 +82,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Draw:
-    """One few-shot experiment: what is learnt from and what is tested.
+    """One few-shot experiment: the chips that are learnt from and those that are tested.
 
     Attributes:
         seed: seed of the draw.
@@ -110,19 +109,15 @@ def chip_keys(paths: Sequence[str], seed: int, stream: str) -> np.ndarray:
     return uniforms(seed, stream, 0, ids.astype(np.int64), 1)[:, 0] if len(ids) else np.zeros(0)
 
 
-def _by_path(candidates: Candidates, indices: np.ndarray) -> np.ndarray:
-    return np.array(sorted(indices.tolist(), key=lambda index: candidates.paths[index]), dtype=np.int64)
-
-
 def _share(num: int, fraction: float) -> int:
-    """How many of `num` a share is: rounded half up; a share below one is at least one and never all."""
+    """The count of a fraction of `num`, rounded half up; below a fraction of 1 it is at least 1 and less than `num`."""
     if num < 2 or fraction >= 1:
         return num
     return min(max(int(num * fraction + 0.5), 1), num - 1)
 
 
 def _group_keys(candidates: Candidates, members: np.ndarray, keys_N: np.ndarray) -> np.ndarray:
-    """(M,) for each member the smallest key of its group's members: a group is drawn when its first chip is."""
+    """(M,) for each member the smallest key in its group, so that a group is drawn when its first chip is."""
     group_M, key_M = candidates.groups[members], keys_N[members]
     _, inverse = np.unique(group_M, return_inverse=True)
     smallest = np.full(inverse.max() + 1 if len(inverse) else 0, np.inf)
@@ -131,7 +126,13 @@ def _group_keys(candidates: Candidates, members: np.ndarray, keys_N: np.ndarray)
 
 
 def mixed_groups(candidates: Candidates) -> np.ndarray:
-    """The groups of near-duplicates in the label set that hold chips of two classes or more."""
+    """The groups with chips of two or more classes of the label set, but for groups that a list of images names.
+
+    Example:
+        >>> labels, groups = np.array([0, 1, 1]), np.array([7, 7, 8])
+        >>> mixed_groups(Candidates("toy/all", ("ship", "tank"), labels, np.full(3, ""), groups, ["a", "b", "c"]))
+        array([7])
+    """
     inside = candidates.labels >= 0
     pairs = np.unique(np.stack([candidates.groups[inside], candidates.labels[inside]]), axis=1)
     group, count = np.unique(pairs[0], return_counts=True)
@@ -162,31 +163,25 @@ def split(candidates: Candidates, policy: str, seed: int) -> Split:
     first_N = keys_N.copy()
     if grouped:
         first_N[sources] = _group_keys(candidates, sources, keys_N)
-    pool, rest = [], []
+    pools, others = [], []
     for label in range(len(candidates.classes)):
         members = np.flatnonzero(source_N & (candidates.labels == label))
         first = first_N[members]
         drawn = np.unique(first)[: _share(len(np.unique(first)), fraction)]
         order = np.lexsort((keys_N[members], first))
         inside = np.isin(first[order], drawn)
-        pool.append(members[order][inside])
-        rest.append(members[order][~inside])
-    rest_all, pool_all = np.concatenate(rest), np.concatenate(pool)
+        pools.append(members[order][inside])
+        others.append(members[order][~inside])
+    pool, other = np.concatenate(pools), np.concatenate(others)
     if grouped:  # a named group may hold several classes, and be drawn for one of them alone
-        rest_all = rest_all[~np.isin(candidates.groups[rest_all], candidates.groups[pool_all])]
-    if from_train:
-        return Split(pool_all, rest_all, _by_path(candidates, np.flatnonzero(test_N)))
-    return Split(pool_all, np.zeros(0, np.int64), _by_path(candidates, rest_all))
-
-
-def _one_per_group(candidates: Candidates, ordered: np.ndarray) -> np.ndarray:
-    """The first chip of every group, in the order given."""
-    _, first = np.unique(candidates.groups[ordered], return_index=True)
-    return ordered[np.sort(first)]
+        other = other[~np.isin(candidates.groups[other], candidates.groups[pool])]
+    held, test = (other, np.flatnonzero(test_N)) if from_train else (np.zeros(0, np.int64), other)
+    by_path = sorted(test.tolist(), key=lambda index: candidates.paths[index])
+    return Split(pool, held, np.array(by_path, dtype=np.int64))
 
 
 def draw_sha256(candidates: Candidates, train: np.ndarray, test: np.ndarray) -> str:
-    """The content hash of a draw: data set, label set, and each side's paths with their classes."""
+    """The content hash of a draw: of data set, label set, and each side's paths with their classes."""
     lines = [candidates.name]
     for side, indices in (("train", train), ("test", test)):
         lines.append(side)
@@ -202,27 +197,34 @@ def draw(candidates: Candidates, policy: str, shots: int | None, seed: int) -> D
         policy: "published" or "grouped".
         shots: chips per class; None: the whole training side (pool and held-out chips together).
         seed: seed of the run.
+
+    Example:
+        >>> labels, splits = np.repeat([0, 1], 4), np.tile(["train", "train", "train", "test"], 2)
+        >>> chips = Candidates("toy/all", ("ship", "tank"), labels, splits, np.arange(8), list("abcdefgh"))
+        >>> drawn = draw(chips, "published", 1, seed=0)
+        >>> drawn.train, drawn.test
+        (array([0, 6]), array([3, 7]))
     """
-    parts = split(candidates, policy, seed)
-    source = parts.pool if shots is not None else np.concatenate([parts.pool, parts.held])
+    sides = split(candidates, policy, seed)
+    source = sides.pool if shots is not None else np.concatenate([sides.pool, sides.held])
     train, spare, short = [], [], {}
     for label, name in enumerate(candidates.classes):
         ordered = source[candidates.labels[source] == label]
-        if policy == "grouped" and shots is not None:
-            ordered = _one_per_group(candidates, ordered)
+        if policy == "grouped" and shots is not None:  # the first chip of every group
+            _, first = np.unique(candidates.groups[ordered], return_index=True)
+            ordered = ordered[np.sort(first)]
         taken = ordered if shots is None else ordered[:shots]
         if len(taken) < (shots or 0):
             short[name] = len(taken)
-        held = parts.held[candidates.labels[parts.held] == label] if shots is not None else parts.held[:0]
+        held = sides.held[candidates.labels[sides.held] == label] if shots is not None else sides.held[:0]
         train.append(taken)
         spare.append(np.concatenate([ordered[len(taken) :], held]))
     train_all = np.concatenate(train)
-    sha256 = draw_sha256(candidates, train_all, parts.test)
-    return Draw(seed, shots, train_all, parts.test, sha256, short, np.concatenate(spare))
+    sha256 = draw_sha256(candidates, train_all, sides.test)
+    return Draw(seed, shots, train_all, sides.test, sha256, short, np.concatenate(spare))
 
 
 def near_copy_share(candidates: Candidates, drawn: Draw) -> float:
     """The share of the test set that has a near-duplicate among the chips learnt from."""
-    return (
-        float(np.isin(candidates.groups[drawn.test], candidates.groups[drawn.train]).mean()) if len(drawn.test) else 0
-    )
+    is_copy_T = np.isin(candidates.groups[drawn.test], candidates.groups[drawn.train])
+    return float(is_copy_T.mean()) if len(is_copy_T) else 0

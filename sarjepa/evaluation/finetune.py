@@ -2,16 +2,16 @@
 
 As published, by the probe's recipe: AdamW (0.9, 0.999) at an absolute rate of 1e-3 on everything, weight decay 5e-4 on
 everything that trains, batch 50, 40 epochs, the epoch-wise schedule of `linear`, no augmentation, a linear head whose
-weight starts at std 2e-5; the last epoch is what is tested.
+weight starts at std 2e-5; the weights of the last epoch are tested.
 
-What few shots leave room for, as options: views of the shots, drawn anew each epoch (`sarjepa.data.views`), since a
-network that sees the same hundred chips four hundred times learns their speckle; a number of steps in place of epochs,
-with a half cosine over steps; another rate for the head, which starts from nothing where the encoder does not; label
-smoothing (Szegedy et al., CVPR 2016) and dropout on the head's feature (Srivastava et al., JMLR 2014), for the same
-reason as views; layer decay (the rate of a block is that of the one above times the decay; Bao et al., BEiT, 2021).
+Options that help with few shots: views of the shots, drawn anew each epoch (`sarjepa.data.views`), since a network that
+sees the same hundred chips four hundred times learns their speckle; a number of steps in place of epochs, with a half
+cosine over steps; another rate for the head, which is untrained where the encoder is not; label smoothing (Szegedy et
+al., CVPR 2016) and dropout on the head's feature (Srivastava et al., JMLR 2014), for the same reason as views; layer
+decay (the rate of a block is that of the block above times the decay; Bao et al., BEiT, 2021).
 
-A temperature, one number found on chips that were not trained on, divides the logits so that probabilities mean what
-they say (Guo et al., 2017). It moves no prediction.
+A temperature, one number fitted on chips that were not trained on, divides the logits so that probabilities are
+calibrated (Guo et al., 2017). It changes no prediction.
 
 Shapes: B images, T test images, C classes, D width of the feature.
 """
@@ -36,12 +36,12 @@ from sarjepa.training.loop import StepRecord, fit
 from sarjepa.training.runtime import Ranks
 from sarjepa.training.schedule import warmup_cosine
 
-WARMUP_SHARE = 0.05  # of the steps, where they are counted in place of epochs
+WARMUP_SHARE = 0.05  # of the steps, where their number is set in place of epochs
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What each epoch came to: mean training loss, and whatever `watch` returned (empty without it)."""
+    """Each epoch's mean training loss, and the result of `watch` after it (empty without `watch`)."""
 
     loss: tuple[float, ...]
     watched: tuple[float, ...] = ()
@@ -50,10 +50,11 @@ class Curve:
 def parameter_groups(
     classifier: Classifier, layer_decay: float = 1.0, head_scale: float = 1.0
 ) -> list[dict[str, object]]:
-    """AdamW's groups, each with `scale`, its share of the learning rate.
+    """AdamW's groups, each with `scale`, its factor of the learning rate.
 
-    The head has `head_scale`, the encoder's final norm `layer_decay`, its last block the same, each block below once
-    more, and patch embedding and class token lowest. With a decay of 1 this is one rate for the encoder.
+    The scale is `head_scale` for the head and `layer_decay` for the encoder's final norm and last block; each block
+    below multiplies it by `layer_decay` once more, and patch embedding and class token come last. With a decay of 1 the
+    encoder has one rate.
     """
     depth = len(classifier.encoder.blocks)  # type: ignore[arg-type]
     groups: dict[float, list[nn.Parameter]] = {}
@@ -71,7 +72,7 @@ def parameter_groups(
 
 
 def start_head(classifier: Classifier, seed: int) -> None:
-    """Set the head's weight to its start for fine-tuning, by seed."""
+    """Set the head's weight to its initial value for fine-tuning, by seed, and its bias to 0."""
     linear = classifier.head.linear  # type: ignore[union-attr]
     with torch.no_grad():
         linear.weight.copy_(initial_weight(linear.out_features, linear.in_features, seed, FINETUNE_STD))  # type: ignore
@@ -79,7 +80,7 @@ def start_head(classifier: Classifier, seed: int) -> None:
 
 
 class _Loss(nn.Module):
-    """A classifier's cross-entropy; `keep_BD` is zero where the head does not see the feature."""
+    """A classifier's cross-entropy; `keep_BD` multiplies the head's feature (dropout)."""
 
     def __init__(self, classifier: Classifier, label_smoothing: float) -> None:
         super().__init__()
@@ -114,18 +115,18 @@ def finetune(
 
     Args:
         classifier: encoder, feature and `Head`, on its device.
-        load: gives the images of some indices in an epoch, on that device.
+        load: function from indices and epoch to images, on that device.
         train: (S,) indices of the training images.
         labels: (N,) class ids.
         seed: seed of the head's first weights, the order of the batches and the dropout.
         epochs: number of epochs of the published schedule.
-        steps: number of batches, with a warm-up and half a cosine over them, in place of epochs.
+        steps: number of steps, with a warm-up and half a cosine over them, in place of epochs.
         batch_size, lr, weight_decay, layer_decay: settings of AdamW.
         head_lr: the head's rate; None: that of everything.
         label_smoothing: share of the target that goes to all classes alike.
-        dropout: share of the feature that the head does not see, drawn by image and epoch.
+        dropout: share of the feature's values that the head does not see, drawn by image and epoch.
         precision: "fp32", or "bf16" for autocast.
-        watch: function called after each epoch in evaluation mode, for a curve; nothing is chosen by it.
+        watch: function called after each epoch in evaluation mode, for a curve; its result chooses nothing.
         progress: receiver of notes, warnings and progress bars.
 
     Raises:
@@ -178,7 +179,7 @@ def finetune(
     return Curve(tuple(loss_E), tuple(watched_E))
 
 
-@torch.no_grad()  # not inference mode: position buckets made here are kept and may meet a training next
+@torch.no_grad()  # not inference mode: position buckets are cached, and a training may use them next
 def predict(
     classifier: Classifier, load: ImageLoader, indices: np.ndarray, *, batch_size: int = 64, precision: str = "fp32"
 ) -> Tensor:
@@ -201,10 +202,16 @@ def fit_temperature(logits_TC: Tensor, label_T: Tensor) -> float:
     Returns:
         T in [0.05, 20]; divide logits by it. The negative log-likelihood is convex in 1/T, so a search over log T finds
         its one minimum.
+
+    Example:
+        >>> logits = torch.tensor([[4.0, 0.0]] * 4)  # sure of class 0, which is right in three of four images
+        >>> temperature = fit_temperature(logits, torch.tensor([0, 0, 0, 1]))
+        >>> round(float((logits[0] / temperature).softmax(dim=0)[0]), 2)
+        0.75
     """
 
     def loss(log_temperature: float) -> float:
         return float(functional.cross_entropy(logits_TC.double() / np.exp(log_temperature), label_T))
 
-    found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
-    return float(np.exp(found.x))
+    minimum = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
+    return float(np.exp(minimum.x))

@@ -1,21 +1,21 @@
 """Linear discriminant analysis with shrinkage: a classifier in closed form.
 
-Classes are taken as normal clouds of one covariance (Fisher 1936). With few shots the covariance C within classes has
-far more entries than there are images, so it is shrunk towards a round one,
+Each class is modelled as a normal distribution, all with one covariance (Fisher 1936). With few shots the covariance C
+within classes has far more entries than there are images, so it is shrunk towards a multiple of the identity,
 
     Sigma = (1 - l) C + l tr(C)/D I,      logits_c(x) = x' Sigma^-1 m_c - m_c' Sigma^-1 m_c / 2,
 
-on features standardised by the training images (Friedman 1989). The one number, l, is chosen for each run by exact
-leave-one-out on its own shots: taking an image away changes its class's mean and takes one direction out of C, so what
-the rest would say of it follows from the one eigendecomposition (Sherman-Morrison-Woodbury) for every l of a grid,
-without refitting. Copies of an image (augmentation) are left out together with it, since an image is no stranger to its
-mirror image. The l under which the left-out images are most likely is taken. On held-out training chips of MSTAR it is
-within 0.3 points of the best fixed l; choosing by left-out errors loses up to 0.8 points, and the formulas of
-Ledoit-Wolf and OAS, which aim at the covariance and not at the classes, up to 13 (benchmarks/results/shrinkage).
+on features standardised by the training images (Friedman 1989). The shrinkage l is chosen for each run by exact
+leave-one-out on its own shots: leaving an image out changes its class's mean and takes one direction out of C, so its
+logits under the other images follow from one eigendecomposition (Sherman-Morrison-Woodbury) for every l of a grid,
+without refitting. Copies of an image (augmentation) are left out together with it, since they resemble it. The l under
+which the left-out images are most likely is taken. On held-out training chips of MSTAR it is within 0.3 points of the
+best fixed l; choosing by left-out errors loses up to 0.8 points, and the formulas of Ledoit-Wolf and OAS, which aim at
+the covariance and not at the classes, up to 13 (benchmarks/results/shrinkage).
 
-Where the feature is wider than the images are many, the eigenvectors come from the S x S products of the images
-(dual form), else from the D x D scatter (primal form); the two give the same numbers. Runs are solved one by one, so
-that a run's digits do not depend on its neighbours.
+Where there are fewer images than values of a feature, the eigenvectors come from the S x S products of the images (dual
+form), else from the D x D scatter (primal form); the two give the same numbers. Runs are solved one by one, so that a
+run's digits do not depend on other runs.
 
 Shapes: R runs, S training rows (G images of m copies), D width, K directions, C classes, T test images, L shrinkages.
 """
@@ -37,14 +37,14 @@ _RANK_TOLERANCE = 1e-6  # share of the largest eigenvalue below which a directio
 
 @dataclass(frozen=True)
 class Scatter:
-    """One run's classes, in the directions in which they scatter.
+    """One run's class means, and the eigendecomposition of the scatter within its classes.
 
     Attributes:
         mean_CD: class means of the standardised feature; zero for a class without images.
         count_C: training rows per class.
         value_K: eigenvalues of the scatter within classes (a sum over rows).
-        vector_KX, span_XD: factors of its eigenvectors, `vector_KX @ span_XD`; the product is never needed.
-        within_SK, mean_CK: along them, each row's difference from its class mean, and the class means.
+        vector_KX, span_XD: factors of its eigenvectors, `vector_KX @ span_XD`; the product itself is never computed.
+        within_SK, mean_CK: each row's difference from its class mean, and the class means, along the eigenvectors.
         trace: trace of the scatter.
     """
 
@@ -58,11 +58,11 @@ class Scatter:
     trace: float
 
     def freedom(self, copies: int = 0) -> int:
-        """What the scatter of all but some rows is divided by to be a covariance."""
+        """The divisor that makes a covariance of the scatter of all rows but `copies`."""
         return max(len(self.within_SK) - int((self.count_C > 0).sum()) - copies, 1)
 
     def round_part(self, shrinkage: float) -> float:
-        """What shrinkage adds to the covariance along every direction; 1 where nothing scatters (one shot)."""
+        """The term that shrinkage adds to the covariance along every direction; 1 without scatter (one shot)."""
         return shrinkage * self.trace / self.freedom() / self.mean_CD.shape[1] or 1.0
 
 
@@ -94,39 +94,39 @@ def scatter(z_SD: Tensor, label_S: Tensor, num_classes: int, dual: bool | None =
     return Scatter(mean_CD, count_C, value_K.clamp_min(0), vector_KX, span_XD, within_SK, mean_CK, trace)
 
 
-def discriminants(found: Scatter, shrinkage: float) -> tuple[Tensor, Tensor]:
+def discriminants(scattered: Scatter, shrinkage: float) -> tuple[Tensor, Tensor]:
     """Weights (C, D) and biases (C,) of the standardised feature; -inf for a class without images."""
-    across = found.round_part(shrinkage)
-    inverse_K = 1 / ((1 - shrinkage) * found.value_K / found.freedom() + across)
-    along_CX = (found.mean_CK * (inverse_K - 1 / across)) @ found.vector_KX
-    weight_CD = found.mean_CD / across + along_CX @ found.span_XD
-    bias_C = -0.5 * (weight_CD * found.mean_CD).sum(dim=1)
-    return weight_CD, bias_C.masked_fill(found.count_C == 0, -torch.inf)
+    across = scattered.round_part(shrinkage)
+    inverse_K = 1 / ((1 - shrinkage) * scattered.value_K / scattered.freedom() + across)
+    along_CX = (scattered.mean_CK * (inverse_K - 1 / across)) @ scattered.vector_KX
+    weight_CD = scattered.mean_CD / across + along_CX @ scattered.span_XD
+    bias_C = -0.5 * (weight_CD * scattered.mean_CD).sum(dim=1)
+    return weight_CD, bias_C.masked_fill(scattered.count_C == 0, -torch.inf)
 
 
-def left_out_logits(found: Scatter, label_S: Tensor, shrinkage: float, copies: int = 1) -> Tensor:
-    """(G, C) what the other images' classifier says of each image: the first of its copies, all of them left out.
+def left_out_logits(scattered: Scatter, label_S: Tensor, shrinkage: float, copies: int = 1) -> Tensor:
+    """(G, C) logits of each image (the first of its copies) by the classifier of the other images.
 
     Standardisation and the size of the round part are measured on all images. NaN for the only image of its class.
 
     Args:
-        found: result of `scatter`.
+        scattered: the run's classes, a result of `scatter`.
         label_S: class ids of the rows.
         shrinkage: l.
         copies: m; rows k m .. k m + m - 1 are one image.
     """
     label_G = label_S[::copies]
     image_G = torch.arange(len(label_G), device=label_S.device)
-    count_G, freedom = found.count_C[label_G], found.freedom(copies)
+    count_G, freedom = scattered.count_C[label_G], scattered.freedom(copies)
     left_G1 = (count_G - copies).clamp_min(1)[:, None]
-    across = found.round_part(shrinkage) * freedom
+    across = scattered.round_part(shrinkage) * freedom
     keep = 1 - shrinkage
-    # Inner products under the inverse of keep * scatter + across * I, all images in it: rows w, class means m.
-    scaled_SK = found.within_SK / (keep * found.value_K + across)
-    ww_Gmm = scaled_SK.unflatten(0, (-1, copies)) @ found.within_SK.unflatten(0, (-1, copies)).transpose(1, 2)
-    wm_GmC = (scaled_SK @ found.mean_CK.T).unflatten(0, (-1, copies))
-    outside_CC = found.mean_CD @ found.mean_CD.T - found.mean_CK @ found.mean_CK.T
-    mm_CC = (found.mean_CK / (keep * found.value_K + across)) @ found.mean_CK.T + outside_CC / across
+    # Inner products of rows w and class means m under the inverse of keep * scatter + across * I, of all images.
+    scaled_SK = scattered.within_SK / (keep * scattered.value_K + across)
+    ww_Gmm = scaled_SK.unflatten(0, (-1, copies)) @ scattered.within_SK.unflatten(0, (-1, copies)).transpose(1, 2)
+    wm_GmC = (scaled_SK @ scattered.mean_CK.T).unflatten(0, (-1, copies))
+    outside_CC = scattered.mean_CD @ scattered.mean_CD.T - scattered.mean_CK @ scattered.mean_CK.T
+    mm_CC = (scattered.mean_CK / (keep * scattered.value_K + across)) @ scattered.mean_CK.T + outside_CC / across
     # Without an image the scatter loses w' (I + 11' / left) w. Woodbury: its inverse P gains P w' gain w P.
     one_mm = torch.eye(copies, dtype=ww_Gmm.dtype, device=ww_Gmm.device)
     gain_Gmm = keep * torch.linalg.inv(one_mm - 1 / (left_G1[:, :, None] + copies) - keep * ww_Gmm)
@@ -137,24 +137,24 @@ def left_out_logits(found: Scatter, label_S: Tensor, shrinkage: float, copies: i
     wm_GmC = wm_GmC + ww_Gmm @ turned_GmC
     ww_Gmm = ww_Gmm + ww_Gmm @ gain_Gmm @ ww_Gmm
     logits_GC = own_GC + wm_GmC[:, 0] - 0.5 * square_GC
-    # The own mean moves to m - (sum of w) / left.
+    # The mean of the image's own class moves to m - (sum of w) / left.
     moved_Gm = ww_Gmm.sum(dim=2) / left_G1
     logits_GC[image_G, label_G] += -moved_Gm[:, 0] - 0.5 * moved_Gm.sum(dim=1) / left_G1[:, 0]
-    logits_GC = freedom * logits_GC.masked_fill(found.count_C == 0, -torch.inf)
+    logits_GC = freedom * logits_GC.masked_fill(scattered.count_C == 0, -torch.inf)
     return logits_GC.masked_fill((count_G <= copies)[:, None], torch.nan)
 
 
-def choose_shrinkage(found: Scatter, label_S: Tensor, copies: int = 1) -> float:
-    """The shrinkage of the grid under which the left-out images are most likely; the middle one where none can be."""
+def choose_shrinkage(scattered: Scatter, label_S: Tensor, copies: int = 1) -> float:
+    """The shrinkage under which the left-out images are most likely; the middle one if none can be left out."""
     losses_L = []
     for shrinkage in SHRINKAGES:
-        logits_GC = left_out_logits(found, label_S, shrinkage, copies)
+        logits_GC = left_out_logits(scattered, label_S, shrinkage, copies)
         losses_L.append(float(functional.cross_entropy(logits_GC, label_S[::copies], reduction="none").nanmean()))
     return SHRINKAGES[int(np.nanargmin(losses_L))] if np.isfinite(losses_L).any() else SHRINKAGES[len(SHRINKAGES) // 2]
 
 
 def fit_lda(feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int, copies: int = 1) -> LinearMaps:
-    """Fit each run at the shrinkage that its left-out images prefer.
+    """Fit each run at the shrinkage under which its left-out images are most likely.
 
     Args:
         feature_ND: (N, D) features.
@@ -162,14 +162,20 @@ def fit_lda(feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_class
         train_RS: (R, S) indices of the training rows.
         num_classes: C.
         copies: number of successive rows that belong to one image.
+
+    Example:
+        >>> features = torch.tensor([[0.0, 0.0], [0.0, 1.0], [4.0, 0.0], [4.0, 1.0]])
+        >>> maps = fit_lda(features, torch.tensor([0, 0, 1, 1]), np.array([[0, 1, 2, 3]]), num_classes=2)
+        >>> maps.logits(0, torch.tensor([[0.5, 0.5], [3.5, 0.5]])).argmax(dim=1)
+        tensor([0, 1])
     """
     runs = []
     for index in torch.as_tensor(train_RS, device=feature_ND.device):
         feature_SD, label_S = feature_ND[index], label_N.to(feature_ND.device)[index]
         spread_D, mean_D = torch.std_mean(feature_SD, dim=0, correction=0)
         scale_D = torch.where(spread_D > 1e-6, 1 / spread_D.clamp_min(1e-6), 0)  # a constant dimension has no scale
-        found = scatter((feature_SD - mean_D) * scale_D, label_S, num_classes)
-        shrinkage = choose_shrinkage(found, label_S, copies)
-        runs.append((mean_D, scale_D, *discriminants(found, shrinkage), shrinkage))
+        scattered = scatter((feature_SD - mean_D) * scale_D, label_S, num_classes)
+        shrinkage = choose_shrinkage(scattered, label_S, copies)
+        runs.append((mean_D, scale_D, *discriminants(scattered, shrinkage), shrinkage))
     mean, scale, weight, bias, chosen = zip(*runs, strict=True)
     return LinearMaps(torch.stack(mean), torch.stack(scale), torch.stack(weight), torch.stack(bias), np.array(chosen))

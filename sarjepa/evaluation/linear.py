@@ -3,13 +3,13 @@
 A frozen encoder without augmentation gives the same feature every time, so the whole probe is arithmetic on a matrix:
 batch-normalise, multiply, softmax, AdamW. The runs of a cell (ten seeds of one shot count) have problems of one shape,
 so they are stacked, runs x images x dimensions against runs x classes x dimensions, and one matrix product serves all.
-AdamW works on every number by itself, so a run's weights come out as if it had been alone: a test holds the two
-equal. What makes a run (its chips, their order, its starting weights) depends on its seed only. The features are
-constants, so the gradient is two lines, (softmax - one-hot)^T z / B, and no graph is recorded.
+AdamW updates every number by itself, so a run's weights are those of the run alone, which a test checks. A run's chips,
+their order and its initial weights depend on its seed only. The features are constants, so the gradient is two lines,
+(softmax - one-hot)^T z / B, and no graph is recorded.
 
 The recipe (METHOD, section 5): AdamW (0.9, 0.999), weight decay 5e-4 on weight and bias, batch 50 with the last short
 batch dropped where there are at least 50 images, 40 epochs. The rate changes once an epoch: 1e-5 in epochs 0 and 1,
-then rate * (1 + cos(pi j / epochs)) / 2 in epoch 2 + j. The last epoch's weights are what is tested.
+then rate * (1 + cos(pi j / epochs)) / 2 in epoch 2 + j. The weights of the last epoch are tested.
 
 Shapes: R runs, S training images per run, T test images, D feature width, C classes.
 """
@@ -35,12 +35,12 @@ MOMENTUM = 0.1
 
 @dataclass(frozen=True)
 class LinearProbes:
-    """R trained probes, folded into plain affine maps (the normalisation's running statistics inside).
+    """R trained probes; `logits` folds the normalisation into the linear layer.
 
     Attributes:
-        mean, var: (R, D) running statistics.
-        weight: (R, C, D), of the normalised feature.
-        bias: (R, C).
+        mean, var: (R, D) running statistics of the normalisation.
+        weight: (R, C, D) weights of the normalised feature.
+        bias: (R, C) biases.
         loss: (R,) mean training loss of the last epoch.
     """
 
@@ -57,14 +57,24 @@ class LinearProbes:
 
 
 def epoch_rate(epoch: int, epochs: int, lr: float) -> float:
-    """The learning rate of an epoch: two at the warm-up rate, then a half cosine that starts at the peak."""
+    """The learning rate of an epoch: two epochs at the warm-up rate, then a half cosine from the peak `lr`.
+
+    Example:
+        >>> [round(epoch_rate(epoch, 40, lr=1e-3), 6) for epoch in (0, 1, 2, 22)]
+        [1e-05, 1e-05, 0.001, 0.0005]
+    """
     if epoch < WARMUP_EPOCHS:
         return WARMUP_RATE
     return lr * (1 + math.cos(math.pi * (epoch - WARMUP_EPOCHS) / epochs)) / 2
 
 
 def batches(num: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
-    """The positions of each batch of an epoch, shuffled by (seed, epoch); see the module's text for the last one."""
+    """The positions of each batch of an epoch, shuffled by (seed, epoch); see the module's text for the last batch.
+
+    Example:
+        >>> [batch.tolist() for batch in batches(num=5, batch_size=2, seed=0, epoch=0)]
+        [[0, 4], [2, 3]]
+    """
     order = permutation(seed, "probe/batches", epoch, num)
     stop = num - num % batch_size if num >= batch_size else num
     for start in range(0, stop, batch_size):
@@ -72,7 +82,7 @@ def batches(num: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.nda
 
 
 def initial_weight(num_classes: int, width: int, seed: int, std: float = PROBE_STD) -> Tensor:
-    """The (C, D) starting weight of a seed, the same on every device."""
+    """The (C, D) initial weight of a seed, the same on every device."""
     generator = torch.Generator().manual_seed(stream_key(seed, "probe/weight") >> 1)
     return nn.init.trunc_normal_(torch.empty(num_classes, width), std=std, generator=generator)
 
@@ -96,7 +106,7 @@ def train_probes(
         label_N: (N,) class ids.
         train_RS: (R, S) indices of each run's training images.
         num_classes: C.
-        seeds: R seeds, of the starting weights and of the order of the batches.
+        seeds: R seeds of the initial weights and of the order of the batches.
         epochs, batch_size, lr, weight_decay: settings of AdamW.
 
     Returns:

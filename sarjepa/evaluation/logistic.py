@@ -1,14 +1,14 @@
 """The probe without a learning rate: multinomial logistic regression to its optimum by L-BFGS.
 
-The loss, mean cross-entropy plus (strength / 2) * |W|^2 (the bias is free), is convex: there is one answer, and no
-rate, batch or epoch count on which it could depend. The strength is chosen for each run on held-out shots: five folds
-of the run's own training images, least mean log-loss; no label beyond the shots is looked at.
+The loss, mean cross-entropy plus (strength / 2) * |W|^2 (the bias is free), is convex: it has one optimum, which
+depends on no rate, batch or epoch count. The strength is chosen for each run on held-out shots, as that of least mean
+log-loss over five folds of the run's own training images; no label beyond the shots is used.
 
 Two things make it quick. By the representer theorem the optimum lies in the span of the S training features, so
 features (a 4 x 4 grid of a ViT-B: 12,288) are first written in at most S principal coordinates. Along coordinate k the
 curvature is about variance_k / 4 + strength, so each is scaled to a curvature of one, and L-BFGS needs tens of steps
-rather than hundreds. A run's folds are solved together, held-out images having weight zero. Runs are solved one by
-one: a line search that they shared would let a run's last digits depend on its neighbours, and a resumed table differ.
+rather than hundreds. A run's folds are solved together, with weight zero for held-out images. Runs are solved one by
+one: a shared line search would make a run's last digits depend on the other runs, and a resumed table would differ.
 
 Shapes: R runs, F folds, S training images, K coordinates, D width, C classes, T test images.
 """
@@ -30,12 +30,12 @@ _CHOICE_TOLERANCE, _FINAL_TOLERANCE = 1e-3, 1e-5  # largest gradient at which to
 
 @dataclass(frozen=True)
 class LinearMaps:
-    """R fitted regressions.
+    """R fitted linear classifiers.
 
     Attributes:
         mean_RD, scale_RD: mean and scale of the training features; a feature is centred, then multiplied by the scale.
         weight_RCD, bias_RC: weight and bias of the classifier of scaled features.
-        strength: (R,) what was chosen.
+        strength: (R,) chosen strength of the penalty, or shrinkage.
     """
 
     mean_RD: Tensor
@@ -65,7 +65,7 @@ def solve(
         target_SC: one-hot classes.
         weight_SF: weight of each image in a fold's mean; zero leaves it out.
         strength: strength of the penalty.
-        start: (K + 1, F, C) where to begin; None: at zero.
+        start: (K + 1, F, C) initial weights; None: zero.
         tolerance: the largest gradient, in coordinates of unit curvature, at which to stop.
 
     Returns:
@@ -107,14 +107,14 @@ def _log_loss(z_SK: Tensor, target_SC: Tensor, theta_KFC: Tensor) -> Tensor:
 def fit_logistic(
     feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int, copies: int = 1
 ) -> LinearMaps:
-    """Fit each run at the strength that its held-out folds prefer.
+    """Fit each run at the strength of least log-loss on its held-out folds.
 
     Args:
         feature_ND: (N, D) features.
         label_N: (N,) class ids.
         train_RS: (R, S) indices of the training rows.
         num_classes: C.
-        copies: number of successive rows that belong to one image, and stay in one fold.
+        copies: number of successive rows that belong to one image; they stay in one fold.
     """
     runs = [_fit_run(feature_ND[index], label_N[index], num_classes, copies)
             for index in torch.as_tensor(train_RS, device=feature_ND.device)]  # fmt: skip
@@ -137,7 +137,7 @@ def _fit_run(
 
 
 def _coordinates(x_SD: Tensor) -> tuple[Tensor, Tensor]:
-    """Centred features in their principal coordinates (S, K), and the (K, D) matrix that leads weights back.
+    """Centred features in principal coordinates (S, K), and the (K, D) matrix that maps weights back.
 
     The smaller of the two Gram matrices is decomposed; K is at most the smaller of S and D.
     """
@@ -151,21 +151,21 @@ def _coordinates(x_SD: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _folds(label_S: Tensor, copies: int) -> Tensor:
-    """(S,) the fold of each training row: its image's number among its class's, modulo the number of folds."""
+    """(S,) the fold of each training row: its image's number within the class, modulo the number of folds."""
     label_G = label_S[::copies]
     same_GG = label_G[:, None] == label_G[None]
     return (same_GG.tril(-1).sum(dim=1) % NUM_FOLDS).repeat_interleave(copies)
 
 
 def _choose_strength(z_SK: Tensor, target_SC: Tensor, label_S: Tensor, copies: int) -> float:
-    """The strength of least held-out log-loss; where a fold would leave nothing to learn from, the middle one."""
+    """The strength of least held-out log-loss; the middle one where a single fold would hold all images."""
     held_SF = functional.one_hot(_folds(label_S, copies)).to(z_SK.dtype)
     if held_SF.shape[1] < 2:
         return STRENGTHS[len(STRENGTHS) // 2]
     theta, losses = None, []
-    for strength in STRENGTHS:  # from smooth to sharp, each starting where the last one ended
+    for strength in STRENGTHS:  # from strong to weak, each starting at the optimum of the last
         theta = solve(z_SK, target_SC, 1 - held_SF, strength, theta, _CHOICE_TOLERANCE)
         losses.append(float((held_SF * _log_loss(z_SK, target_SC, theta)).sum()))
         if len(losses) > 2 and losses[-1] > losses[-2] > losses[-3]:
-            break  # risen twice: sharper only gets worse
+            break  # the loss rose twice: weaker penalties only get worse
     return STRENGTHS[int(np.argmin(losses))]

@@ -1,4 +1,4 @@
-"""Scores of predictions: all of them follow from the confusion matrix.
+"""Scores of predictions, all computed from the confusion matrix.
 
 Accuracy alone flatters a classifier where most of the test set is easy (FUSAR-Ship: 80% scene classes), so balanced
 accuracy (the mean of the classes' recalls) and macro-F1 (the mean of their F1) are given with it. All are in percent.
@@ -14,7 +14,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Scores:
-    """Percentages and the matrix they come from.
+    """The scores and their confusion matrix.
 
     Attributes:
         accuracy, balanced_accuracy, macro_f1: percent.
@@ -32,12 +32,18 @@ class Scores:
 
 
 def confusion_matrix(true_T: np.ndarray, predicted_T: np.ndarray, num_classes: int) -> np.ndarray:
-    """(C, C) counts, rows true, columns predicted."""
+    """(C, C) counts, rows true, columns predicted.
+
+    Example:
+        >>> confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), num_classes=2)
+        array([[1, 1],
+               [0, 1]])
+    """
     flat = np.asarray(true_T, np.int64) * num_classes + np.asarray(predicted_T, np.int64)
     return np.bincount(flat, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(100.0 * part, whole, out=np.full(len(part), np.nan), where=whole > 0)
 
 
@@ -47,16 +53,21 @@ def scores(true_T: np.ndarray, predicted_T: np.ndarray, num_classes: int) -> Sco
     Args:
         true_T, predicted_T: (T,) class ids, T at least 1.
         num_classes: C.
+
+    Example:
+        >>> result = scores(np.array([0, 0, 0, 1]), np.array([0, 0, 0, 0]), num_classes=2)
+        >>> result.accuracy, result.balanced_accuracy
+        (75.0, 50.0)
     """
     confusion = confusion_matrix(true_T, predicted_T, num_classes)
     hits, true_C, predicted_C = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    recall = _ratio(hits, true_C)
-    f1 = _ratio(2 * hits, true_C + predicted_C)[true_C > 0]
+    recall = _percent(hits, true_C)
+    f1 = _percent(2 * hits, true_C + predicted_C)[true_C > 0]
     return Scores(
         accuracy=float(100.0 * hits.sum() / confusion.sum()),
         balanced_accuracy=float(np.nanmean(recall)),
         macro_f1=float(f1.mean()),
         recall=recall,
-        precision=_ratio(hits, predicted_C),
+        precision=_percent(hits, predicted_C),
         confusion=confusion,
     )

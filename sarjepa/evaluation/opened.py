@@ -1,4 +1,4 @@
-"""Whatever a checkpoint setting names, opened: a baseline, a run, an exported encoder, a saved classifier."""
+"""Opens whatever a checkpoint setting names: a baseline, a run, an exported encoder or a saved classifier."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sarjepa.progress import Progress
 
 @dataclass(frozen=True)
 class OpenedEncoder:
-    """What a checkpoint setting stands for.
+    """The encoder that a checkpoint setting names.
 
     Attributes:
         name: checkpoint setting, as the user wrote it.
@@ -44,9 +44,9 @@ class OpenedEncoder:
 
 @dataclass(frozen=True)
 class Copy:
-    """A view of every chip, as a further training row beside the chip itself.
+    """A view of every chip, learnt from beside the chip itself.
 
-    It is the same in every run, so that a chip passes the encoder once for all of them.
+    The view is the same in every run, so that it passes the encoder once for all runs.
 
     Attributes:
         names: names of the augmentations.
@@ -66,11 +66,11 @@ def open_checkpoint(
         name: checkpoint setting, as the user wrote it.
         seed: seed of a random initialisation.
         device: device of the encoder.
-        progress: receiver of a note: the checksum, and the parts of the file that were left out.
+        progress: receiver of a note on the checksum and the unused parts of the file.
         blocks: numbers, from 1, of the blocks of the features.
 
     Raises:
-        InputError: nothing is there, it cannot be read as a checkpoint, or it has no such block.
+        InputError: there is no such file, it cannot be read as a checkpoint, or it has no such block.
     """
     if name in BASELINES:
         baseline = BASELINES[name]()
@@ -99,21 +99,21 @@ def open_features(
     copy: Copy | None = None,
     disturbance: str = "none",
 ) -> np.ndarray:
-    """(N, width) features of the chips that count, from disk where they are there; NaN for the other chips.
+    """(N, width) features of the chips that count, read from the cache if they are there; NaN for all other chips.
 
-    Of a copy, those count that may be learnt from: the training split, or all where the source has none; of disturbed
-    chips, those that may be tested.
+    Where the source has a training split, copies have features of its chips alone, and disturbed chips have features
+    outside of it alone.
 
     Args:
         opened: the encoder.
-        benchmark: the chips, those that count, and their crop.
+        benchmark: the chips, which of them count, and their crop.
         feature: feature of a chip; a baseline has one of its own.
         precision: fp32 or bf16.
         folder: folder of the cache.
         device: device of the encoder.
         progress: receiver of notes, warnings and progress bars.
-        copy: views to take in place of the chips themselves.
-        disturbance: what the chips themselves suffer.
+        copy: views to take in place of the chips.
+        disturbance: disturbance of the chips; views have none.
 
     Raises:
         InputError: a feature of a chip that counts is not a finite number, or the encoder has no such block.
@@ -127,17 +127,17 @@ def open_features(
     candidates = benchmark.candidates
     num, counts_N = len(benchmark.shards), candidates.labels >= 0
     load = benchmark.loader(opened.image_size, device, disturbance)
-    what = f"features of {benchmark.name} by {opened.name}"
+    description = f"features of {benchmark.name} by {opened.name}"
     if disturbance != "none":
         parts["disturbance"] = disturbance
     if copy is not None:
         if candidates.pool_kind == "fraction-of-train":
             counts_N = counts_N & (candidates.splits == "train")
         load = benchmark.view_loader(opened.image_size, device, copy.names, seed=0, copy=copy.number)
-        kinds = {name: AUGMENTATIONS[name] for name in copy.names}
-        parts["views"] = {name: [kind.low, kind.high, kind.share] for name, kind in kinds.items()}
+        drawn = {name: AUGMENTATIONS[name] for name in copy.names}
+        parts["views"] = {name: [view.low, view.high, view.share] for name, view in drawn.items()}
         parts["copy"] = copy.number
-        what += f", copy {copy.number}"
+        description += f", copy {copy.number}"
     elif disturbance != "none" and candidates.pool_kind == "fraction-of-train":
         counts_N = counts_N & (candidates.splits != "train")
     counted = np.flatnonzero(counts_N)
@@ -145,21 +145,21 @@ def open_features(
         parts["chips"] = hashlib.sha256(counted.astype("<i8").tobytes()).hexdigest()
     blocks = feature.blocks or (None,)
     names = [file_name(pool, block) for block in blocks for pool in feature.pools]
-    found = cached(
+    features = cached(
         folder,
         parts,
         ["cls"] if isinstance(opened.encoder, Baseline) else names,
         lambda: extract(opened.encoder, lambda rows: load(counted[rows]), len(counted), blocks=blocks,
-                        precision=precision, progress=progress, description=what),
+                        precision=precision, progress=progress, description=description),
     )  # fmt: skip
-    feature_MD = found[0] if len(found) == 1 else np.concatenate(found, axis=1)
-    bad = counted[~np.isfinite(feature_MD).all(axis=1)]
-    if len(bad):
+    feature_MD = features[0] if len(features) == 1 else np.concatenate(features, axis=1)
+    not_finite = counted[~np.isfinite(feature_MD).all(axis=1)]
+    if len(not_finite):
         raise InputError(
             "features are not finite",
             where=opened.name,
             expected="finite weights and pixels",
-            got=f"{len(bad)} chips of {benchmark.name}, first {benchmark.shards.paths[bad[0]]}",
+            got=f"{len(not_finite)} chips of {benchmark.name}, first {benchmark.shards.paths[not_finite[0]]}",
         )
     if len(counted) == num:
         return feature_MD

@@ -1,7 +1,7 @@
 """One evaluated run: learn from a draw and predict its test set.
 
-`probe`, `finetune` and `fewshot-bench` are three doors to this code, so that a single probe is the very number that the
-table's cell averages.
+`probe`, `finetune` and `fewshot-bench` all call this code, so that a single probe is exactly one of the numbers that a
+cell of the table averages.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sarjepa.progress import Progress
 
 @dataclass(frozen=True)
 class Training:
-    """How a head, or everything, is trained; the adamw probe reads the first four.
+    """How a probe or a whole classifier is trained; the adamw probe reads the first four settings.
 
     Attributes:
         epochs, batch_size, lr, weight_decay: passes over the images, images per step, AdamW's peak rate and decay.
@@ -53,10 +53,10 @@ class Training:
 
 
 class Fitted(Protocol):
-    """What a solver returns: the logits of one of its runs for some features."""
+    """The result of a solver."""
 
     def logits(self, run: int, feature_TD: Tensor) -> Tensor:
-        """(T, C)."""
+        """(T, C) logits of some features by one of the runs."""
         ...
 
 
@@ -65,7 +65,7 @@ class Probed:
     """One probed run.
 
     Attributes:
-        draw: chips of the training and of the test.
+        draw: training and test chips of the run.
         scores: scores on the test set; None if the training diverged.
     """
 
@@ -75,7 +75,7 @@ class Probed:
 
 def fit(solver: str, feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int,
         seeds: Sequence[int], training: Training, copies: int = 1) -> Fitted:  # fmt: skip
-    """Fit every run of a cell with one of the solvers; `copies` rows in succession are one image."""
+    """Fit every run of a cell with one of the solvers; every `copies` successive rows belong to one image."""
     if solver == "lbfgs":
         return fit_logistic(feature_ND, label_N, train_RS, num_classes, copies)
     if solver == "lda":
@@ -116,8 +116,8 @@ def probe_runs(
         solver: adamw, lbfgs, lda, knn or centroid.
         training: settings of the adamw solver.
         device: device of the computation.
-        copies: (N, D) each, features of views of the chips, which are learnt from beside the chips and never tested.
-        tested: (N, D) features of the chips as they are tested; default: those that are learnt from.
+        copies: (N, D) features of each further view of the chips; views are learnt from and never tested.
+        tested: (N, D) features of the chips in the test; None: `features`.
     """
     rows = np.concatenate([features, *copies], dtype=np.float32)
     feature_ND = torch.from_numpy(rows).to(device)
@@ -128,7 +128,7 @@ def probe_runs(
     for size in sorted({len(draw.train) for draw in draws}):
         members = [number for number, draw in enumerate(draws) if len(draw.train) == size]
         train_RS = np.stack([draws[number].train for number in members])
-        # An image's copies follow it.
+        # Each image is followed by its copies.
         train_RS = (train_RS[:, :, None] + num * np.arange(1 + len(copies))).reshape(len(members), -1)
         seeds = [draws[number].seed for number in members]
         fitted = fit(solver, feature_ND, label_N, train_RS, num_classes, seeds, training, 1 + len(copies))
@@ -136,15 +136,15 @@ def probe_runs(
             draw = draws[number]
             logits = fitted.logits(run, tested_ND[torch.from_numpy(draw.test).to(device)]).cpu()
             failed = isinstance(fitted, LinearProbes) and not bool(torch.isfinite(fitted.loss[run]))
-            found = None if failed else scores(labels[draw.test], logits.argmax(dim=1).numpy(), num_classes)
-            outcomes[number] = Probed(draw, found)
+            result = None if failed else scores(labels[draw.test], logits.argmax(dim=1).numpy(), num_classes)
+            outcomes[number] = Probed(draw, result)
     return [outcomes[number] for number in range(len(draws))]
 
 
 def new_classifier(
     opened: OpenedEncoder, benchmark: Benchmark, feature: Feature, normalise: bool, device: torch.device
 ) -> Classifier:
-    """A classifier on a copy of the encoder, so that the next run starts from the same weights."""
+    """A classifier on a copy of the encoder, so that every run starts from the same weights."""
     encoder = copy.deepcopy(opened.encoder)
     head = Head(encoder.width * feature.num_tokens, len(benchmark.classes), normalise)  # type: ignore[operator, arg-type]
     return Classifier(encoder, head, feature).to(device)

@@ -1,7 +1,7 @@
-"""Encoders that look at images, and the rule by which an image becomes an input.
+"""Encoders whose attention is looked at, and the rule by which an image becomes an input.
 
-An input rule resamples to the side an encoder was trained at or to any other height and width in whole patches, or
-leaves the image as it is and cuts it to whole patches ("native"), for scenes that are not square. A viewer is a
+An input rule resamples an image to the side an encoder was trained at or to any other height and width in whole
+patches; the rule "native" keeps its pixels and cuts it to whole patches, for scenes that are not square. A viewer is a
 checkpoint's encoder with its rule.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sarjepa.data.subjects import Subject
 from sarjepa.errors import InputError
-from sarjepa.evaluation.opened import OpenedEncoder, open_checkpoint
+from sarjepa.evaluation.opened import open_checkpoint
 from sarjepa.models.addresses import bare, is_address
 from sarjepa.models.encoder import Encoder
 from sarjepa.progress import Progress
@@ -35,7 +35,7 @@ class InputRule:
     """How a subject becomes an input.
 
     Attributes:
-        size: height and width (px) that it is resampled to; None: it is cut to whole patches as it is.
+        size: height and width (px) to resample to; None: the image is cut to whole patches, not resampled.
         patch: side (px) of a patch.
         device: device of the inputs.
     """
@@ -45,12 +45,12 @@ class InputRule:
     device: torch.device
 
     def cut(self, subject: Subject) -> np.ndarray:
-        """The part of the image that is shown: all of it, or its centre in whole patches (at least one, padded)."""
+        """The part of the image that is shown: all of it, or its centre in whole patches, padded to at least one."""
         if self.size is not None:
             return subject.image_HW
         image, patch = subject.image_HW, self.patch
-        short = [max(0, patch - side) for side in image.shape]
-        image = np.pad(image, [(lack // 2, lack - lack // 2) for lack in short])
+        missing = [max(0, patch - side) for side in image.shape]
+        image = np.pad(image, [(pixels // 2, pixels - pixels // 2) for pixels in missing])
         height, width = (side - side % patch for side in image.shape)
         top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
         return image[top : top + height, left : left + width]
@@ -63,17 +63,12 @@ class InputRule:
     def __call__(self, subject: Subject) -> torch.Tensor:
         """The input, (1, 1, H, W) float32 in [0, 1]."""
         image_HW = torch.from_numpy(np.ascontiguousarray(self.cut(subject))).to(self.device)
-        if self.size is not None:
-            image_HW = _resample(image_HW, self.size)
+        if self.size is not None:  # as the evaluation resamples chips, but to any height and width
+            height_1, width_1 = (torch.tensor([side], device=self.device) for side in image_HW.shape)
+            [rows_SH] = bicubic_matrices(height_1, image_HW.shape[0], self.size[0])
+            [columns_SW] = bicubic_matrices(width_1, image_HW.shape[1], self.size[1])
+            image_HW = (rows_SH @ (image_HW @ columns_SW.T).clamp(0, 1)).clamp(0, 1)
         return image_HW[None, None]
-
-
-def _resample(image_HW: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Bicubic, as the evaluation resamples chips (`sarjepa.resampling`), to any height and width."""
-    height_1, width_1 = (torch.tensor([side], device=image_HW.device) for side in image_HW.shape)
-    [rows_SH] = bicubic_matrices(height_1, image_HW.shape[0], size[0])
-    [columns_SW] = bicubic_matrices(width_1, image_HW.shape[1], size[1])
-    return (rows_SH @ (image_HW @ columns_SW.T).clamp(0, 1)).clamp(0, 1)
 
 
 def input_rule(setting: str | None, image_size: int, patch: int, device: torch.device) -> InputRule:
@@ -87,6 +82,10 @@ def input_rule(setting: str | None, image_size: int, patch: int, device: torch.d
 
     Raises:
         InputError: the setting has another form, or is not in whole patches.
+
+    Example:
+        >>> input_rule("64x96", image_size=224, patch=16, device=torch.device("cpu")).size
+        (64, 96)
     """
     if setting == NATIVE:
         return InputRule(None, patch, device)
@@ -129,12 +128,12 @@ class Viewer:
         return torch.cat([self.rule(subject) for subject in subjects])
 
     def softmax_bytes(self, subject: Subject) -> int:
-        """What the softmax of all blocks takes: it grows with the square of the number of patches."""
+        """Memory (bytes) of the softmax of all blocks; it grows with the square of the number of patches."""
         rows, columns = self.rule.grid(subject)
         return 4 * self.encoder.shape.depth * self.encoder.shape.num_heads * (1 + rows * columns) ** 2
 
     def batch_size(self, subjects: Sequence[Subject]) -> int:
-        """How many subjects go through at a time; one where each has a size of its own."""
+        """How many subjects the encoder takes at a time: one where each may have a size of its own."""
         if self.rule.size is None:
             return 1
         return max(1, min(_LARGEST_BATCH, _BATCH_BYTES // self.softmax_bytes(subjects[0])))
@@ -143,7 +142,7 @@ class Viewer:
         """Refuse an input whose softmax would not fit.
 
         Raises:
-            InputError: more than 4 GiB; says which size would do.
+            InputError: more than 4 GiB; the hint is a size that fits.
         """
         (rows, columns), num_bytes = self.rule.grid(subject), self.softmax_bytes(subject)
         if num_bytes <= _LARGEST_BYTES:
@@ -162,7 +161,7 @@ class Viewer:
 def open_viewers(
     names: Sequence[str], image_size: str | None, seed: int, device: torch.device, progress: Progress
 ) -> list[Viewer]:
-    """The encoders of some checkpoints, each with a label of its own.
+    """The encoders of some checkpoints, each with a unique label.
 
     Args:
         names: checkpoints, as the user wrote them.
@@ -174,23 +173,22 @@ def open_viewers(
     Raises:
         InputError: a checkpoint is missing, cannot be read or has no attention, or the size does not fit it.
     """
-    return [
-        _viewer(open_checkpoint(name, seed, device, progress), label, image_size, device)
-        for name, label in zip(names, labels_of(names), strict=True)
-    ]
-
-
-def _viewer(opened: OpenedEncoder, label: str, image_size: str | None, device: torch.device) -> Viewer:
-    encoder, facts = opened.encoder, opened.describe
-    if not isinstance(encoder, Encoder):
-        raise InputError("no attention to look at", where=opened.name, hint="give a run folder or a checkpoint")
-    sources = facts.get("sources") or facts.get("sources_of_run") or ()
-    rule = input_rule(image_size, opened.image_size, encoder.patch_size, device)
-    return Viewer(opened.name, label, encoder, rule, tuple(map(str, sources)))  # type: ignore[call-overload]
+    viewers = []
+    for name, label in zip(names, labels_of(names), strict=True):
+        opened = open_checkpoint(name, seed, device, progress)
+        encoder, facts = opened.encoder, opened.describe
+        if not isinstance(encoder, Encoder):
+            raise InputError("no attention to look at", where=opened.name, hint="give a run folder or a checkpoint")
+        sources = facts.get("sources") or facts.get("sources_of_run") or ()
+        rule = input_rule(image_size, opened.image_size, encoder.patch_size, device)
+        viewers.append(Viewer(opened.name, label, encoder, rule, tuple(map(str, sources))))  # type: ignore[call-overload]
+    return viewers
 
 
 def labels_of(names: Sequence[str]) -> list[str]:
-    """Short names, each once, for pictures and folders.
+    """Short unique names of checkpoints, for pictures and folders.
+
+    A label is the end of a path or address without its suffix; a file that every run has is named after its folder.
 
     Example:
         >>> labels_of(["runs/a/encoder.safetensors", "runs/b/a"])
@@ -198,17 +196,13 @@ def labels_of(names: Sequence[str]) -> list[str]:
     """
     labels: list[str] = []
     for name in names:
-        label, number = _label(name), 2
-        while (unique := label if label not in labels else f"{label}-{number}") in labels:
-            number += 1
+        location = bare(name.removeprefix("random:"))
+        path = Path(location) if is_address(location) else Path(location).resolve()
+        label = path.stem if path.suffix in (".pt", ".pth", ".safetensors") else path.name
+        label = path.parent.name if label in _FILES_OF_A_RUN else label
+        label = ("random-" if name.startswith("random:") else "") + re.sub(r"[^A-Za-z0-9._-]+", "-", label)
+        unique, number = label, 2
+        while unique in labels:
+            unique, number = f"{label}-{number}", number + 1
         labels.append(unique)
     return labels
-
-
-def _label(name: str) -> str:
-    """The end of a path or address, without its suffix; a file that every run has is called by its folder."""
-    place = bare(name.removeprefix("random:"))
-    path = Path(place) if is_address(place) else Path(place).resolve()
-    label = path.stem if path.suffix in (".pt", ".pth", ".safetensors") else path.name
-    label = path.parent.name if label in _FILES_OF_A_RUN else label
-    return ("random-" if name.startswith("random:") else "") + re.sub(r"[^A-Za-z0-9._-]+", "-", label)

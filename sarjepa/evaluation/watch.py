@@ -1,7 +1,7 @@
-"""Looking at a representation while it trains: a kNN probe on a labelled set, and signs of collapse.
+"""Measures of a representation while it trains: a kNN probe on a labelled set, and signs of collapse.
 
-It takes a few hundred chips, no gradient and no random state, so it changes nothing in the training. The accuracy is
-for watching a run, not for reporting: it is of few chips and one draw.
+They need a few hundred chips, no gradient and no random state, so they change nothing in the training. The accuracy is
+for watching a run, not for reporting, as it is of few chips and one draw.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from sarjepa.progress import Progress
 from sarjepa.training.runtime import autocast
 
 SHOTS, TESTS = 40, 20  # training and test chips per class
-# Untrained encoders have ranks above 15, and class tokens and patches that deviate by 0.08 to 0.2. In the first epochs
-# of a sound run that agrees on views they deviate by 0.05 and 0.035; where all chips become one, by less than 0.015.
+# Untrained encoders have ranks above 15, and their class tokens and patches deviate by 0.08 to 0.2. In the first epochs
+# of a sound run of `views` they deviate by 0.05 and 0.035; in a collapsed one, by less than 0.015.
 _LOW_RANK, _LOW_DEVIATION, _LOW_PATCH_DEVIATION = 2.0, 0.03, 0.02
 
 
@@ -27,7 +27,7 @@ class Watch:
     """A fixed choice of chips of a built data set, and measures of an encoder on them.
 
     Args:
-        data_root, dataset: the built set.
+        data_root, dataset: folder of the built sources, and name of one of them.
         crop: the crop setting, as for the evaluation.
         precision: number format of the encoder: "bf16" or "fp32".
         device: device of the encoder.
@@ -46,7 +46,7 @@ class Watch:
     def __call__(self, encoder: Encoder, progress: Progress) -> dict[str, float]:
         """Measure kNN accuracy (%), effective rank and deviation of the class tokens, deviation of patches.
 
-        Warns where the last three say that the representation has collapsed.
+        Warns if one of the last three is so low that the representation may be collapsing.
         """
         load = self._benchmark.loader(encoder.image_size, self._device)
         class_tokens, deviations = [], []
@@ -62,8 +62,12 @@ class Watch:
                 f"the representation may be collapsing: class tokens of effective rank {rank:.1f} that deviate by "
                 f"{spread:.3f} of their size, a chip's patches by {of_patches:.3f}"
             )
-        seen = {"rank": round(rank, 3), "deviation": round(spread, 4), "patch_deviation": round(of_patches, 4)}
-        return {"knn": self._knn_accuracy(features), **seen}
+        return {
+            "knn": self._knn_accuracy(features),
+            "rank": round(rank, 3),
+            "deviation": round(spread, 4),
+            "patch_deviation": round(of_patches, 4),
+        }
 
     def _knn_accuracy(self, feature_ND: torch.Tensor) -> float:
         labels = torch.from_numpy(self._benchmark.candidates.labels[self._indices]).to(feature_ND.device)

@@ -2,13 +2,12 @@
 
 Nothing here imports torch, so that a wrong path is refused at once.
 
-ViTs of others were mostly trained on normalised images, which their files do not say. `imagenet:` or `half:` before a
-path or address says it (mean and deviation of photographs; 0.5 and 0.5, as of SARMAE's released weights), and
-`released` works it into the patch embedding.
+ViTs of others were mostly trained on normalised images, which their files do not say. The prefix `imagenet:` or `half:`
+of a path or address says so (mean and deviation of photographs; 0.5 and 0.5, as of SARMAE's released weights), and
+`released` works the normalisation into the patch embedding.
 
-A file is fetched once and kept, in the user's cache folder or in the hub's own. What it holds is read as safely as a
-local file; what it is, only its checksum tells, so `sha256` is computed of every file and a known one is called by its
-name.
+A file is fetched once and kept, in the user's cache folder or in the hub's own. It is read as safely as a local file.
+Only its checksum tells which file it is, so the sha256 of every file is computed, and a known file is named.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from sarjepa.download import Patience, RemoteFile
 from sarjepa.errors import InputError
 from sarjepa.progress import Progress
 
-# sha256 of files that others publish. The first as a public reader of the Kaggle model printed it.
+# sha256 of files that others publish; the first is what a public reader of the Kaggle model printed.
 KNOWN_FILES = {
     "0894f1472f5beaad0e7663cb4da6261a9d7547e73016bf845b0b2c227d4b7ea0": (
         "SAR-JEPA, epoch 200, as published (Kaggle liweijie19/sar-jepa, pytorch/default/1)"
     ),
 }
 HUB_PREFIX = "hf-hub:"
-# Mean and deviation of each channel (red, green, blue) of what a ViT was trained on.
+# Mean and deviation of each channel (red, green, blue) of the images that a ViT was trained on.
 Normalised = tuple[tuple[float, float, float], tuple[float, float, float]]
 NORMALISED: dict[str, Normalised] = {
     "imagenet:": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -41,17 +40,22 @@ CLASSIFIER_FILE = "classifier.safetensors"
 OF_A_CLASSIFIER = "it is a classifier: sarjepa.load_classifier opens it, and sarjepa probe labels chips with it"
 # In order of preference: this package's export, then what timm and others push.
 HUB_FILES = ("encoder.safetensors", "model.safetensors", "pytorch_model.bin")
-# Somebody waits for a checkpoint, so a server that does not answer is given up sooner than for an archive.
+# A user waits for a checkpoint, so a server that does not answer is given up sooner than for an archive.
 PATIENCE = Patience(attempts=3, pause_s=0.5)
 
 
 def normalised_by(path: str | Path) -> Normalised | None:
-    """The mean and deviation that stand before a path, if any."""
-    return next((found for prefix, found in NORMALISED.items() if str(path).startswith(prefix)), None)
+    """The mean and deviation that the prefix of a path names, if it has one.
+
+    Example:
+        >>> normalised_by("half:sarmae.pth"), normalised_by("runs/mine")
+        (((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), None)
+    """
+    return next((values for prefix, values in NORMALISED.items() if str(path).startswith(prefix)), None)
 
 
 def bare(path: str | Path) -> str:
-    """A path or address without the word before it that says how images were normalised.
+    """A path or address without the prefix that says how images were normalised.
 
     Example:
         >>> bare("half:sarmae.pth"), bare("runs/mine")
@@ -76,28 +80,28 @@ def fetch(address: str, patience: Patience = PATIENCE) -> Path:
     """The local copy of an address, fetched unless it is there.
 
     Args:
-        address: `https://...` or `hf-hub:owner/name`, with `@revision` behind it if need be.
+        address: `https://...`, or `hf-hub:owner/name` or `hf-hub:owner/name@revision`.
         patience: limits on attempts at an address on the web.
 
     Raises:
-        InputError: it cannot be had.
+        InputError: it cannot be fetched.
     """
     return _from_hub(address) if address.startswith(HUB_PREFIX) else _from_web(address, patience)
 
 
 def _from_web(address: str, patience: Patience) -> Path:
     name = Path(unquote(urlparse(address).path)).name or "checkpoint"
-    mark = hashlib.sha256(address.encode()).hexdigest()[:12]  # many a file is called checkpoint.pth
+    key = hashlib.sha256(address.encode()).hexdigest()[:12]  # as many files are called checkpoint.pth
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sarjepa" / "checkpoints"
     try:
-        return download.fetch(RemoteFile(f"{mark}-{name}", addresses=(address,)), cache, Progress(), patience)
+        return download.fetch(RemoteFile(f"{key}-{name}", addresses=(address,)), cache, Progress(), patience)
     except InputError as error:
         hint = "fetch it with a browser and give the file"
         raise InputError("the checkpoint cannot be fetched", where=address, got=error.got, hint=hint) from error
 
 
 def _from_hub(address: str) -> Path:
-    import huggingface_hub  # slow to import, and seldom needed
+    import huggingface_hub  # slow to import, and rarely needed
     from huggingface_hub import errors
 
     repository, _, revision = address.removeprefix(HUB_PREFIX).partition("@")
@@ -114,10 +118,10 @@ def _from_hub(address: str) -> Path:
 
 
 def checkpoint_file(path: str | Path) -> Path:
-    """The local file that a run folder, path or address stands for; an address is fetched.
+    """The local file that a run folder, path or address names; an address is fetched.
 
     Raises:
-        InputError: nothing is there, or the folder holds no checkpoint.
+        InputError: the path does not exist, or the folder holds no checkpoint.
     """
     if is_address(path):
         return fetch(bare(path))
@@ -136,7 +140,7 @@ def checkpoint_file(path: str | Path) -> Path:
 
 
 def run_folder(path: str | Path) -> Path:
-    """The folder of a run, whatever is in it.
+    """The path as the folder of a run; its content is not checked.
 
     Raises:
         InputError: there is no such folder.
@@ -164,5 +168,5 @@ def no_classifier(path: str | Path) -> InputError:
 
 
 def is_classifier(path: str | Path) -> bool:
-    """Whether a path is a classifier's file or the folder of one."""
+    """Whether a path is a classifier's file or the folder that holds it."""
     return (Path(path) / CLASSIFIER_FILE).is_file() or (Path(path).name == CLASSIFIER_FILE and Path(path).is_file())

@@ -1,16 +1,16 @@
-"""Anchors: frozen networks that say what an optical image shows, patch by patch.
+"""Anchors: frozen networks that describe an optical image patch by patch.
 
-SARMAE (Liu et al., arXiv 2512.16635, 2025) draws the tokens of a SAR encoder towards those that a network trained on
-photographs gives for an optical image of the same place. Which network that is decides what is learned:
+SARMAE (Liu et al., arXiv 2512.16635, 2025) draws the tokens of a SAR encoder towards the tokens that a network trained
+on photographs gives for an optical image of the same place. The choice of that network decides what is learned:
 
     timm:NAME       any ViT of timm with its published weights; the paper's is vit_base_patch16_dinov3.lvd1689m
     PATH            an encoder of this package, or of a layout it reads; it sees the image in grey
-    released        what the published code does, which is not what the paper says: the patch embedding of the paper's
-                    network and its last LayerNorm, with none of its blocks. Tokens are then a linear map of the patch.
+    released        the anchor of the published code, which differs from the paper: the patch embedding and the last
+                    LayerNorm of the paper's network, without its blocks. Tokens are then a linear map of the patch.
 
-Weights of timm come from its hub. Where that cannot be reached, `@FILE` behind the name says where they lie.
+Weights of timm come from its hub. Where that cannot be reached, `@FILE` behind the name gives their file.
 
-An image is resized so that its patches are those of the SAR encoder's grid, whatever the patch sizes of the two are.
+An image is resized so that its patches are those of the SAR encoder's grid, whatever the two patch sizes are.
 
 Shapes: B images, N = rows * columns patches, D the width of the anchor's tokens.
 """
@@ -18,7 +18,7 @@ Shapes: B images, N = rows * columns patches, D the width of the anchor's tokens
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -73,7 +73,7 @@ class Anchor(nn.Module):
 
     @cached_property
     def sha256(self) -> str:
-        """A content hash of the weights, by which a run that goes on knows its anchor."""
+        """A content hash of the weights, by which a resumed run recognises its anchor."""
         digest = hashlib.sha256()
         for key, value in sorted(self.network.state_dict().items()):
             digest.update(key.encode() + value.detach().cpu().float().contiguous().numpy().tobytes())
@@ -84,7 +84,7 @@ def load_anchor(address: str) -> Anchor:
     """The anchor of an address: timm:NAME, timm:NAME@FILE, released, released@FILE, or a path of an encoder.
 
     Raises:
-        InputError: there is no such network, it has no patch tokens, or its weights cannot be had.
+        InputError: there is no such network, it has no patch tokens, or its weights cannot be fetched or read.
     """
     name, _, file = address.partition("@")
     if name == RELEASED:
@@ -119,14 +119,13 @@ def _of_timm(name: str, file: str, address: str, patches_only: bool = False) -> 
         patch_size, width = network.patch_embed.patch_size[0], network.num_features
         mean, std = network.pretrained_cfg["mean"], network.pretrained_cfg["std"]
 
+    def normalised(image_B3HW: torch.Tensor) -> torch.Tensor:
+        mean_311, std_311 = (image_B3HW.new_tensor(values)[:, None, None] for values in (mean, std))
+        return (image_B3HW - mean_311) / std_311
+
     def tokens(image_B3HW: torch.Tensor) -> torch.Tensor:
         if patches_only:
             return network.norm(network.patch_embed(image_B3HW).reshape(len(image_B3HW), -1, width))
         return network.forward_features(image_B3HW)[:, network.num_prefix_tokens :]
 
-    return Anchor(network, tokens, patch_size, width, lambda image: _normalised(image, mean, std))
-
-
-def _normalised(image_B3HW: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    mean_311, std_311 = (image_B3HW.new_tensor(values)[:, None, None] for values in (mean, std))
-    return (image_B3HW - mean_311) / std_311
+    return Anchor(network, tokens, patch_size, width, normalised)

@@ -4,9 +4,9 @@ Pre-norm ViT block (Dosovitskiy et al., 2021) whose attention takes the bias of 
 written out rather than left to a fused kernel: the weights can then be looked at, and with a bias on 50-token windows
 plain matrix products are also the faster way on a CPU.
 
-Where sequences are of different lengths they are filled up to the longest, and nothing attends to what fills them.
+Sequences of different lengths are padded to the longest, and no token attends to the padding.
 
-Shapes: B sequences, N tokens, D width, H heads. `filler_BN` is True where a token only fills up its sequence.
+Shapes: B sequences, N tokens, D width, H heads. `filler_BN` is True where a token is padding.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sarjepa.models.relative_position import ContextualBias
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, with relative position where `relative`."""
+    """Multi-head self-attention, with relative position if `relative`."""
 
     def __init__(self, width: int, num_heads: int, relative: bool) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class Block(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """Xavier-uniform linears with zero bias, norms at one and zero; the rest keeps its own start."""
+    """Set linear layers to Xavier-uniform weights and zero bias, norms to one and zero; other layers are unchanged."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:

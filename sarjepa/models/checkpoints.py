@@ -1,8 +1,8 @@
 """From a path to an encoder, and from an encoder to a file.
 
-Read are a run folder, its `checkpoint-last.pt`, an exported `.safetensors` (weights plus JSON that says what they are),
-a checkpoint as the SAR-JEPA authors publish it, and a ViT in the layout of MAE and timm; each here, at a web address or
-on the Hugging Face hub. The safetensors file is the one to share: it cannot carry code and describes itself.
+These are read: a run folder, its `checkpoint-last.pt`, an exported `.safetensors` (weights plus JSON that describes
+them), a checkpoint as the SAR-JEPA authors publish it, and a ViT in the layout of MAE and timm; each local, at a web
+address or on the Hugging Face hub. The safetensors file is the one to share: it cannot carry code and describes itself.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ def load_encoder(path: str | Path, device: str = "cpu") -> Encoder:
     """The encoder of a run folder, checkpoint, exported `.safetensors`, released SAR-JEPA or MAE/timm-layout file.
 
     Args:
-        path: path of the checkpoint, or an address: `https://...` or `hf-hub:owner/name`; before that of a ViT of
-            others, `imagenet:` or `half:` where it was trained on images so normalised.
+        path: path of the checkpoint, or an address: `https://...` or `hf-hub:owner/name`; with the prefix `imagenet:`
+            or `half:` for a ViT of others that was trained on images so normalised.
         device: device of the encoder.
 
     Returns:
-        The encoder in evaluation mode; `describe` says what is known of it, `describe_line` says it in one line.
+        The encoder in evaluation mode; `describe` holds the facts of its file, `describe_line` makes a line of them.
 
-    A checkpoint of a run and an exported encoder are held against their checksums; files of others, and exports from
-    before there was one, have none.
+    A checkpoint of a run and an exported encoder are compared with their checksums; files of others, and exports from
+    before there were checksums, have none.
 
     Raises:
-        InputError: nothing is there, it is not a checkpoint, or it is damaged.
+        InputError: there is no such file, it is not a checkpoint, or it is damaged.
 
     Examples:
         >>> import torch
@@ -58,7 +58,7 @@ def load_encoder(path: str | Path, device: str = "cpu") -> Encoder:
     encoder = Encoder(shape)
     try:
         encoder.load_state_dict(weights)
-    except RuntimeError as error:  # torch's word for missing, unexpected and misshapen weights
+    except RuntimeError as error:  # torch's error for missing, unexpected and misshapen weights
         faults = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
         raise InputError("the checkpoint does not fit the encoder it describes", where=path, got=faults) from error
     encoder.describe = {**describe, "shape": asdict(shape)}
@@ -70,7 +70,7 @@ def initial_encoder(path: str | Path, seed: int, device: str = "cpu") -> Encoder
 
     Args:
         path: path or address, as in `load_encoder`.
-        seed: seed of the weights, if the file does not state the seed of its own.
+        seed: seed of the weights, if the file states none.
         device: device of the encoder.
     """
     shape, _, describe = _read(path)
@@ -88,7 +88,7 @@ def initial_encoder(path: str | Path, seed: int, device: str = "cpu") -> Encoder
 
 
 def describe_line(encoder: Encoder) -> str:
-    """What is known of an encoder's file, for a person: what it is, its checksum, what of it was left out."""
+    """A line for people on an encoder's file: its name or method, its checksum, and its unused keys."""
     facts = encoder.describe
     parts = [str(facts.get("known_as") or facts.get("method") or "an encoder")]
     if "sha256" in facts:
@@ -115,7 +115,7 @@ def _read(path: str | Path) -> tuple[EncoderShape, Weights, dict]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Description:
-    """What is read of what a file says of its encoder, so that it is of the right kind; the rest is kept as it is."""
+    """The facts of a file whose types are checked; all other facts are kept as they are."""
 
     shape: EncoderShape
     method: str | None = None
@@ -160,37 +160,37 @@ def _described_shape(text: str, weights: Weights, file: Path) -> EncoderShape:
 
 
 def check_shape(shape: EncoderShape, weights: Weights, file: Path) -> None:
-    """Hold the shape that a file describes against its weights, before an encoder is made of it.
+    """Compare the shape that a file describes with its weights, before an encoder is made of it.
 
     Raises:
-        InputError: it is not theirs.
+        InputError: the shape is not that of the weights.
     """
 
-    def fault(what: str, key: str, expected: object, got: object) -> InputError:
-        return InputError(what, where=f"{key} in {file}", expected=expected, got=got)
+    def fault(message: str, key: str, expected: object, got: object) -> InputError:
+        return InputError(message, where=f"{key} in {file}", expected=expected, got=got)
 
     for key, value in weights.items():
         if not is_weight(value):
             raise fault("not a weight", key, "a tensor of floats", type(value).__name__)
-    there = {
+    sizes = {
         "width": _size(weights, "patch_embed.proj.weight", 0),
         "patch_size": _size(weights, "patch_embed.proj.weight", -1),
         "depth": len({key.split(".")[1] for key in weights if key.startswith("blocks.")}),
     }
-    for key, size in there.items():
+    for key, size in sizes.items():
         if not 0 < getattr(shape, key) == size:
             raise fault("the checkpoint does not fit the encoder it describes", key, size, getattr(shape, key))
     if shape.num_heads < 1 or shape.width % shape.num_heads:
         raise fault("no such number of heads", "num_heads", f"a divisor of {shape.width}, the width", shape.num_heads)
     largest = LARGEST_SIDE_PX
-    if shape.positions == "learned":  # a table as large as that in the file
+    if shape.positions == "learned":  # the largest side whose grid is that of the file's table
         largest = (math.isqrt(_size(weights, "pos_embed", 1)) + 1) * shape.patch_size - 1
     if not shape.patch_size <= shape.image_size <= largest:
         raise fault("no such size of an image", "image_size", f"{shape.patch_size} to {largest} px", shape.image_size)
 
 
 def _size(weights: Weights, key: str, axis: int) -> int:
-    """The size of a tensor along an axis; 0 where it has none."""
+    """The size of a tensor along an axis; 0 if there is no such tensor or axis."""
     shape = weights[key].shape if key in weights else ()
     return shape[axis] if -len(shape) <= axis < len(shape) else 0
 
@@ -209,18 +209,18 @@ def encoder_bytes(encoder: Encoder, describe: dict[str, object]) -> bytes:
 
     Args:
         encoder: encoder that holds the weights.
-        describe: facts of the weights, JSON-ready (model, method, sources, normalisation).
+        describe: JSON-ready facts of the weights (model, method, sources, normalisation).
     """
     return described_bytes(encoder, _KIND, {**describe, "shape": asdict(encoder.shape)})
 
 
 def timm_state_dict(encoder: Encoder) -> Weights:
-    """The weights as timm's VisionTransformer (no classifier, one input channel, no dropout) names them.
+    """The weights under the names of timm's VisionTransformer (no classifier, one input channel, no dropout).
 
     Those of an encoder without a class token are for `class_token=False, global_pool="avg", fc_norm=False`.
 
     Raises:
-        InputError: the encoder has relative positions, which timm's ViT has not.
+        InputError: the encoder has relative positions, which timm's ViT lacks.
 
     Examples:
         >>> import timm
@@ -242,15 +242,15 @@ def timm_state_dict(encoder: Encoder) -> Weights:
     if shape.positions == "sincos":
         weights["pos_embed"] = sincos_positions(shape.grid_side, shape.grid_side, shape.width)[None]
     if shape.class_token:
-        class_row = torch.zeros_like(weights["cls_token"])  # its position is part of the class token here
+        class_row = torch.zeros_like(weights["cls_token"])  # its position is already in the class token
         weights["pos_embed"] = torch.cat([class_row, weights["pos_embed"].to(class_row)], dim=1)
     return weights
 
 
 def weights_sha256(encoder: Encoder) -> str:
-    """A content hash of the weights and the shape, the same wherever they came from."""
+    """A content hash of the weights and the shape, whatever file they came from."""
     shape = asdict(encoder.shape)
-    if shape["class_token"]:  # most have one, and had it before the shape said so: their names stay
+    if shape["class_token"]:  # shapes did not record it at first, when all encoders had one: their hashes stay
         del shape["class_token"]
     digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode())
     for key, value in sorted(encoder.state_dict().items()):

@@ -1,10 +1,10 @@
-"""Safetensors files that say what they hold.
+"""Safetensors files that describe their content.
 
-A safetensors file is a table of tensors and a few strings: reading one runs no code, which a pickle cannot promise. One
-string, under the name of the file's kind, is JSON with everything that is needed to use the tensors; a file without it
-is somebody else's, and still tensors. The format has no checksum. Ours is a second string, a SHA-256 over names, kinds,
-shapes and bytes of the tensors and over the facts about them, so that a flipped bit is an error, not another weight.
-Files of others, and those written before there was one, have none and are read without.
+A safetensors file is a table of tensors and a few strings; unlike a pickle, it can be read without running code. One
+string, under the name of the file's kind, is JSON with all that is needed to use the tensors; files of others lack it,
+and their tensors can still be read. The format has no checksum. Ours is a second string, a SHA-256 over names, types,
+shapes and bytes of the tensors and over the description, so that a flipped bit is an error, not another weight. Files
+of others, and those written before there was a checksum, are read without one.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ _CHECKSUM = "sarjepa-sha256"
 
 
 def described_bytes(module: nn.Module, kind: str, describe: Mapping[str, Any]) -> bytes:
-    """A module's weights and the facts about them, as the content of a file.
+    """A module's weights and their description, as the content of a file.
 
     Args:
         module: module that holds the weights.
-        kind: the name that the description is found under.
-        describe: JSON-ready.
+        kind: key of the description in the file.
+        describe: JSON-ready facts of the weights.
     """
     weights = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
-    said = {kind: json.dumps(describe, sort_keys=True)}
-    return _in_order(save(weights, metadata={**said, _CHECKSUM: _sha256(weights, said)}))
+    strings = {kind: json.dumps(describe, sort_keys=True)}
+    return _in_order(save(weights, metadata={**strings, _CHECKSUM: _sha256(weights, strings)}))
 
 
 def _in_order(content: bytes) -> bytes:
-    """The file with its strings sorted: the library writes them in an order that changes from process to process."""
+    """The file with its strings sorted, as the library writes them in an order that changes between processes."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -49,8 +49,8 @@ def _in_order(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[end:]
 
 
-def _sha256(weights: Mapping[str, Tensor], said: Mapping[str, str]) -> str:
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+def _sha256(weights: Mapping[str, Tensor], strings: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(strings, sort_keys=True).encode())
     for key, value in sorted(weights.items()):
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.contiguous().flatten().view(torch.uint8).numpy().data)
@@ -58,17 +58,17 @@ def _sha256(weights: Mapping[str, Tensor], said: Mapping[str, str]) -> str:
 
 
 def read_described(file: Path, kind: str) -> tuple[dict[str, Tensor], str | None]:
-    """Tensors and description of a file, as the text of a JSON document; None where it has none of this kind.
+    """Tensors of a file, and its description of this kind as JSON text, or None.
 
     Raises:
-        InputError: it is not a safetensors file, is cut short, or does not have its checksum.
+        InputError: it is not a safetensors file, is cut short, or does not match its checksum.
     """
     with decoder_errors(lambda words: InputError("not a readable safetensors file", where=file, got=words)):
         with safe_open(file, framework="pt") as opened:
-            said = dict(opened.metadata() or {})
+            strings = dict(opened.metadata() or {})
             weights = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - not a dict
-        expected = said.pop(_CHECKSUM, None)
-        if expected not in (None, _sha256(weights, said)):
+        expected = strings.pop(_CHECKSUM, None)
+        if expected not in (None, _sha256(weights, strings)):
             hint = "copy the file again, or export it again from its run"
             raise InputError("a damaged file: it does not have its checksum", where=file, hint=hint)
-    return weights, said.get(kind)
+    return weights, strings.get(kind)

@@ -1,17 +1,17 @@
 """The encoder: a ViT on single-channel magnitude.
 
-A chip in [0, 1] is cut into patches, a class token is put in front, and pre-norm blocks follow. Where a patch is, the
-encoder learns in one of three ways:
+A chip in [0, 1] is cut into patches, a class token is put in front, and pre-norm blocks follow. The encoder is told the
+positions of patches in one of three ways:
 
-    relative   a bias on every pair's logit (the default, as the released SAR-JEPA weights). Nothing ties the weights to
-               a grid: they serve a window of patches in pre-training and any whole chip afterwards.
+    relative   a bias on every pair's logit (the default, as the released SAR-JEPA weights). The weights do not depend
+               on the grid: they serve windows of patches in pre-training and whole chips of any size afterwards.
     sincos     fixed sine-cosine positions added to the patches (MAE, I-JEPA), computed for any grid.
     learned    a table added to the patches (ViTs trained on photographs), interpolated to any grid.
 
-I-JEPA's encoder has no class token. Its feature of a chip is the mean of the patch tokens, which then stands in the
-class token's place in all outputs of the encoder, so that callers need not tell the two cases apart.
+I-JEPA's encoder has no class token. Its feature of a chip is the mean of the patch tokens, which then takes the class
+token's place in all outputs of the encoder, so that callers need not tell the two cases apart.
 
-Parameter names are those of the released state dict, so that reading one is a matter of leaving keys out.
+Parameter names are those of the released state dict, so that reading one only means leaving keys out.
 
 Shapes: B chips, N patches of the grid in row-major order, D width, H heads.
 """
@@ -42,10 +42,10 @@ AS_TRAINED = "as trained"
 
 @dataclass(frozen=True)
 class EncoderShape:
-    """What is needed to build an encoder again; stored beside its weights.
+    """All that is needed to build an encoder again; stored beside its weights.
 
-    `image_size` is the side it was pre-trained at and evaluation resizes to; the network itself takes any. Without
-    `class_token` the mean of the patch tokens stands in its place.
+    `image_size` is the side (px) that it was pre-trained at and that evaluation resizes to; the network itself takes
+    any. Without `class_token` the mean of the patch tokens takes its place.
     """
 
     width: int
@@ -57,10 +57,10 @@ class EncoderShape:
     class_token: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse what would quietly build an encoder without positions.
+        """Refuse a shape that would silently build an encoder without positions.
 
         Raises:
-            InputError: no such kind of position, or relative ones, whose buckets count a class token, without one.
+            InputError: no such kind of position, or relative positions, whose buckets count a class token, without one.
         """
         if self.positions not in POSITIONS:
             raise InputError("no such kind of position", where=repr(self.positions), expected=" or ".join(POSITIONS))
@@ -96,6 +96,10 @@ def encoder_shape(
 
     Raises:
         InputError: no such model, or the image is not a whole number of patches wide.
+
+    Example:
+        >>> encoder_shape("vit-tiny", image_size=64).grid_side
+        4
     """
     if model not in SIZES:
         raise InputError("no such model", where=repr(model), hint=nearest(model, SIZES))
@@ -117,6 +121,10 @@ def sincos_positions(rows: int, columns: int, width: int) -> torch.Tensor:
 
     Returns:
         (rows * columns, width) float32.
+
+    Example:
+        >>> sincos_positions(rows=1, columns=2, width=4)[0]  # sine and cosine of column 0, then of row 0
+        tensor([0., 1., 0., 1.])
     """
     frequency = 10000.0 ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4))
 
@@ -130,7 +138,12 @@ def sincos_positions(rows: int, columns: int, width: int) -> torch.Tensor:
 
 
 def interpolate_positions(table_1ND: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-    """A table learned on a square grid, resampled bicubically to another grid: (1, rows * columns, D)."""
+    """A table learned on a square grid, resampled bicubically to another grid: (1, rows * columns, D).
+
+    Example:
+        >>> interpolate_positions(torch.zeros(1, 16, 8), rows=3, columns=5).shape
+        torch.Size([1, 15, 8])
+    """
     side = math.isqrt(table_1ND.shape[1])
     if (rows, columns) == (side, side):
         return table_1ND
@@ -140,7 +153,7 @@ def interpolate_positions(table_1ND: torch.Tensor, rows: int, columns: int) -> t
 
 
 class Encoder(nn.Module):
-    """A ViT for chips of one channel; `describe` is what its checkpoint said of it (model, method, sources)."""
+    """A ViT for chips of one channel; `describe` holds the facts of its checkpoint (model, method, sources)."""
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
@@ -157,7 +170,7 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(Block(shape.width, shape.num_heads, relative) for _ in range(shape.depth))
         self.norm = nn.LayerNorm(shape.width, eps=1e-6)
         self.apply(initialise)
-        # Weights as of the linear layer that it is; the bias keeps a convolution's start, uniform by fan-in (released).
+        # The weight starts as of a linear layer; the bias keeps a convolution's start, uniform by fan-in (released).
         nn.init.xavier_uniform_(self.patch_embed.proj.weight.view(shape.width, -1))
         if shape.class_token:
             nn.init.normal_(self.cls_token, std=0.02)
@@ -174,7 +187,7 @@ class Encoder(nn.Module):
 
     @property
     def image_size(self) -> int:
-        """Side (px) it was pre-trained at."""
+        """Side (px) of the image it was pre-trained at."""
         return self.shape.image_size
 
     def grid(self, image_B1HW: torch.Tensor) -> tuple[int, int]:
@@ -200,7 +213,7 @@ class Encoder(nn.Module):
         return image_B1HW.shape[2] // patch, image_B1HW.shape[3] // patch
 
     def embed_patches(self, image_B1HW: torch.Tensor) -> torch.Tensor:
-        """Patch tokens (B, N, D), with their positions where those are added."""
+        """Patch tokens (B, N, D), with positions added unless they are relative."""
         rows, columns = self.grid(image_B1HW)
         patches_BND = self.patch_embed(image_B1HW)
         if self.shape.positions == "sincos":
@@ -220,7 +233,7 @@ class Encoder(nn.Module):
         Args:
             patches_BND: some or all patches of a grid, as `embed_patches` gives them.
             buckets_NN: buckets of these patches and the class token, if positions are relative.
-            filler_BN: bool, patches that only fill up a row; nothing attends to them, and their tokens mean nothing.
+            filler_BN: bool, patches that are padding; no token attends to them, and their tokens have no meaning.
         """
         if filler_BN is not None:
             filler_BN = functional.pad(filler_BN, (int(self.shape.class_token), 0))
@@ -237,7 +250,7 @@ class Encoder(nn.Module):
     forward = forward_features
 
     def check_blocks(self, numbers: Sequence[int]) -> None:
-        """Refuse a number, from 1, of no block."""
+        """Refuse numbers, from 1, that no block has."""
         if not all(1 <= number <= len(self.blocks) for number in numbers):
             got = ", ".join(map(str, numbers))
             raise InputError("no such block", expected=f"1 to {len(self.blocks)}", got=got)
@@ -250,25 +263,25 @@ class Encoder(nn.Module):
         """
         self.check_blocks(numbers)
         buckets_NN = bucket_ids(*self.grid(image_B1HW)).to(image_B1HW.device)
-        tokens, found = self._with_class_token(self.embed_patches(image_B1HW)), {}
+        tokens, by_number = self._with_class_token(self.embed_patches(image_B1HW)), {}
         for number, block in enumerate(self.blocks[: max(numbers, default=0)], start=1):
             tokens = block(tokens, buckets_NN)
             if number in numbers:
-                found[number] = self.led(self.norm(tokens))
-        return [found[number] for number in numbers]
+                by_number[number] = self.led(self.norm(tokens))
+        return [by_number[number] for number in numbers]
 
     @torch.no_grad()
     def embed(self, images: Any, pool: str = "cls", crop: int | str | None = AS_TRAINED, batch_size: int = 64) -> Any:
-        """(N, D) float32 features of images of any size, cropped and resized as those of the training were.
+        """(N, D) float32 features of images of any size, cropped and resized as the images of the training.
 
         Args:
             images: one image or several, numpy or tensors, as `sarjepa.resampling.magnitudes` takes them.
-            pool: cls, mean, grid2 or grid4, some joined ("cls+grid4"), of other blocks ("cls@3,6").
-            crop: side (px) of the centre that is kept, None for the whole image; default: what the checkpoint says.
-            batch_size: images at a time.
+            pool: cls, mean, grid2 or grid4, several joined by + ("cls+grid4"), of given blocks ("cls@3,6").
+            crop: side (px) of the centre that is kept, None for the whole image; default: that of the training.
+            batch_size: images per pass.
 
         Returns:
-            A tensor where `images` is one or holds them, else an array; on the CPU either way.
+            A tensor on the CPU if `images` is or holds tensors, else an array.
 
         Raises:
             InputError: an image is not of magnitudes, there is no such pool, or the crop differed by training source.
@@ -284,20 +297,20 @@ class Encoder(nn.Module):
             feature(self, centre_crop_and_resize(chips[i : i + batch_size], 1.0, side, self.image_size, device)).cpu()
             for i in range(0, len(chips), batch_size)
         ]
-        found = torch.cat(parts)
+        features = torch.cat(parts)
         is_tensor = isinstance(images, torch.Tensor) or any(isinstance(image, torch.Tensor) for image in images)
-        return found if is_tensor else found.numpy()
+        return features if is_tensor else features.numpy()
 
     def _trained_crop(self) -> int | None:
-        said = self.describe.get("centre_crop")
-        by_source = said if isinstance(said, dict) else {}
+        crops = self.describe.get("centre_crop")
+        by_source = crops if isinstance(crops, dict) else {}
         if len(sides := set(by_source.values())) > 1:
             hint = "give embed(..., crop=N), or crop=None for the whole image"
             raise InputError("the sources of the training were cropped each its own way", got=by_source, hint=hint)
         return next(iter(sides), None)
 
     def led(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Tokens with the mean of the patches in front, where there is no class token."""
+        """Tokens with the mean of the patches in front if there is no class token."""
         return tokens if self.shape.class_token else torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1)
 
     def _with_class_token(self, patches_BND: torch.Tensor) -> torch.Tensor:
@@ -309,9 +322,9 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def attention(self, image_B1HW: torch.Tensor) -> list[torch.Tensor]:
-        """The softmax of every block, each (B, H, 1 + N, 1 + N); row i says where token i looks.
+        """The softmax of every block, each (B, H, 1 + N, 1 + N); row i is the attention of token i.
 
-        Without a class token its row is the mean over the patches, which no token attends to.
+        Without a class token, row 0 is the mean over the patches' rows and column 0 is zero.
         """
         buckets_NN = bucket_ids(*self.grid(image_B1HW)).to(image_B1HW.device)
         tokens = self._with_class_token(self.embed_patches(image_B1HW))

@@ -2,8 +2,9 @@
 
 The graph of the first two takes (B, 1, H, W) float magnitude in [0, 1], any B and any H and W that are multiples of the
 patch, and gives the tokens of `Encoder.forward_features`. An exporter follows tensors, not Python lists, so positions
-are made here of tensors alone; offsets between patches are looked up in a short table: all far ones share a bucket.
-Learned positions are resampled by an operator that neither format has: their graph is of the size of the training.
+are computed here from tensors alone, and the index of an offset between patches is looked up in a short table: all far
+offsets share one. Learned positions are resampled by an operator that neither format has, so their graph takes images
+of the training's size only.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sarjepa.models.checkpoints import encoder_bytes, timm_state_dict
 from sarjepa.models.encoder import Encoder
 from sarjepa.models.relative_position import CLASS_BUCKET, piecewise_index
 
-_FAR = 16  # patches; all offsets from here on share a bucket
+_FAR = 16  # patches; all offsets from here on share an index
 
 
 class Traced(nn.Module):
@@ -43,7 +44,10 @@ class Traced(nn.Module):
         patches_BND = map_BDhw.flatten(2).transpose(1, 2)
         buckets_NN = None
         if encoder.shape.positions == "relative":
-            buckets_NN = self._buckets(rows, columns)
+            row_NN, column_NN = self._offset_indices(rows), self._offset_indices(columns)
+            buckets_NN = 7 * row_NN[:, None, :, None] + column_NN[None, :, None, :]
+            buckets_NN = buckets_NN.reshape(rows * columns, rows * columns)
+            buckets_NN = nn.functional.pad(buckets_NN, (1, 0, 1, 0), value=CLASS_BUCKET)
         elif encoder.shape.positions == "sincos":
             patches_BND = patches_BND + self._sincos(rows, columns).to(patches_BND)
         else:
@@ -51,25 +55,21 @@ class Traced(nn.Module):
         return encoder.led(encoder.encode(patches_BND, buckets_NN))
 
     def _sincos(self, rows: int, columns: int) -> Tensor:
-        """As `sarjepa.models.encoder.sincos_positions`, without its memory, which an exporter cannot follow."""
+        """As `sarjepa.models.encoder.sincos_positions`, without its cache, which an exporter cannot follow."""
         frequency = 10000.0 ** (-torch.arange(self.encoder.width // 4) / (self.encoder.width // 4))
         row, column = (torch.arange(length)[:, None] * frequency for length in (rows, columns))
-        place = torch.zeros(rows, columns, 1)
+        zero_RC1 = torch.zeros(rows, columns, 1)  # repeats a row's values along its columns, and the other way round
         parts = [column.sin()[None], column.cos()[None], row.sin()[:, None], row.cos()[:, None]]
-        return torch.cat([part + place for part in parts], dim=2).flatten(0, 1)
+        return torch.cat([part + zero_RC1 for part in parts], dim=2).flatten(0, 1)
 
-    def _buckets(self, rows: int, columns: int) -> Tensor:
-        row_NN, column_NN = self._offsets(rows), self._offsets(columns)
-        buckets = 7 * row_NN[:, None, :, None] + column_NN[None, :, None, :]
-        return nn.functional.pad(buckets.reshape(rows * columns, rows * columns), (1, 0, 1, 0), value=CLASS_BUCKET)
-
-    def _offsets(self, length: int) -> Tensor:
-        place = torch.arange(length, device=self.index.device)
-        return self.index[(place[:, None] - place[None, :]).clamp(-_FAR, _FAR) + _FAR]
+    def _offset_indices(self, length: int) -> Tensor:
+        """The piecewise index, counted from 0, of the offset between each two of `length` rows or columns."""
+        position = torch.arange(length, device=self.index.device)
+        return self.index[(position[:, None] - position[None, :]).clamp(-_FAR, _FAR) + _FAR]
 
 
 def _example(encoder: Encoder) -> Tensor:
-    """An image of two that is not square, so that no exporter takes one length for another."""
+    """Two images, not square where the encoder allows it, so that no exporter takes one length for another."""
     if encoder.shape.positions == "learned":
         return torch.zeros(2, 1, encoder.image_size, encoder.image_size)
     return torch.zeros(2, 1, 3 * encoder.patch_size, 4 * encoder.patch_size)
@@ -78,7 +78,7 @@ def _example(encoder: Encoder) -> Tensor:
 def _torchscript(encoder: Encoder, describe: dict[str, object]) -> bytes:
     content = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that tracing is old, and that shapes are followed
+        warnings.simplefilter("ignore")  # of tracing being deprecated, and of shapes that are traced
         torch.jit.save(torch.jit.trace(Traced(encoder), _example(encoder), check_trace=False), content)
     return content.getvalue()
 

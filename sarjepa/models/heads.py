@@ -1,14 +1,14 @@
-"""What stands on top of an encoder: a pooled feature, a head, and the two together as a classifier.
+"""The layers on top of an encoder: a pooled feature, a head, and both on an encoder as a classifier.
 
-The published head of a linear probe is a batch normalisation without affine parameters (as MAE's linear probe has it:
-features of self-supervised encoders differ in scale by orders of magnitude, and one learning rate shall fit them all)
-and one linear layer; that of fine-tuning is the linear layer alone. At test the normalisation uses its running
-statistics, so a prediction does not depend on its neighbours.
+The published head of a linear probe is a batch normalisation without affine parameters (as in MAE's linear probe, since
+features of self-supervised encoders differ in scale by orders of magnitude, and one learning rate has to fit them all)
+and one linear layer; that of fine-tuning is the linear layer alone. In a test the normalisation uses its running
+statistics, so a prediction does not depend on the rest of its batch.
 
 A feature of an image is its class token (published), the mean of its patch tokens, or the patch tokens averaged on a
 coarse grid and concatenated: chips are centred, so a coarse grid keeps where the scattering is, which the mean loses.
 Poolings may be joined ("cls+grid4"), and taken from several blocks ("cls@3,6"), each through the encoder's final norm:
-early blocks hold textures that late ones have given up for the pretext task.
+early blocks hold textures that late ones drop for the pretext task.
 
 Shapes: B images, N patches, D width, C classes.
 """
@@ -34,7 +34,7 @@ class Feature:
 
     Attributes:
         pools: names of `POOLS`, joined in this order.
-        blocks: their numbers, from 1; the poolings of one after those of the other. Empty: the last block.
+        blocks: numbers of the blocks, from 1, each with all poolings before the next. Empty: the last block.
     """
 
     pools: tuple[str, ...]
@@ -42,18 +42,23 @@ class Feature:
 
     @classmethod
     def read(cls, name: str) -> Feature:
-        """The feature of a name, such as "cls", "cls+grid4" or "cls+grid4@3,6"."""
+        """The feature of a name.
+
+        Example:
+            >>> Feature.read("cls+grid4@3,6")
+            Feature(pools=('cls', 'grid4'), blocks=(3, 6))
+        """
         pools, _, blocks = name.partition("@")
         return cls(tuple(pools.split("+")), tuple(int(block) for block in blocks.split(",") if block))
 
     @property
     def name(self) -> str:
-        """What `read` reads."""
+        """The name that `read` reads."""
         return "+".join(self.pools) + (f"@{','.join(map(str, self.blocks))}" if self.blocks else "")
 
     @property
     def num_tokens(self) -> int:
-        """Its width in widths of the encoder."""
+        """Width of the feature in encoder widths."""
         return sum(POOLS[pool] for pool in self.pools) * max(len(self.blocks), 1)
 
     def __call__(self, encoder: nn.Module, image_B1HW: Tensor) -> Tensor:
@@ -69,7 +74,7 @@ class Feature:
 
 
 def pool_tokens(tokens_BND: Tensor, pool: str, grid: tuple[int, int] | None = None) -> Tensor:
-    """One feature an image from its tokens.
+    """The feature of each image, pooled from its tokens.
 
     Args:
         tokens_BND: (B, 1 + N, D), class token first.
@@ -78,6 +83,11 @@ def pool_tokens(tokens_BND: Tensor, pool: str, grid: tuple[int, int] | None = No
 
     Returns:
         (B, POOLS[pool] * D); a grid's cells row by row, each cell's D values together.
+
+    Example:
+        >>> tokens = torch.tensor([[[9.0], [1.0], [2.0], [3.0], [4.0]]])  # a class token and 2 x 2 patches
+        >>> pool_tokens(tokens, "cls"), pool_tokens(tokens, "mean"), pool_tokens(tokens, "grid2")
+        (tensor([[9.]]), tensor([[2.5000]]), tensor([[1., 2., 3., 4.]]))
     """
     if pool == "cls":
         return tokens_BND[:, 0]
@@ -94,14 +104,14 @@ def pool_tokens(tokens_BND: Tensor, pool: str, grid: tuple[int, int] | None = No
 
 
 class Head(nn.Module):
-    """Batch normalisation without affine parameters, if any, then one linear layer.
+    """Batch normalisation without affine parameters, if `normalise`, then one linear layer.
 
     Args:
         width: width of the feature.
         num_classes: C.
         normalise: whether there is a normalisation.
-        std: deviation of the first linear weight, normal and cut off at two (absolute); the bias starts at 0.
-        generator: generator of the first weights.
+        std: deviation of the initial linear weight, normal and cut off at -2 and 2; the bias starts at 0.
+        generator: random generator of the initial weight; None: torch's own.
     """
 
     def __init__(
@@ -128,8 +138,8 @@ class Classifier(nn.Module):
     """An encoder, a feature and a head: images to logits.
 
     Args:
-        encoder: has `forward_features(image)` (and `forward_blocks`, if the feature asks for blocks) and `patch_size`.
-        head: takes the feature.
+        encoder: module with `forward_features(image)`, `patch_size` and, if the feature names blocks, `forward_blocks`.
+        head: module from features and `keep_BD` to logits.
         feature: feature of an image.
     """
 

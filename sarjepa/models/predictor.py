@@ -1,7 +1,7 @@
-"""The predictor: from the encoder's tokens to what the masked patches hold.
+"""The predictor: from the encoder's tokens to the target of the masked patches.
 
-Blocks of the encoder's kind at a narrower width, then one linear layer to the target's values. It is thrown away after
-pre-training. A depth of zero leaves the final linear layer alone (LoMaR, Chen et al. 2022).
+Blocks of the encoder's kind at a narrower width, then one linear layer to the target's values. It is discarded after
+pre-training. With a depth of zero it is the final linear layer alone (LoMaR, Chen et al. 2022).
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ class Predictor(nn.Module):
 
 
 class QueryPredictor(nn.Module):
-    """Predicts patches that the encoder has not seen at all, asked for by their place.
+    """Predicts patches that the encoder has not seen, given their positions.
 
-    The encoder's tokens and one mask token a query, each with the sine-cosine position of its patch, run through a
-    `Predictor` without relative position; what comes out at the queries is the prediction (MAE's decoder, I-JEPA's
+    The encoder's tokens and one mask token per query, each with the sine-cosine position of its patch, run through a
+    `Predictor` without relative position; its outputs at the queries are the predictions (MAE's decoder, I-JEPA's
     predictor).
 
     Args:
-        encoder_width, num_outputs, width, depth, num_heads: as of `Predictor`; depth from 1 up, as the last layer alone
-            cannot look at the context.
+        encoder_width, num_outputs, width, depth, num_heads: as in `Predictor`; depth at least 1, as the last layer
+            alone cannot look at the context.
     """
 
     def __init__(self, encoder_width: int, num_outputs: int, *, width: int, depth: int, num_heads: int) -> None:
@@ -86,10 +86,10 @@ class QueryPredictor(nn.Module):
 
         Args:
             tokens_BnD: (B, 1 + n, D) from the encoder, class token first, or (B, n, D) where there is none.
-            context_Bn: places on the grid of the n tokens.
-            query_Bm: places to predict.
+            context_Bn: positions on the grid of the n tokens.
+            query_Bm: positions to predict.
             grid: rows and columns.
-            filler_Bn: bool, those of the n tokens that only fill up a row.
+            filler_Bn: bool, which of the n tokens are padding.
         """
         num_first = tokens_BnD.shape[1] - context_Bn.shape[1]  # the class token, or none
         if filler_Bn is not None:

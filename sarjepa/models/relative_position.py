@@ -1,8 +1,8 @@
 r"""Relative position that depends on content (iRPE, Wu et al., ICCV 2021: product method, contextual, on keys).
 
 An encoder without absolute positions learns from 7 x 7 windows of patches and runs on the whole grid, or on any other,
-because all it knows of place is how far apart two patches are. The offset d = position(query) - position(key) is
-mapped, for rows and columns each, to a piecewise index that is exact nearby and logarithmic further out,
+because it is told only how far apart two patches are. The offset d = position(query) - position(key) is mapped, for
+rows and columns each, to a piecewise index that is exact for small offsets and logarithmic for larger ones,
 
     f(d) = d                                                          |d| <= a
     f(d) = sign(d) min(round(a + ln(|d|/a) / ln(g/a) (b - a)), b)     otherwise, truncated toward zero,
@@ -28,12 +28,17 @@ _ALPHA, _BETA, _GAMMA = 1.9, 3.8, 15.2
 
 
 def piecewise_index(offset: int) -> int:
-    """f(d) of the module's formula: an offset in patches to -3 .. 3."""
+    """f(d) of the module's formula, from an offset in patches to -3 .. 3.
+
+    Example:
+        >>> [piecewise_index(offset) for offset in (-9, -1, 0, 1, 2, 9)]
+        [-3, -1, 0, 1, 2, 3]
+    """
     distance = abs(offset)
     if distance <= _ALPHA:
         return offset
     spread = math.log(distance / _ALPHA) / math.log(_GAMMA / _ALPHA) * (_BETA - _ALPHA)
-    # Rounding comes before the cap, and the cap 3.8 is cut to 3: the released weights were trained with it so.
+    # Rounding comes before the cap, and the cap 3.8 is cut to 3, as in the training of the released weights.
     return int(math.copysign(int(min(round(_ALPHA + spread), _BETA)), offset))
 
 
@@ -43,6 +48,12 @@ def bucket_ids(rows: int, columns: int) -> torch.Tensor:
 
     Returns:
         (1 + rows * columns, 1 + rows * columns) int64 on the CPU; token 0 is the class token.
+
+    Example:
+        >>> bucket_ids(rows=1, columns=2)
+        tensor([[49, 49, 49],
+                [49, 24, 23],
+                [49, 25, 24]])
     """
     row_index = torch.tensor([piecewise_index(d) for d in range(-rows + 1, rows)])
     column_index = torch.tensor([piecewise_index(d) for d in range(-columns + 1, columns)])
@@ -59,7 +70,7 @@ class ContextualBias(nn.Module):
     """The table of one block and the bias it gives.
 
     `forward` is the fast way: expanding T to (N, d, N) once a call turns the bias into matrix products, whose backward
-    pass is matrix products too. `by_lookup` is the definition: look every pair up.
+    pass is matrix products too. `by_lookup` is the definition, which looks every pair up.
     """
 
     def __init__(self, head_dim: int) -> None:
@@ -69,7 +80,7 @@ class ContextualBias(nn.Module):
     def forward(self, query_BHNd: torch.Tensor, buckets_NN: torch.Tensor) -> torch.Tensor:
         """Bias of each logit, (B, H, N, N)."""
         batch, heads, num_tokens, head_dim = query_BHNd.shape
-        # Indexing would have several CPU threads add up its gradient in whatever order they come; selecting has not.
+        # The gradient of plain indexing is summed by several CPU threads in varying order; that of index_select is not.
         table_dK = self.lookup_table_weight[0].to(query_BHNd.dtype)
         table_dNN = table_dK.index_select(1, buckets_NN.flatten()).unflatten(1, buckets_NN.shape)
         query_NBd = query_BHNd.permute(2, 0, 1, 3).reshape(num_tokens, batch * heads, head_dim)

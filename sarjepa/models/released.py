@@ -1,18 +1,18 @@
 """Checkpoints as others publish them: SAR-JEPA's authors, and ViTs in the layout of MAE and timm.
 
 `{"model": state_dict, "epoch": ..., "args": argparse.Namespace}`, pickled by torch, with `module.` before every key
-where several GPUs trained. The shape of the network is read off its tensors. What a reader must know:
+where several GPUs trained. The shape of the network is read off its tensors. A reader must know:
 
-- `pos_embed` is a frozen sine-cosine table that the network never adds; it tells the side of the training image.
+- `pos_embed` is a frozen sine-cosine table that the network never adds; its length tells the size of training images.
 - `sarfeature{1..4}.*` are the target's fixed kernels, which `sarjepa.ops.ratio` replaces.
 - `encoder_pred`, `decoder_blocks`, `decoder_norm`, `decoder_pred` are the predictor.
 
 ViTs of photographs use the same names for their blocks. They have no relative position but add `pos_embed`, which is
-read as sine-cosine positions where it holds just these (MAE) and as a learned table otherwise. Several input channels
-are summed to one, which is what a grey photograph gives. Where it is said that channel c of their images had mean m_c
-taken off and was divided by s_c, the patch embedding w, b does it: w_c / s_c, and b - sum of w_c m_c / s_c. The class
-token's row of the table is added to the class token. A layer scale g (DINOv2: what a layer adds, times g) is the same
-as its last weights and biases times g.
+read as sine-cosine positions if it holds exactly these (MAE) and as a learned table otherwise. The kernels of several
+input channels are summed to one, which gives the same result as a grey photograph. If channel c of their images was
+normalised by mean m_c and deviation s_c, the patch embedding w, b does it instead: w_c / s_c, and
+b - sum of w_c m_c / s_c. The class token's row of the table is added to the class token. A layer scale g (DINOv2: the
+output of a layer times g) is worked into the layer's last weights and biases, times g.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _PREDICTOR_NAMES = {
     "decoder_norm.": "norm.",
     "decoder_pred.": "head.",
 }
-# What ViTs of another kind have: more tokens in front, a norm before the blocks. Nobody would notice them left out.
+# Of ViTs of another kind: more tokens in front, a norm before the blocks. Without them the result would be wrong.
 _FOREIGN_NAMES = ("reg_token", "register_tokens", "dist_token", "norm_pre.")
 _ENCODER_NAMES = ("cls_token", "patch_embed.", "blocks.", "norm.")
 
-# The axes of what the shape of the network is read off.
+# The axes of the tensors that the shape of the network is read off.
 _TABLE = "blocks.0.attn.rpe_k.lookup_table_weight"
 _FORMS = {
     "patch_embed.proj.weight": ("width", "channels", "patch", "patch"),
@@ -51,7 +51,7 @@ Weights = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Released:
-    """A released checkpoint, sorted.
+    """The tensors of a released checkpoint, sorted.
 
     Attributes:
         layout: name of the layout.
@@ -59,7 +59,7 @@ class Released:
         encoder: weights of the encoder, by this package's names.
         predictor: the predictor's weights, by this package's names; empty where the file holds none.
         mask_token: (1, 1, width), or None.
-        unused: keys that were left out.
+        unused: keys of tensors that are in none of these.
     """
 
     layout: str
@@ -71,9 +71,9 @@ class Released:
 
 
 def _state(content: dict) -> dict:
-    """The state dict, bare or beside other things."""
-    inside = [content[key] for key in ("model", "state_dict") if isinstance(content.get(key), dict)]
-    return inside[0] if inside else content
+    """The state dict of a file that holds it alone or under a key."""
+    states = [content[key] for key in ("model", "state_dict") if isinstance(content.get(key), dict)]
+    return states[0] if states else content
 
 
 def is_released(content: dict) -> bool:
@@ -82,12 +82,12 @@ def is_released(content: dict) -> bool:
 
 
 def sort_released(content: dict, path: Path, normalised: Normalised | None = None) -> Released:
-    """Sort a released checkpoint's tensors into encoder, predictor and the rest.
+    """Sort a released checkpoint's tensors into encoder, predictor and unused.
 
     Args:
         content: content of the file.
         path: path of the file, for messages.
-        normalised: mean and deviation of each channel of the images it was trained on, worked into the encoder.
+        normalised: mean and deviation of each channel of the training images, to be worked into the encoder.
 
     Raises:
         InputError: the tensors do not describe a ViT with a class token of a known shape.
@@ -129,7 +129,7 @@ def sort_released(content: dict, path: Path, normalised: Normalised | None = Non
 
 
 def _work_in(encoder: Weights, normalised: Normalised, path: Path) -> None:
-    """Let the patch embedding normalise its images itself."""
+    """Work the normalisation of images into the patch embedding."""
     weight_DCPP, bias_D = encoder["patch_embed.proj.weight"], encoder.get("patch_embed.proj.bias")
     if weight_DCPP.shape[1] != 3 or bias_D is None:
         got = f"{weight_DCPP.shape[1]} channels" if bias_D is not None else "no bias"
@@ -141,7 +141,7 @@ def _work_in(encoder: Weights, normalised: Normalised, path: Path) -> None:
 
 
 def _work_in_scales(encoder: Weights, path: Path) -> None:
-    """Let the last linear layer of each part of a block scale what it adds."""
+    """Work the layer scales into the last linear layer of attention and MLP."""
     for key in [key for key in encoder if key.endswith((".ls1.gamma", ".ls2.gamma"))]:
         gamma_D, block = encoder.pop(key), key.rpartition(".ls")[0]
         layer = f"{block}.attn.proj" if key.endswith(".ls1.gamma") else f"{block}.mlp.fc2"
@@ -152,36 +152,41 @@ def _work_in_scales(encoder: Weights, path: Path) -> None:
 
 
 def is_weight(value: object) -> bool:
-    """Whether a value of a state dict is a tensor of floats."""
+    """Whether a value of a state dict is a tensor of floats.
+
+    Example:
+        >>> is_weight(torch.zeros(2)), is_weight(torch.zeros(2, dtype=torch.int64)), is_weight(0.5)
+        (True, False, False)
+    """
     return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
 def _check_forms(state: dict, path: Path) -> None:
-    """Hold the tensors that the shape is read off against each other.
+    """Check that the tensors that the shape is read off agree with each other.
 
     Raises:
-        InputError: one is no tensor of floats, has other axes, or is of another size than one before.
+        InputError: one is not a tensor of floats, has other axes, or differs in size from one before it.
     """
     sizes = {"1": 1}
     for key, form in _FORMS.items():
         if key not in state:
             continue
-        found = tuple(state[key].shape) if is_weight(state[key]) else type(state[key]).__name__
-        if len(found) != len(form) or any(
-            size != sizes.setdefault(axis, size) or not size for axis, size in zip(form, found, strict=True)
+        got = tuple(state[key].shape) if is_weight(state[key]) else type(state[key]).__name__
+        if len(got) != len(form) or any(
+            size != sizes.setdefault(axis, size) or not size for axis, size in zip(form, got, strict=True)
         ):
-            raise InputError("not a ViT's weight", where=f"{key} in {path}", expected=f"({', '.join(form)})", got=found)
+            raise InputError("not a ViT's weight", where=f"{key} in {path}", expected=f"({', '.join(form)})", got=got)
 
 
 def _split_positions(table_1ND: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """A position table's part for the class token (zero where it has none) and for the patches."""
+    """The rows of a position table for the class token (their sum; zero if there is none) and for the patches."""
     num_patches = math.isqrt(table_1ND.shape[1]) ** 2
     num_other = table_1ND.shape[1] - num_patches
     return table_1ND[:, :num_other].sum(dim=1, keepdim=True), table_1ND[:, num_other:]
 
 
 def _positions(state: Weights, path: Path) -> tuple[str, int]:
-    """How positions are given, and the side of the grid."""
+    """The kind of positions, and the side of the grid."""
     if "pos_embed" not in state:
         return "relative", 14
     _, patches_1ND = _split_positions(state["pos_embed"])

@@ -1,1 +1,1 @@
-"""Features of an image that no weight is learned for: gradient by ratio, histograms, low-pass."""
+"""Features of an image without learned weights: gradient by ratio, histograms, low-pass, despeckling."""

@@ -1,8 +1,8 @@
 """Histograms of oriented gradients, differential (HOG) and by ratio (SAR-HOG), as targets to predict.
 
-N. Dalal and B. Triggs (CVPR 2005) describe a cell of 8 x 8 pixels by how much gradient it holds in each of 9
-directions, signs apart; MaskFeat (C. Wei et al., CVPR 2022) predicts that of masked patches. A pixel of gradient
-(g_x, g_y) gives its magnitude to the bin of its direction,
+N. Dalal and B. Triggs (CVPR 2005) describe a cell of 8 x 8 pixels by the sum of its gradients in each of 9 directions,
+whatever their sign; MaskFeat (C. Wei et al., CVPR 2022) predicts that of masked patches. A pixel of gradient (g_x, g_y)
+adds its magnitude to the bin of its direction,
 
     bin = floor(atan2(g_x, g_y) / pi * 9) mod 9,     weight = sqrt(g_x^2 + g_y^2)
 
@@ -11,14 +11,14 @@ vertical, as in MaskFeat; scikit-image counts it from the horizontal, so that wi
 the middles of these.
 
 Dalal and Triggs weight a pixel by a Gaussian about the middle of its block (16 px; its deviation is half of that), so
-that what lies on a block's border counts less; FG-MAE (Wang et al., 2024) does so with windows side by side. `window`
-is their side; without it every pixel counts alike.
+that pixels on a block's border count less; FG-MAE (Wang et al., 2024) does so with windows side by side. `window` is
+the side of these windows; without it all pixels count alike.
 
 On SAR a differential gradient is large wherever the field is bright. SAR-HOG (S. Song, B. Xu, J. Yang, Remote Sensing
 8(8):683, 2016) puts the ratio gradient in its place, G_H = ln(left / right) and G_V = ln(up / down) of `ratio_conv`,
 one histogram per scale.
 
-HOG's Sobel gradient reflects the border; means of the ratio gradient do too. A cell of no gradient gives zeros.
+HOG's Sobel gradient and the means of the ratio gradient reflect the border. A cell without gradient gives zeros.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from sarjepa.errors import InputError
 from sarjepa.ops.ratio_conv import half_profile, profile, reflect_pad
 
-_RESOLUTION = 1e-5  # a log ratio that float32 sums cannot tell from none; 0.0001 dB
+_RESOLUTION = 1e-5  # smallest log ratio that float32 sums can tell from 0; 0.0001 dB
 
 
 def _check(image: Tensor, bins: int, cell: int) -> None:
@@ -51,12 +51,16 @@ def oriented_histogram(across_NHW: Tensor, down_NHW: Tensor, bins: int, cell: in
     """Magnitudes by direction, summed over cells and normalised.
 
     Args:
-        across_NHW, down_NHW: (N, H, W) the gradient along the columns (x) and along the rows (y).
-        bins: directions over half a turn.
-        cell: side of a cell, px; divides H and W.
+        across_NHW, down_NHW: (N, H, W) gradient along x (from column to column) and along y (from row to row).
+        bins: number of directions over half a turn.
+        cell: side (px) of a cell; divides H and W.
 
     Returns:
         (N, bins, H / cell, W / cell), of Euclidean length 1 along the bins, or 0 where there is no gradient.
+
+    Example:
+        >>> oriented_histogram(torch.ones(1, 2, 2), torch.zeros(1, 2, 2), bins=3, cell=2).flatten()
+        tensor([0., 1., 0.])
     """
     magnitude_NHW = torch.hypot(across_NHW, down_NHW)
     turns_NHW = torch.atan2(across_NHW, down_NHW) / math.pi * bins
@@ -68,7 +72,13 @@ def oriented_histogram(across_NHW: Tensor, down_NHW: Tensor, bins: int, cell: in
 
 
 def sobel_components(image_NHW: Tensor) -> tuple[Tensor, Tensor]:
-    """Sobel's gradient along x and along y, (N, H, W) each; differences first, so that a mirrored border gives 0."""
+    """Sobel's gradient along x and along y, (N, H, W) each; differences first, so that a mirrored border gives 0.
+
+    Example:
+        >>> across, down = sobel_components(torch.arange(4.0).expand(1, 3, 4))
+        >>> across[0, 0], down[0, 0]
+        (tensor([0., 8., 8., 0.]), tensor([0., 0., 0., 0.]))
+    """
     padded = reflect_pad(image_NHW, 1)
     across = padded[:, :, 2:] - padded[:, :, :-2]
     down = padded[:, 2:] - padded[:, :-2]
@@ -79,7 +89,12 @@ def sobel_components(image_NHW: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gaussian_windows(height: int, width: int, side: int) -> Tensor:
-    """Gaussian windows side by side, 1 in the middle of each, deviation half the side: (height, width) float64."""
+    """Gaussian windows side by side, 1 in the middle of each, deviation half the side: (height, width) float64.
+
+    Example:
+        >>> gaussian_windows(3, 6, side=3)[1]
+        tensor([0.8007, 1.0000, 0.8007, 0.8007, 1.0000, 0.8007], dtype=torch.float64)
+    """
 
     def along(length: int) -> Tensor:
         offset = torch.arange(length, dtype=torch.float64) % side - (side - 1) / 2
@@ -90,19 +105,23 @@ def gaussian_windows(height: int, width: int, side: int) -> Tensor:
 
 @torch.no_grad()
 def hog(image: Tensor, bins: int = 9, cell: int = 8, window: int | None = None) -> Tensor:
-    """Histogram of Sobel gradients, L2-normalised a cell.
+    """Histogram of Sobel gradients, L2-normalised per cell.
 
     Args:
         image: (B, C, H, W) magnitude of a floating dtype; H and W multiples of `cell`.
-        bins: directions over half a turn.
-        cell: side of a cell, px.
-        window: side of the Gaussian windows, px; None: every pixel counts alike.
+        bins: number of directions over half a turn.
+        cell: side (px) of a cell.
+        window: side (px) of the Gaussian windows; None: all pixels count alike.
 
     Returns:
         (B, C * bins, H / cell, W / cell), the bins of a channel together; the image's dtype; no gradient.
 
     Raises:
-        InputError: the image's shape, or bins or cell below 1.
+        InputError: the image has another shape, or bins or cell is below 1.
+
+    Example:
+        >>> hog(torch.rand(2, 1, 16, 24)).shape
+        torch.Size([2, 9, 2, 3])
     """
     _check(image, bins, cell)
     batch, channels, height, width = image.shape
@@ -118,9 +137,9 @@ def hog(image: Tensor, bins: int = 9, cell: int = 8, window: int | None = None) 
 def ratio_components(image_NHW: Tensor, radius: int, eps: float) -> tuple[Tensor, Tensor]:
     """G_H and G_V of the linear kernel with a shared centre line, signed: (N, H, W) each.
 
-    One direction after the other (along the window's width, then halves along the other axis), as the mean over a
-    rectangle is separable: 2 (3r + 2) multiply-adds per pixel rather than 4 (2r+1)^2. On the image's border reflection
-    makes the halves equal, and there rounding must not choose the direction: less than `_RESOLUTION` is 0.
+    The mean over a rectangle is separable, so one axis follows the other (the window's width, then the halves along the
+    other axis): 2 (3r + 2) multiply-adds per pixel rather than 4 (2r+1)^2. On the image's border reflection makes the
+    halves equal, and there rounding must not choose the direction, so values below `_RESOLUTION` become 0.
     """
     padded_N1HW = reflect_pad(image_NHW, radius)[:, None] + eps
     whole = torch.from_numpy(profile(radius, "linear")).to(padded_N1HW)
@@ -142,16 +161,20 @@ def sar_hog(
     Args:
         image: (B, C, H, W) magnitude in [0, 1] of a floating dtype; H and W multiples of `cell`.
         radii: half the sides (px) of the ratio's windows.
-        bins: directions over half a turn.
-        cell: side of a cell, px.
-        eps: added to every pixel before the ratio, in the image's unit.
+        bins: number of directions over half a turn.
+        cell: side (px) of a cell.
+        eps: number added to every pixel before the ratio, in the image's unit.
 
     Returns:
         (B, C * len(radii) * bins, H / cell, W / cell): channel by channel, scale by scale, the bins together; the
         image's dtype; no gradient.
 
     Raises:
-        InputError: the image's shape, or bins or cell below 1.
+        InputError: the image has another shape, or bins or cell is below 1.
+
+    Example:
+        >>> sar_hog(torch.rand(2, 1, 16, 24), radii=(3, 5)).shape
+        torch.Size([2, 18, 2, 3])
     """
     _check(image, bins, cell)
     batch, channels, height, width = image.shape

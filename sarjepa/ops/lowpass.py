@@ -1,15 +1,15 @@
 """An ideal low-pass: the image without its fine detail, as a target to predict.
 
 PixMIM (Y. Liu et al., arXiv 2303.02416) takes the high frequencies out of the pixels to be reconstructed, since a model
-that must draw texture spends itself on texture; on SAR, texture is speckle. The Fourier transform of the image,
-centred, is multiplied by a disc of radius rho and transformed back:
+that has to reconstruct texture spends its capacity on texture; in SAR images, texture is speckle. The centred Fourier
+transform of the image is multiplied by a disc of radius rho and transformed back:
 
     LPF(I) = IFFT( FFT(I) * [u^2 + v^2 <= rho^2] )
 
-u and v count cycles over the image. The radius is given for a 224 pixel image and grows with the size, so that it means
+u and v count cycles over the image. The radius is given for a 224 px image and grows with the size, so that it means
 the same cut-off in cycles per pixel (60 / 224 = 0.27) for any image; for a 224 px image the highest frequency along an
-axis is 112. The hard edge of the disc rings beside bright points, and what was in [0, 1] may leave it a little: both
-are part of the published target and are kept.
+axis is 112. The hard edge of the disc makes rings around bright points, and values may leave [0, 1] a little: both are
+part of the published target and are kept.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ LOW_PASS_RADIUS = 60.0  # cycles over 224 px
 
 
 def passband(height: int, width: int, radius: float, device: torch.device | None = None) -> Tensor:
-    """Which frequencies of `torch.fft.rfft2` pass: (H, W // 2 + 1) bool."""
+    """Which frequencies of `torch.fft.rfft2` pass: (H, W // 2 + 1) bool.
+
+    Example:
+        >>> passband(1, 8, radius=60)  # 0, 1/8, 1/4, 3/8 and 1/2 cycles per pixel; 60 / 224 is 0.27
+        tensor([[ True,  True,  True, False, False]])
+    """
     row = torch.fft.fftfreq(height, device=device, dtype=torch.float64)[:, None]
     column = torch.fft.rfftfreq(width, device=device, dtype=torch.float64)[None, :]
     # Frequencies in cycles per pixel against radius / 224, compared in whole cycles over 224 px to keep 60 exactly 60.
@@ -45,6 +50,10 @@ def low_pass(image: Tensor, radius: float = LOW_PASS_RADIUS) -> Tensor:
 
     Raises:
         InputError: the radius is not positive.
+
+    Example:
+        >>> low_pass(torch.tensor([[0.0, 1.0] * 2] * 4))[0]  # stripes of one pixel become their mean
+        tensor([0.5000, 0.5000, 0.5000, 0.5000])
     """
     if not radius > 0:
         raise InputError("value out of range", where="radius", expected="> 0", got=radius)

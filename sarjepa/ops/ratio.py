@@ -1,13 +1,13 @@
 """Gradient by ratio: an edge strength that speckle does not fool, at several scales.
 
-The number and where it comes from are told in `ratio_conv`, the definition. Here an image of any usual shape is brought
-to planes, a path is chosen, and the result is brought back:
+`ratio_conv` defines the number and says where it comes from. Here an image of any usual shape is cut into planes, one
+of three paths computes their gradients, and the result gets the image's shape back:
 
     conv     the definition, four direct convolutions per scale; any device
     box      sums that share their terms; CPU
     triton   one fused kernel, the image read once and the result written once; CUDA
 
-A path that is named is the path that runs, or an error says what it lacks; only "auto" chooses.
+A path that is named runs, or an error says what it needs; only "auto" chooses.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib.util
 import operator
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -29,25 +29,19 @@ from sarjepa.ops.ratio_conv import KERNELS, ratio_conv
 Image = TypeVar("Image", Tensor, np.ndarray)
 
 IMPLS = ("auto", "conv", "box", "triton")
-LONGEST_REFLECTION = (
-    256  # px; beyond it a radius may be as long as the image: more is only its mirror images, and memory
-)
-
-
-def _path(impl: str) -> Callable[..., Tensor]:
-    """The function behind a name; triton's is imported only here, being slow to import and absent on many machines."""
-    if impl == "triton":
-        from sarjepa.ops.ratio_triton import ratio_triton
-
-        return ratio_triton
-    return {"conv": ratio_conv, "box": ratio_box}[impl]
+# px; a longer radius must fit into the image: beyond that it only adds mirror images of it, which take memory
+LONGEST_REFLECTION = 256
 
 
 def choose_impl(device: torch.device, impl: str = "auto") -> str:
-    """The path that runs on `device` (cpu, cuda, ...): what "auto" comes to, or `impl` itself if it can run.
+    """The path that runs on `device` (cpu, cuda, ...): the choice of "auto", or `impl` itself if it can run.
 
     Raises:
-        InputError: no such path, or not on this device, or what it needs is not installed.
+        InputError: no such path, or not on this device, or triton is not installed.
+
+    Example:
+        >>> choose_impl(torch.device("cpu"))
+        'box'
     """
     has_triton = importlib.util.find_spec("triton") is not None
     if impl == "auto":
@@ -60,14 +54,10 @@ def choose_impl(device: torch.device, impl: str = "auto") -> str:
         raise InputError("impl 'box' runs on the CPU", got=f"an image on {device}", hint="take 'triton' or 'conv'")
     if impl == "triton" and not has_triton:
         raise InputError("impl 'triton' needs the package triton", hint="pip install triton, or take another impl")
-    if impl == "triton" and device.type != "cuda" and not _interpreted():
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"  # triton's kernels run on the CPU, as in the tests
+    if impl == "triton" and device.type != "cuda" and not interpreted:
         raise InputError("impl 'triton' needs a CUDA device", got=f"an image on {device}", hint="take 'box' or 'conv'")
     return impl
-
-
-def _interpreted() -> bool:
-    """Whether triton runs its kernels on the CPU by its interpreter, as the tests do."""
-    return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def _tensor(image: Tensor | np.ndarray) -> Tensor:
@@ -95,9 +85,9 @@ def _whole(radii: Iterable[int]) -> tuple[int, ...]:
 
 
 def _check(image: Tensor, radii: Sequence[int], kernel: str) -> None:
-    """Stop at what no path could answer."""
+    """Refuse arguments that no path accepts."""
     if not image.is_floating_point():
-        divide = "divide by what its magnitudes are counted in (255 for 8 bits): eps is meant for [0, 1]"
+        divide = "divide by the largest value of its type (255 for 8 bits): eps is meant for [0, 1]"
         raise InputError(
             "image is not of a floating dtype",
             got=str(image.dtype).removeprefix("torch."),
@@ -108,9 +98,8 @@ def _check(image: Tensor, radii: Sequence[int], kernel: str) -> None:
     if image.ndim > 2 and (image.shape[-3] == 3 or (image.shape[-1] == 3 and image.shape[-3] > 4)):
         hint = "take one channel, image[:1] or image[..., 0]; a stack of three chips is (3, 1, H, W)"
         raise InputError("an image of three channels", expected="magnitude", got=tuple(image.shape), hint=hint)
-    if image.device.type == "cpu" and bool(
-        ((image < 0) & (image > -torch.inf)).any()
-    ):  # elsewhere looking would wait for the device
+    # Only on the CPU: to look at the pixels of another device is to wait for it.
+    if image.device.type == "cpu" and bool(((image < 0) & (image > -torch.inf)).any()):
         hint = "turn decibels back into magnitude, 10 ** (image_db / 20)"
         raise InputError("negative values", expected="magnitude", got=f"{float(image.min()):g}", hint=hint)
     if max(radii) > (longest := max(LONGEST_REFLECTION, min(image.shape[-2:]))):
@@ -147,11 +136,11 @@ def gradient_by_ratio(
             linear kernel and left out by the Gaussian one.
 
     Returns:
-        What came in (tensor or array, its dtype and device), (B, C * R, H, W), (C * R, H, W) or (R, H, W) for R radii;
-        channel c at scale k is at c * R + k. No gradient flows through it. bfloat16 and float16 are summed in float32.
-        A pixel that is not finite makes NaN of all pixels within r rows and r columns of it, and touches no other.
-        Where a mean is not positive (eps = 0 on zeros), the strength is infinite or NaN. Negative pixels are refused on
-        the CPU and give the same on other devices, where looking for them would take longer than the rest.
+        A tensor or array as the image is, of its dtype and device, (B, C * R, H, W), (C * R, H, W) or (R, H, W) for R
+        radii; channel c at scale k is at c * R + k. No gradient flows through it. bfloat16 and float16 are summed in
+        float32. A pixel that is not finite makes all pixels within r rows and r columns of it NaN, and changes no
+        other. Where a mean is not positive (eps = 0 on zeros), the strength is infinite or NaN. Negative pixels are
+        refused on the CPU; elsewhere, where looking for them would take longer than the rest, they may give NaN too.
 
     Raises:
         InputError: an argument is not as above, or the named impl cannot run here.
@@ -168,14 +157,18 @@ def gradient_by_ratio(
         >>> bool(np.allclose(gradient_by_ratio(5 * step, radii=(2, 4), eps=0), strength, atol=1e-5))
         True
     """
-    given, radii = _tensor(image), _whole(radii)
-    _check(given, radii, kernel)
-    impl = choose_impl(given.device, impl)
-    # The kernel widens 16-bit pixels as it reads them, which halves what it reads; the others need it done.
-    working = given if impl == "triton" else given.to(torch.promote_types(given.dtype, torch.float32))
-    planes_NHW = working.reshape(-1, *given.shape[-2:])
+    tensor, radii = _tensor(image), _whole(radii)
+    _check(tensor, radii, kernel)
+    impl = choose_impl(tensor.device, impl)
+    if impl == "triton":
+        from sarjepa.ops.ratio_triton import ratio_triton  # slow to import, and absent on many machines
+
+        compute, working = ratio_triton, tensor  # widens 16-bit pixels as it reads them, which halves what it reads
+    else:
+        compute = ratio_box if impl == "box" else ratio_conv
+        working = tensor.to(torch.promote_types(tensor.dtype, torch.float32))
     shared = kernel == "linear" if centre is None else centre
-    scales_NRHW = _path(impl)(planes_NHW, radii, kernel, float(eps), shared)
-    channels = given.shape[-3] if given.ndim > 2 else 1
-    strength = scales_NRHW.reshape(*given.shape[:-3], channels * len(radii), *given.shape[-2:]).to(given.dtype)
+    scales_NRHW = compute(working.reshape(-1, *tensor.shape[-2:]), radii, kernel, float(eps), shared)
+    channels = tensor.shape[-3] if tensor.ndim > 2 else 1
+    strength = scales_NRHW.reshape(*tensor.shape[:-3], channels * len(radii), *tensor.shape[-2:]).to(tensor.dtype)
     return strength.numpy() if isinstance(image, np.ndarray) else strength

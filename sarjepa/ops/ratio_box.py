@@ -1,30 +1,30 @@
-"""Gradient by ratio on a CPU, without convolving: box sums in a few dozen passes over memory.
+"""Gradient by ratio on a CPU without convolutions: box sums in a few dozen passes over memory.
 
-A sum over 2r+1 pixels need not be taken from scratch at every pixel. The textbook answer is an integral image, two
+A sum over 2r+1 pixels need not be computed from scratch at every pixel. The textbook method is an integral image, two
 subtractions a box; but it subtracts large numbers that are nearly equal, so in float32 it loses the digits that matter
-(the box beside a bright target, the lower end of a large scene), and one NaN spoils everything behind it. Here sums
-grow by doubling, as a power is taken by squaring, and longer windows grow from shorter ones:
+(the box beside a bright target, the lower end of a large scene), and one NaN spoils all sums after it. Here sums grow
+by doubling, as a power is computed by squaring, and longer windows grow from shorter ones:
 
     w1 = a,   w2n(x) = wn(x) + wn(x+n),   wm+n(x) = wm(x) + wn(x+m)
 
 so that the windows of 6, 10, 14 and 18 pixels (r + 1 for the four radii) take six additions together. All four halves
-of a scale are two overlapping squares of r + 1 pixels per side, less the line through the pixel, which both hold:
+of a scale are two overlapping squares of r + 1 pixels per side, less the line through the pixel, which is in both:
 
     left = square above + square below - row,   up = square left + square right - column
 
 This one subtraction is harmless: the line is no larger than either square, so at least half of what it is taken from
 remains. (Halves without the centre line are two squares of r and the line between them: no subtraction at all.) Every
 partial sum is thus at most twice the sum of magnitudes inside the window; the relative error is at most some twenty
-roundings of the dtype whatever stands elsewhere in the image, and what is not a number stays where it is.
+roundings of the dtype whatever is elsewhere in the image, and a NaN stays within its windows.
 
 M_right(x) is M_left(x + r), so one sum gives both halves; means need no division by the weights, as the ratio cancels
-it. Tiles are held flat, so that a step down is an offset of one row length and every pass is one run through contiguous
-memory: sums that wrap around a row's end are never read. Passes are numpy's, outside the interpreter's lock, a group of
-tiles per thread. (numpy rather than torch for its logarithm: 0.26 ns per value against 0.81 with AVX-512. Logarithms
-and square roots are a third of the time of this path, the sums two fifths.)
+it. Tiles are stored flat, so that a step down is an offset of one row length and every pass runs through contiguous
+memory; sums that wrap around a row's end are never read. numpy does the passes, outside the interpreter's lock, with a
+group of tiles per thread. (numpy rather than torch for its logarithm: 0.26 ns per value against 0.81 with AVX-512.
+Logarithms and square roots are a third of the time of this path, the sums two fifths.)
 
-The Gaussian kernel has no running sums; its half-plane means are separable, and that is what is used: taps along one
-axis, then along the other, 8r multiply-adds per pixel in place of 4 (2r+1)^2.
+The Gaussian kernel has no running sums, but its half-plane means are separable: taps along one axis, then along the
+other, are 8r multiply-adds per pixel in place of 4 (2r+1)^2.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ from torch import Tensor
 from sarjepa.ops.ratio_conv import half_profile, profile, reflect_pad
 
 _TILE = 256  # px, the longest side of a tile without its halo
-# Handing the interpreter's lock from thread to thread costs about as much as a pass over a tile: below this many pixels
-# two threads were no faster than one.
+# Passing the interpreter's lock between threads costs about as much as a pass over a tile: below this many pixels two
+# threads were no faster than one.
 _WORTH_A_THREAD = 2**22
 _GROUP = 70_000  # pixels of the tiles that are worked on together: a dozen arrays of 0.3 MB in float32 are in use
 
 
 class Scratch:
-    """Flat arrays handed out by name and used again for the next tiles: fresh pages cost more than a pass of sums."""
+    """Flat arrays, reused by name for the next tiles: new memory pages cost more than a pass of sums."""
 
     def __init__(self) -> None:
         self._arrays: dict[str, np.ndarray] = {}
 
     def take(self, name: str, size: int, dtype: np.dtype) -> np.ndarray:
-        """An uninitialised flat array of `size`; what stood under this name is overwritten."""
+        """An uninitialised flat array of `size` in the memory of the last array of this name."""
         if name not in self._arrays or self._arrays[name].size < size:
             self._arrays[name] = np.empty(size, dtype)
         return self._arrays[name][:size]
@@ -64,12 +64,16 @@ def window_sum(source_N: np.ndarray, length: int, step: int, scratch: Scratch, n
     """The sum of `length` values, `step` apart, from each value on for which they fit.
 
     Args:
-        source_N: (N,) what is summed.
+        source_N: (N,) values.
         length, step: length of the window, and distance of its elements: 1 along a row, the row length down a column.
-        scratch, name: store and key of the sum; two arrays, since a shifted sum cannot be written over its own terms.
+        scratch, name: store and key of the sum, which takes two arrays, as a sum cannot overwrite its own terms.
 
     Returns:
-        (N - (length - 1) step,); the source itself for a length of 1.
+        (N - (length - 1) step,) sums; the source itself for a length of 1.
+
+    Example:
+        >>> window_sum(np.arange(5.0), length=3, step=1, scratch=Scratch(), name="row")
+        array([3., 6., 9.])
     """
     total, reach = source_N, 1
     for turn, bit in enumerate(f"{length:b}"[1:]):
@@ -85,9 +89,13 @@ def window_sum(source_N: np.ndarray, length: int, step: int, scratch: Scratch, n
 def growing_sums(
     source_N: np.ndarray, lengths: Iterable[int], step: int, scratch: Scratch, name: str
 ) -> Iterator[np.ndarray]:
-    """Window sums of ever greater length, each grown from the one before, which it overwrites.
+    """Window sums of increasing length, each grown from the one before, which it overwrites.
 
-    Takes what `window_sum` takes, with `lengths` ascending from 1 up, and yields what it returns.
+    The arguments are those of `window_sum`, with `lengths` ascending from 1 up; each sum is as `window_sum` returns it.
+
+    Example:
+        >>> [sums.tolist() for sums in growing_sums(np.arange(5.0), [2, 4], step=1, scratch=Scratch(), name="row")]
+        [[1.0, 3.0, 5.0, 7.0], [6.0, 10.0]]
     """
     doubled, total, reach = [source_N], source_N, 0
     for length in lengths:
@@ -105,7 +113,7 @@ def growing_sums(
 
 @dataclass(frozen=True)
 class _Setting:
-    """What stays the same over the tiles of a call; `margin` (px) is the largest radius, the halo of a tile."""
+    """The arguments of a call, equal for all its tiles; `margin` (px), the largest radius, is the halo of a tile."""
 
     radii: tuple[int, ...]
     kernel: str
@@ -148,7 +156,7 @@ def _weighted(source_N: np.ndarray, weights: np.ndarray, step: int, scratch: Scr
 
 
 def _gaussian_halves(tile_N: np.ndarray, pitch: int, setting: _Setting, scratch: Scratch) -> Halves:
-    """As `_box_halves`, with Gaussian weights across and along."""
+    """As `_box_halves`, with Gaussian weights along both axes."""
     for radius in sorted(setting.radii):
         weights = profile(radius, "gaussian").astype(tile_N.dtype)
         taps = half_profile(radius, "gaussian", setting.centre)[: radius + setting.centre].astype(tile_N.dtype)
@@ -160,7 +168,7 @@ def _gaussian_halves(tile_N: np.ndarray, pitch: int, setting: _Setting, scratch:
 
 
 def _ratio_tiles(tiles_THW: np.ndarray, out_TRHW: np.ndarray, setting: _Setting, scratch: Scratch) -> None:
-    """All scales of some tiles of one size that come with their halos, written to `out_TRHW`."""
+    """Write all scales of some tiles of one size, given with their halos, to `out_TRHW`."""
     num, rows, pitch = tiles_THW.shape
     height, width = out_TRHW.shape[2:]
     tile_N = scratch.take("tile", num * rows * pitch, tiles_THW.dtype)
@@ -193,7 +201,7 @@ def _ratio_tiles(tiles_THW: np.ndarray, out_TRHW: np.ndarray, setting: _Setting,
 
 
 def _spans(size: int, longest: int) -> list[slice]:
-    """A line cut into equal spans of at most `longest`."""
+    """Cut a line into nearly equal spans of at most `longest`."""
     num = -(-size // longest)
     return [slice(k * size // num, (k + 1) * size // num) for k in range(num)]
 
@@ -224,7 +232,7 @@ def ratio_box(image_NHW: Tensor, radii: Sequence[int], kernel: str, eps: float, 
 
     def work(share: Sequence[tuple[slice, slice, slice]]) -> None:
         scratch = Scratch()
-        with np.errstate(all="ignore"):  # 0/0 and overflow have their meaning here: NaN and infinite strength
+        with np.errstate(all="ignore"):  # 0/0 and overflow are meant: they give NaN and infinite strength
             for planes, down, across in share:
                 rows, columns = slice(down.start, down.stop + halo), slice(across.start, across.stop + halo)
                 out_TRHW = out_NRHW[planes, :, down, across]

@@ -1,21 +1,21 @@
-"""Gradient by ratio in one CUDA kernel: the image read once from memory, the result written once.
+"""Gradient by ratio in one CUDA kernel, which reads the image from memory once and writes the result once.
 
-A program owns a block of output rows and columns of one plane and keeps everything in registers. For each scale, from
-the smallest radius up:
+A program computes a block of output rows and columns of one plane and keeps everything in registers. For each scale,
+from the smallest radius up:
 
     down the columns   the rows above and below the block's rows are added as they are loaded, each scale going on where
                        the last one stopped: 2r+1 loads in all serve every scale (and all but the first find the line
-                       in the L1 cache, as neighbouring rows want the same)
+                       in the L1 cache, as neighbouring rows load the same)
     along the rows     a tile is wider than its output by the halo, and windows are summed by doubling,
                        w(2n) = w(n) + w(n) shifted by n, w(2n+1) = w(2n) + the pixel behind it
 
-Only sums of what is inside a window, as in `ratio_box` and for the same reasons; 16-bit pixels are widened on loading
-and summed in float32. The border is reflected where the row and column numbers are made, so nothing is padded in
-memory. The Gaussian kernel weighs the same loads and the same shifts, tap by tap.
+Only pixels inside a window are summed, as in `ratio_box` and for the same reasons; 16-bit pixels are widened on loading
+and summed in float32. The border is reflected in the row and column numbers, so nothing is padded in memory. The
+Gaussian kernel weighs the same loads and the same shifts, tap by tap.
 
-Trade-off: a shift is a gather inside the tile (warp shuffles, where a warp holds whole rows), about 17 of them a pixel
-a scale, and they, not the device's memory, are what bounds the kernel. Triton has no cheaper way to reach a neighbour
-in a tile; tensor cores (a product with a banded matrix) would let one NaN spoil a tile, and round float32.
+Trade-off: a shift is a gather inside the tile (warp shuffles, where a warp holds whole rows). About 17 of them per
+pixel and scale bound the kernel's speed, not the device's memory. Triton has no cheaper way to reach a neighbour in a
+tile; tensor cores (a product with a banded matrix) would let one NaN spoil a tile, and would round float32.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from torch import Tensor
 from sarjepa.errors import InputError
 from sarjepa.ops.ratio_conv import gaussian_sigma
 
-_ROWS = 16  # output rows of a block: with 128 columns 2048 pixels, 16 a thread for four warps
+_ROWS = 16  # output rows of a block: with 128 columns 2048 pixels, 16 per thread of four warps
 
 
 @triton.jit
 def _reflect(index, size):
-    """Where a row or column number outside the image is reflected to, as often as it takes."""
+    """The row or column number inside the image that one outside is reflected to, several times if needed."""
     period = tl.maximum(2 * size - 2, 1)
     phase = tl.abs(index) % period
     return tl.minimum(phase, period - phase)
@@ -43,7 +43,7 @@ def _reflect(index, size):
 
 @triton.jit
 def _shift(tile, by, COLUMNS: tl.constexpr):
-    """The tile moved left by `by` columns; what would come from beyond its right edge is never used."""
+    """The tile moved left by `by` columns; columns from beyond its right edge are never used."""
     column = tl.minimum(tl.arange(0, COLUMNS) + by, COLUMNS - 1)
     return tl.gather(tile, tl.broadcast_to(column[None, :], tile.shape), axis=1)
 
@@ -81,7 +81,7 @@ def _weight(offset, falloff, GAUSSIAN: tl.constexpr):
 
 @triton.jit
 def _strength(up, down, whole, falloff, RADIUS: tl.constexpr, GAUSSIAN: tl.constexpr, CENTRE: tl.constexpr):
-    """Edge strength from the sums down the columns; column j answers for the window that starts there."""
+    """Edge strength from the sums down the columns; column j is of the window that starts there."""
     COLUMNS: tl.constexpr = whole.shape[1]
     SIDE: tl.constexpr = RADIUS + 1 if CENTRE else RADIUS
     BEHIND: tl.constexpr = RADIUS if CENTRE else RADIUS + 1
@@ -120,7 +120,7 @@ def _ratio_kernel(
 ):
     """One block of all scales of one plane.
 
-    RADII ascend, PLACES says which output channel each one is; `constants` holds eps and 1 / (2 s^2) of each radius.
+    RADII ascend, PLACES holds the output channel of each; `constants` holds eps and 1 / (2 s^2) of each radius.
     """
     MARGIN: tl.constexpr = RADII[len(RADII) - 1]
     OUTPUT_COLUMNS: tl.constexpr = COLUMNS - 2 * MARGIN

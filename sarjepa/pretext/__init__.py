@@ -1,1 +1,1 @@
-"""The self-supervised methods, a file each, and what they share: masks and targets."""
+"""The self-supervised methods, one per file, and the masks and targets that they share."""

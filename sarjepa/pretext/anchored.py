@@ -1,15 +1,15 @@
-"""sarmae with optical anchors: the SAR encoder's tokens are drawn to what an optical network sees at the same place.
+"""sarmae with optical anchors: the SAR encoder's tokens are drawn to an optical network's tokens of the same place.
 
-A chip that comes with an optical image of its place gives a second loss beside the reconstruction (SARC; Liu et al.,
-arXiv 2512.16635, 2025). Of each visible patch i,
+A chip with an optical image of the same place adds a second loss to the reconstruction (SARC; Liu et al., arXiv
+2512.16635, 2025). It is, for each visible patch i,
 
     1 - cos(h(z_i), t_i)          z the encoder's token, h two linear layers, t the frozen anchor's token
 
-and the mean over the visible patches of the step's paired chips joins the loss at 0.8 times its size. Chips without an
-optical image are reconstructed alone.
+and its mean over the visible patches of the step's paired chips, times 0.8, is added to the loss. Chips without an
+optical image are only reconstructed.
 
-h is linear - ReLU - linear - LayerNorm, its weights normal with deviation 0.01, and is thrown away after training. Its
-hidden width is not published; here it is the anchor's. What the anchor is: `sarjepa.models.anchors`.
+h is linear - ReLU - linear - LayerNorm, its weights normal with deviation 0.01, and is discarded after training. Its
+hidden width is not published; here it is the anchor's. `sarjepa.models.anchors` describes the anchors.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from sarjepa.pretext.method import Alignment, Preview
 from sarjepa.pretext.preview import scattered
 from sarjepa.pretext.targets import Target
 
-_STD = 0.01  # of the projector's weights at the start
+_STD = 0.01  # of the projector's initial weights
 
 
 class Anchored(GlobalMasked):
-    """Masked reconstruction with tokens held against an anchor's.
+    """Masked reconstruction with tokens that are compared with an anchor's.
 
     Args:
         encoder, predictor, target, corrupt, mask_ratio, normalise_patches: as in `GlobalMasked`.
@@ -65,7 +65,7 @@ class Anchored(GlobalMasked):
             nn.init.normal_(layer.weight, std=_STD)
             nn.init.zeros_(layer.bias)
         self.projector = nn.Sequential(hidden, nn.ReLU(), out, nn.LayerNorm(anchor.width))
-        self._outside = (anchor,)  # a tuple keeps it out of what is trained, saved and exported
+        self._outside = (anchor,)  # in a tuple, it is not trained, saved or exported
 
     @property
     def anchor(self) -> Anchor:
@@ -73,7 +73,7 @@ class Anchored(GlobalMasked):
         return self._outside[0]
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Anchored:
-        """Move to a device, the anchor too."""
+        """Move the method to a device, with its anchor."""
         self.anchor._apply(fn, recurse)
         return super()._apply(fn, recurse)
 
@@ -84,28 +84,28 @@ class Anchored(GlobalMasked):
     def forward(self, image_B4HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
         """Reconstruction of the masked patches, plus the weighted alignment of the visible ones."""
         image_B1HW, optical_B3HW = image_B4HW[:, :1], image_B4HW[:, 1:]
-        assert keys.pair_weight is not None, "batches of pairs say which chips are paired"
+        assert keys.pair_weight is not None, "the keys of pairs need pair_weight"
         weight_B = torch.from_numpy(keys.pair_weight).to(image_B1HW)
         mask = self.draw(image_B1HW, keys)
         tokens = self.see(self.corrupt(image_B1HW, keys), mask)
         loss = self.error(self.say(tokens, mask, image_B1HW), image_B1HW, mask)
-        away_B = 1 - self.agreement(tokens, mask, optical_B3HW).mean(dim=1)
-        return loss + self.anchor_weight * (weight_B * away_B).mean()
+        distance_B = 1 - self.agreement(tokens, mask, optical_B3HW).mean(dim=1)
+        return loss + self.anchor_weight * (weight_B * distance_B).mean()
 
     def agreement(self, tokens: torch.Tensor, mask: GlobalMask, optical_B3HW: torch.Tensor) -> torch.Tensor:
-        """Cosine of projected tokens and the anchor's at the visible places, (B, n) float32."""
-        wanted = take(self.anchor(optical_B3HW, *self.encoder.grid(optical_B3HW[:, :1])).float(), mask.visible_Bn)
-        patches = tokens[:, tokens.shape[1] - wanted.shape[1] :]  # the class token, if any, comes first
-        return cosine_similarity(self.projector(patches).float(), wanted, dim=2)
+        """Cosine of projected tokens and the anchor's tokens of the visible patches, (B, n) float32."""
+        anchor_BnD = take(self.anchor(optical_B3HW, *self.encoder.grid(optical_B3HW[:, :1])).float(), mask.visible_Bn)
+        patches = tokens[:, tokens.shape[1] - anchor_BnD.shape[1] :]  # the class token, if any, comes first
+        return cosine_similarity(self.projector(patches).float(), anchor_BnD, dim=2)
 
     @torch.no_grad()
     def preview(self, image_B4HW: torch.Tensor, keys: ImageKeys) -> Preview:
-        """As `GlobalMasked`; and the optical images with the agreement of each visible patch."""
+        """The preview of `GlobalMasked`, with the optical images and the agreement of each visible patch."""
         image_B1HW, optical_B3HW = image_B4HW[:, :1], image_B4HW[:, 1:]
         mask, (rows, columns) = self.draw(image_B1HW, keys), self.encoder.grid(image_B1HW)
         cosine_Bn = self.agreement(self.see(self.corrupt(image_B1HW, keys), mask), mask, optical_B3HW)
         map_BN1 = scattered(cosine_Bn[:, :, None], mask.visible_Bn, rows * columns)
-        assert keys.pair_weight is not None, "batches of pairs say which chips are paired"
+        assert keys.pair_weight is not None, "the keys of pairs need pair_weight"
         map_BN1[torch.from_numpy(keys.pair_weight == 0)] = float("nan")
-        shown = super().preview(image_B1HW, keys)
-        return shown.beside(Alignment(optical_B3HW.cpu(), map_BN1.view(-1, rows, columns).cpu()))
+        alignment = Alignment(optical_B3HW.cpu(), map_BN1.view(-1, rows, columns).cpu())
+        return super().preview(image_B1HW, keys).beside(alignment)

@@ -1,9 +1,9 @@
-"""Predicting a masked share of the whole grid from the rest: mae, fg-mae and sarmae.
+"""Predicting a masked share of the whole grid from the visible patches: mae, fg-mae and sarmae.
 
 Three quarters of a chip's patches are masked at random and the encoder sees only the others, which makes a step four
-times cheaper; a predictor that knows where the masked patches lie says what they hold. Random patches leave a visible
-neighbour nearly everywhere, so speckle aside the task can be solved by interpolation, and a pixel target asks for the
-speckle too: that is what `local_masked` and the ratio target change.
+times cheaper; a predictor that is given the positions of the masked patches predicts their target. Nearly every masked
+patch has a visible neighbour, so that apart from speckle the task can be solved by interpolation, and a pixel target
+includes the speckle. `local_masked` and the ratio target change that.
 
     mae      target: pixels                          He et al., CVPR 2022
     fg-mae   target: histograms of gradients (HOG) in Gaussian windows, a patch's values normalised; masks 70%
@@ -11,11 +11,11 @@ speckle too: that is what `local_masked` and the ratio target change.
     sarmae   target: pixels of the clean chip, while half of the chips are shown with speckle added
                                                      Liu et al., arXiv 2512.16635, 2025
 
-Here: positions are sine-cosine, and SARMAE's second part, for chips with an optical image, is in `anchored`. Pixels
-are predicted as they are, since a patch's mean and spread are what tells target from clutter; MAE's other form, (values
-- mean) / sqrt(variance + 1e-6) of each patch, is an option. So is SAR-W-MixMAE's weight of a patch's error (Caglayan
-et al., IGARSS 2025, arXiv 2503.01181), the mean of exp(1 - power) over its pixels: bright scatterers, whose errors are
-largest, count down to e times less than dark ground. Their images mix two chips' patches, and ours are masked.
+Here positions are sine-cosine, and SARMAE's second part, for chips with an optical image, is in `anchored`. Pixels are
+predicted without normalisation, since a patch's mean and spread tell target from clutter; MAE's other form, (values -
+mean) / sqrt(variance + 1e-6) of each patch, is an option. So is SAR-W-MixMAE's weight of a patch's error (Caglayan et
+al., IGARSS 2025, arXiv 2503.01181), the mean of exp(1 - power) over its pixels: bright scatterers, whose errors are
+largest, count up to e times less than dark ground. Their images mix two chips' patches, and ours are masked.
 """
 
 from __future__ import annotations
@@ -33,18 +33,29 @@ from sarjepa.pretext.targets import Target, patchify
 
 
 def as_it_is(image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
-    """Show the encoder the chip itself."""
+    """The chip itself, without corruption."""
     return image_B1HW
 
 
 def level_of(values_BmV: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and deviation of each patch's values, (B, m, 1) each, as MAE takes them off."""
+    """Mean and deviation of each patch's values, (B, m, 1) each, as in MAE's normalisation.
+
+    Example:
+        >>> mean, deviation = level_of(torch.tensor([[[1.0, 2.0, 3.0]]]))
+        >>> mean.item(), round(deviation.item(), 3)
+        (2.0, 1.0)
+    """
     variance, mean = torch.var_mean(values_BmV, dim=2, keepdim=True)
     return mean, (variance + 1e-6).sqrt()
 
 
 def power_weight(image_B1HW: torch.Tensor) -> torch.Tensor:
-    """exp(1 - power) of each pixel, power being the square of magnitude in [0, 1]: from e in the dark to 1."""
+    """exp(1 - power) of each pixel, power being the square of magnitude in [0, 1]: from e in the dark to 1.
+
+    Example:
+        >>> power_weight(torch.tensor([0.0, 1.0]))
+        tensor([2.7183, 1.0000])
+    """
     return (1 - image_B1HW.square()).exp()
 
 
@@ -52,13 +63,13 @@ class GlobalMasked(Method):
     """Encoder, predictor and target around a random mask.
 
     Args:
-        encoder: encoder whose positions are added to the patches, as it never sees them all.
+        encoder: encoder that adds positions to the patches, as it sees only some of them.
         predictor: network from the encoder's width to the target's values.
         target: function of the clean chip whose values masked patches predict.
         corrupt: function of chips and keys that makes the encoder's input.
         mask_ratio: share of the grid that is masked.
-        normalise_patches: predict a patch's values less their mean, over their deviation.
-        power_weight: weigh a patch's error by its power, the brighter the less.
+        normalise_patches: whether a patch's values are predicted less their mean, over their deviation.
+        power_weight: whether a patch's error is weighted by `power_weight`, less for bright patches.
     """
 
     target: Target
@@ -79,19 +90,19 @@ class GlobalMasked(Method):
         self.mask_ratio, self.normalise_patches, self.power_weight = mask_ratio, normalise_patches, power_weight
 
     def draw(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> GlobalMask:
-        """The masks of a batch, on its device."""
+        """The masks of a batch, on the batch's device."""
         return global_mask(keys, *self.encoder.grid(image_B1HW), mask_ratio=self.mask_ratio).to(image_B1HW.device)
 
     def see(self, shown_B1HW: torch.Tensor, mask: GlobalMask) -> torch.Tensor:
-        """The encoder's tokens, the class token first, of the visible patches of what it is shown."""
+        """The encoder's tokens of the visible patches of its input, class token first."""
         return self.encoder.encode(take(self.encoder.embed_patches(shown_B1HW), mask.visible_Bn))
 
     def say(self, tokens: torch.Tensor, mask: GlobalMask, image_B1HW: torch.Tensor) -> torch.Tensor:
-        """Predictions of the masked patches, (B, m, values), from these tokens."""
+        """Predictions of the masked patches, (B, m, values), from the encoder's tokens."""
         return self.predictor(tokens, mask.visible_Bn, mask.masked_Bm, self.encoder.grid(image_B1HW))
 
     def predict(self, shown_B1HW: torch.Tensor, mask: GlobalMask) -> torch.Tensor:
-        """Predictions of the masked patches, (B, m, values), from what the encoder is shown."""
+        """Predictions of the masked patches, (B, m, values), from the encoder's input."""
         return self.say(self.see(shown_B1HW, mask), mask, shown_B1HW)
 
     def forward(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
@@ -114,13 +125,13 @@ class GlobalMasked(Method):
 
     @torch.no_grad()
     def preview(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> Preview:
-        """The predictions at their places; the target is the clean chip's."""
+        """The predictions at their positions; the target is the clean chip's."""
         mask, grid = self.draw(image_B1HW, keys), self.encoder.grid(image_B1HW)
         num_patches = grid[0] * grid[1]
         state_BN = torch.full((len(image_B1HW), num_patches), VISIBLE).scatter(1, mask.masked_Bm.cpu(), MASKED)
         shown = self.corrupt(image_B1HW, keys)
         prediction = self.predict(shown, mask).float()
-        if self.normalise_patches:  # the picture is of the chip, so the patches get their own level back
+        if self.normalise_patches:  # undone for the picture, which is of the chip
             mean, deviation = level_of(take(self.target(image_B1HW, *grid), mask.masked_Bm))
             prediction = prediction * deviation + mean
         canvas = scattered(prediction, mask.masked_Bm, num_patches)

@@ -1,24 +1,23 @@
-"""Predicting what a teacher makes of hidden blocks: i-jepa and latent-gradient.
+"""Predicting a teacher's tokens of hidden blocks: i-jepa and latent-gradient.
 
-The encoder sees part of a chip; for each of four blocks it has not seen, a predictor says what a teacher's tokens are
-there. The teacher is a slow average of the encoder itself (teacher <- t teacher + (1 - t) encoder, t from 0.996 to 1)
-that sees the whole chip and gets no gradient: that asymmetry keeps both from agreeing on a constant.
+The encoder sees part of a chip; a predictor predicts a teacher's tokens of four blocks that the encoder has not seen.
+The teacher is a slow average of the encoder itself (teacher <- t teacher + (1 - t) encoder, t from 0.996 to 1). It sees
+the whole chip and gets no gradient: that asymmetry keeps both from agreeing on a constant.
 
     i-jepa           the teacher sees the chip; its tokens are layer-normalised; smooth L1
                      Assran et al., CVPR 2023
-    latent-gradient  the teacher sees the chip's gradient by ratio, so the gradient is a domain to look at and not the
-                     embedding itself; squared distance to its tokens as they are
+    latent-gradient  the teacher sees the chip's gradient by ratio, so the gradient is the teacher's input and not the
+                     embedding itself; squared distance to its tokens without normalisation
 
 A target of C scales is an image of C channels, and the teacher sees each through a kernel of its own. The teacher is an
-average of the encoder's weights, so the encoder has C input channels too, and is shown the chip in each of them. Only
-the sum K of its kernels then matters to it, and this is kept: an encoder of one channel. Equal inputs give equal
-gradients, so the kernels keep the differences that they started with (but for weight decay, which is left out here):
+average of the encoder's weights, so the published encoder has C input channels too, each of them the chip. Its output
+then depends only on the sum K of its kernels, so here an encoder of one channel stores K alone. Equal inputs give equal
+gradients, so the kernels keep their initial differences (but for weight decay, which is left out here):
 
     the teacher's kernel of scale c = (its average of K) / C + D_c,     D_1 + ... + D_C = 0, D as drawn at the start.
 
-There is no class token: the feature of a chip is the mean of its patch tokens. A
-teacher that looks at chips is what remains after training, as published; one that looks at gradients could not read a
-chip, and the encoder remains.
+There is no class token: the feature of a chip is the mean of its patch tokens. A teacher that sees chips is kept after
+training, as published. One that sees gradients could not read a chip, so the encoder is kept instead.
 """
 
 from __future__ import annotations
@@ -40,17 +39,27 @@ Distance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def smooth_l1_to_normalised(prediction: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
-    """I-JEPA's loss: smooth L1 to tokens that are normalised over their values."""
+    """I-JEPA's loss: smooth L1 to tokens that are normalised over their values.
+
+    Example:
+        >>> smooth_l1_to_normalised(torch.tensor([[1.0, -1.0]]), torch.tensor([[30.0, 10.0]])).item() < 1e-6
+        True
+    """
     return functional.smooth_l1_loss(prediction, functional.layer_norm(embedding, embedding.shape[-1:]))
 
 
 def squared(prediction: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
-    """Squared distance, mean over values, patches and blocks."""
+    """Squared distance, mean over values, patches and blocks.
+
+    Example:
+        >>> squared(torch.zeros(2, 2), torch.full((2, 2), 3.0))
+        tensor(9.)
+    """
     return functional.mse_loss(prediction, embedding)
 
 
 def scale_kernels(kernel_D1PP: torch.Tensor, num_scales: int) -> torch.Tensor:
-    """What kernels of C channels deviate from their mean at the start, (D, C, p, p), if their sum is as the kernel."""
+    """The initial deviation of C channels' kernels from their mean, (D, C, p, p), if their sum starts as the kernel."""
     bound = (6 / (kernel_D1PP.shape[0] + kernel_D1PP[0].numel()) / num_scales) ** 0.5
     drawn = torch.empty_like(kernel_D1PP).expand(-1, num_scales, -1, -1).clone().uniform_(-bound, bound)
     return (drawn - drawn.mean(dim=1, keepdim=True)).detach()
@@ -62,8 +71,8 @@ class LatentBlocks(Method):
     Args:
         encoder: encoder whose positions are added to the patches.
         predictor: network from the encoder's width to the encoder's width.
-        target: the feature of the chip that the teacher looks at; `pixel` is the chip itself.
-        distance: distance of predicted and teacher's tokens, (..., D) each, float32.
+        target: feature of the chip that the teacher sees; `pixel` is the chip itself.
+        distance: function of predicted tokens and the teacher's, (..., D) float32 each, to a scalar.
 
     Raises:
         InputError: the target is not an image.
@@ -92,11 +101,11 @@ class LatentBlocks(Method):
         self.teacher.load_state_dict(encoder.state_dict())
 
     def draw(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> TargetBlocks:
-        """The blocks of a batch, on its device."""
+        """The blocks of a batch, on the batch's device."""
         return target_blocks(keys, *self.encoder.grid(image_B1HW)).to(image_B1HW.device)
 
     def predict(self, image_B1HW: torch.Tensor, blocks: TargetBlocks) -> torch.Tensor:
-        """Predicted tokens of every block, (B, T, m, D); each block is predicted without knowing of the others."""
+        """Predicted tokens of every block, (B, T, m, D), each block independent of the others."""
         num_blocks = blocks.target_BTm.shape[1]
         patches = take(self.encoder.embed_patches(image_B1HW), blocks.context_Bn)
         tokens = self.encoder.encode(patches, filler_BN=blocks.filler_Bn)
@@ -110,7 +119,7 @@ class LatentBlocks(Method):
         return predicted.unflatten(0, (-1, num_blocks))
 
     def view(self, image_B1HW: torch.Tensor) -> torch.Tensor:
-        """What the teacher looks at, (B, C, H, W) float32, a channel for each scale of the target."""
+        """The teacher's input, (B, C, H, W) float32, a channel for each scale of the target."""
         return self.target.image(image_B1HW)
 
     @torch.no_grad()
@@ -130,7 +139,7 @@ class LatentBlocks(Method):
         return self.distance(self.predict(image_B1HW, blocks).float(), self.embeddings(image_B1HW, blocks).float())
 
     def preview(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> Preview:
-        """Context, target blocks and what the teacher looks at; what is predicted are tokens and not a picture."""
+        """Context, target blocks and the teacher's input; predicted tokens are not a picture."""
         view, (rows, columns) = self.view(image_B1HW).cpu(), self.encoder.grid(image_B1HW)
         blocks = self.draw(image_B1HW, keys).to(torch.device("cpu"))
         state_BN = torch.full((len(view), rows * columns), UNSEEN)

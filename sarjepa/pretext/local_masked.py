@@ -2,7 +2,7 @@
 
 Small windows of the patch grid are drawn from a chip. In each, most patches are replaced by a learned token; encoder
 and predictor see the whole window, and the loss is the squared error over the masked patches alone. Windows are local
-because a SAR target's scattering centres speak for their neighbourhood, and the background for little.
+because a SAR target's scattering centres inform about their neighbourhood, and the background about little.
 
     sar-jepa   target: gradient by ratio at four scales; predictor of 8 blocks   Li et al., ISPRS J. 218, 2024
     lomar      target: pixels; predictor: one linear layer                       Chen et al., arXiv 2206.00790, 2022
@@ -29,10 +29,10 @@ class LocalMasked(Method):
     """Encoder, predictor and target around local windows.
 
     Args:
-        encoder: encoder of relative positions, so that it runs on windows and on the whole grid alike.
+        encoder: encoder of relative positions, so that it runs on windows and on the whole grid.
         predictor: network from the encoder's width to the target's values.
         target: function of an image whose values masked patches predict.
-        num_windows, window_size: windows per image; a window's side in patches.
+        num_windows, window_size: number of windows per image, and a window's side in patches.
         mask_ratio: share of a window's patches that is masked.
     """
 
@@ -55,7 +55,7 @@ class LocalMasked(Method):
         nn.init.normal_(self.mask_token, std=0.02)
 
     def draw(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> LocalWindows:
-        """The windows of a batch, on its device."""
+        """The windows of a batch, on the batch's device."""
         return local_windows(
             keys,
             *self.encoder.grid(image_B1HW),
@@ -72,7 +72,7 @@ class LocalMasked(Method):
         return self.predictor(self.encoder.encode(patches, buckets_NN), buckets_NN)[:, 1:]
 
     def targets(self, image_B1HW: torch.Tensor, windows: LocalWindows) -> torch.Tensor:
-        """What the predictions are held against, (S, n, values)."""
+        """The targets of every patch of every window, (S, n, values)."""
         target = self.target(image_B1HW, *self.encoder.grid(image_B1HW))
         return target[windows.image_S[:, None], windows.patch_Sn]
 
@@ -88,7 +88,7 @@ class LocalMasked(Method):
 
     @torch.no_grad()
     def preview(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> Preview:
-        """The windows painted back onto the grid; where they overlap the later one covers the earlier."""
+        """The windows put back onto the grid; where they overlap, the later one covers the earlier."""
         windows = self.draw(image_B1HW, keys)
         rows, columns = self.encoder.grid(image_B1HW)
         predicted, windows = self.predict(image_B1HW, windows).float().cpu(), windows.to(torch.device("cpu"))

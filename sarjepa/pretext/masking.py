@@ -1,7 +1,7 @@
-"""Which patches an encoder does not see.
+"""Masks: which patches an encoder does not see.
 
-Masks are drawn for each image from (seed, epoch, image index), never for a batch: a result then does not depend on the
-batch size, and no window is paired with the wrong image.
+Masks are drawn for each image from (seed, epoch, image index), never for a batch, so that a result does not depend on
+the batch size, and no window is paired with the wrong image.
 
 Shapes: B images, W windows per image, S = B * W sequences (image-major), n patches in a window, N patches in a grid;
 n visible and m masked patches of a grid, T target blocks.
@@ -20,15 +20,15 @@ from sarjepa.errors import InputError
 
 @dataclass(frozen=True)
 class ImageKeys:
-    """What the draws of a batch belong to, and which of its images are near-duplicates.
+    """The keys of a batch's draws, and which of its images are near-duplicates.
 
     Attributes:
         seed, epoch: seed of the run, and epoch.
-        indices: (B,) of the images.
+        indices: (B,) indices of the images in the data set.
         groups: (B,) int64, equal for near-duplicates; default: there are none.
-        pair_weight: (B,) of images that come with an optical one: 0 where there is none, else the step's images over
-            those that have one. A mean over images so weighted is the mean over pairs of the whole step, however the
-            step is cut into parts and ranks.
+        pair_weight: (B,) for a method of optical images: 0 for an image without one, else the number of the step's
+            images over that of its images with one. A mean over images with this weight is the mean over pairs of the
+            whole step, however the step is cut into parts and ranks.
     """
 
     seed: int
@@ -38,14 +38,20 @@ class ImageKeys:
     pair_weight: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        """Without groups each image is its own."""
+        """Without groups, each image is its own group."""
         if self.groups is None:
             object.__setattr__(self, "groups", self.indices)
 
 
-def take(tokens_BND: torch.Tensor, place_Bn: torch.Tensor) -> torch.Tensor:
-    """The tokens at some places of each image, (B, n, D)."""
-    return tokens_BND.gather(1, place_Bn[:, :, None].expand(-1, -1, tokens_BND.shape[2]))
+def take(tokens_BND: torch.Tensor, position_Bn: torch.Tensor) -> torch.Tensor:
+    """The tokens at some positions of each image, (B, n, D).
+
+    Example:
+        >>> take(torch.tensor([[[10.0], [11.0], [12.0]]]), torch.tensor([[2, 0]]))
+        tensor([[[12.],
+                 [10.]]])
+    """
+    return tokens_BND.gather(1, position_Bn[:, :, None].expand(-1, -1, tokens_BND.shape[2]))
 
 
 @dataclass(frozen=True)
@@ -53,10 +59,10 @@ class LocalWindows:
     """Square windows of patches, each a sequence of its own.
 
     Attributes:
-        image_S: (S,) int64, the image in the batch a window belongs to.
-        patch_Sn: (S, n) int64, its patches as positions on the grid, row by row.
-        masked_Sn: (S, n) bool, the same number in every window.
-        side: n = side * side.
+        image_S: (S,) int64, number in the batch of each window's image.
+        patch_Sn: (S, n) int64, positions on the grid of each window's patches, row by row.
+        masked_Sn: (S, n) bool, whether a patch is masked; as many in every window.
+        side: side of a window in patches; n = side * side.
     """
 
     image_S: torch.Tensor
@@ -65,7 +71,7 @@ class LocalWindows:
     side: int
 
     def to(self, device: torch.device) -> LocalWindows:
-        """The same on a device."""
+        """The same on another device."""
         return LocalWindows(self.image_S.to(device), self.patch_Sn.to(device), self.masked_Sn.to(device), self.side)
 
 
@@ -75,16 +81,22 @@ def local_windows(
     """Windows anywhere on the grid, a share of each masked (LoMaR, Chen et al. 2022).
 
     No two windows of an image start in the same row or in the same column, as published; where there are more windows
-    than starts, each start serves before one serves again.
+    than starts, each start is used before one is used again.
 
     Args:
-        keys: the images.
+        keys: keys of the draws.
         rows, columns: size of the grid.
-        num_windows, side: windows per image, and a window's side in patches.
-        mask_ratio: int(mask_ratio * side^2) patches are masked: 39 of 49.
+        num_windows, side: number of windows per image, and a window's side in patches.
+        mask_ratio: share of masked patches; int(mask_ratio * side^2) are masked, 39 of 49.
 
     Raises:
-        InputError: the window is larger than the grid, or nothing would be masked.
+        InputError: the window is larger than the grid, or it would mask no patch or every patch.
+
+    Example:
+        >>> windows = local_windows(ImageKeys(0, 1, np.array([7])), 8, 8, num_windows=2, side=2, mask_ratio=0.5)
+        >>> windows.patch_Sn
+        tensor([[21, 22, 29, 30],
+                [ 8,  9, 16, 17]])
     """
     if side > min(rows, columns):
         raise InputError(
@@ -117,7 +129,7 @@ def local_windows(
 
 
 def _distinct_starts(keys: ImageKeys, stream: str, num_starts: int, num_windows: int) -> np.ndarray:
-    """Starts of the windows of all images, (B * num_windows,): the first of a permutation for each image."""
+    """Start rows or columns of all images' windows, (B * num_windows,): the first of each image's permutation."""
     num_rounds = -(-num_windows // num_starts)
     draws = uniforms(keys.seed, stream, keys.epoch, keys.indices, num_rounds * num_starts)
     order = draws.reshape(-1, num_rounds, num_starts).argsort(axis=2, kind="stable")
@@ -129,14 +141,14 @@ class GlobalMask:
     """A split of the whole grid.
 
     Attributes:
-        visible_Bn, masked_Bm: places on the grid, int64; together every place once.
+        visible_Bn, masked_Bm: positions on the grid, int64; together they hold every position once.
     """
 
     visible_Bn: torch.Tensor
     masked_Bm: torch.Tensor
 
     def to(self, device: torch.device) -> GlobalMask:
-        """The same on a device."""
+        """The same on another device."""
         return GlobalMask(self.visible_Bn.to(device), self.masked_Bm.to(device))
 
 
@@ -145,6 +157,11 @@ def global_mask(keys: ImageKeys, rows: int, columns: int, *, mask_ratio: float =
 
     Raises:
         InputError: the share would mask no patch or every patch.
+
+    Example:
+        >>> mask = global_mask(ImageKeys(0, 1, np.array([7])), rows=2, columns=2)
+        >>> mask.visible_Bn, mask.masked_Bm
+        (tensor([[0]]), tensor([[3, 2, 1]]))
     """
     num_patches = rows * columns
     num_masked = int(mask_ratio * num_patches)
@@ -159,12 +176,12 @@ def global_mask(keys: ImageKeys, rows: int, columns: int, *, mask_ratio: float =
 
 @dataclass(frozen=True)
 class TargetBlocks:
-    """Blocks to predict, and what is seen of the rest.
+    """Blocks to predict, and the visible context.
 
     Attributes:
-        context_Bn: places on the grid, int64.
-        filler_Bn: bool, True where a place is not of the context and only fills up its row.
-        target_BTm: places of each block, row by row, none of them in the context.
+        context_Bn: positions of the context on the grid, int64.
+        filler_Bn: bool, True where a position is padding and not of the context.
+        target_BTm: positions of each block, row by row, none of them in the context.
     """
 
     context_Bn: torch.Tensor
@@ -172,13 +189,13 @@ class TargetBlocks:
     target_BTm: torch.Tensor
 
     def to(self, device: torch.device) -> TargetBlocks:
-        """The same on a device."""
+        """The same on another device."""
         return TargetBlocks(self.context_Bn.to(device), self.filler_Bn.to(device), self.target_BTm.to(device))
 
 
 _TARGET_SCALE, _TARGET_RATIO, _CONTEXT_SCALE = (0.15, 0.2), (0.75, 1.5), (0.85, 1.0)
-# What four blocks leave of the context block is 46% of the grid on average; where it is less than this, which is rare,
-# all five are drawn again.
+# Four blocks leave 46% of the grid to the context on average. In the rare case that they leave less than this share,
+# all five blocks are drawn again.
 _LEAST_CONTEXT = 0.1
 _BLOCK_ATTEMPTS = 8
 
@@ -186,13 +203,18 @@ _BLOCK_ATTEMPTS = 8
 def target_blocks(keys: ImageKeys, rows: int, columns: int, *, num_targets: int = 4) -> TargetBlocks:
     """Multi-block masks (I-JEPA, Assran et al. 2023): target blocks, cut out of a large context block.
 
-    Blocks cover 0.15 to 0.2 of the grid with height / width 0.75 to 1.5, the context block 0.85 to 1.0. Their sizes
-    belong to the epoch, so that the images of a batch agree in shape (as published they are drawn once a batch, and so
-    depend on the batch size); where they lie belongs to the image. A context is
-    all that the targets leave of its block, so contexts differ in length and are filled up to the longest of the batch.
+    Blocks cover 0.15 to 0.2 of the grid with height / width 0.75 to 1.5, the context block 0.85 to 1.0. Their sizes are
+    drawn for the epoch, so that the images of a batch agree in shape (as published they are drawn once a batch, and so
+    depend on the batch size); their positions are drawn for each image. A context is its block without the targets, so
+    contexts differ in length and are padded to the longest of the batch.
 
     Raises:
         InputError: the grid is too small for blocks.
+
+    Example:
+        >>> blocks = target_blocks(ImageKeys(0, 1, np.array([7])), rows=14, columns=14)
+        >>> blocks.context_Bn.shape, blocks.target_BTm.shape
+        (torch.Size([1, 105]), torch.Size([1, 4, 30]))
     """
     if min(rows, columns) < 4:
         raise InputError("the grid is too small for target blocks", expected="at least 4 x 4", got=(rows, columns))
@@ -204,10 +226,10 @@ def target_blocks(keys: ImageKeys, rows: int, columns: int, *, num_targets: int 
 
     draws = uniforms(keys.seed, "target-blocks", keys.epoch, keys.indices, _BLOCK_ATTEMPTS * (num_targets + 1) * 2)
     corner = draws.reshape(batch, _BLOCK_ATTEMPTS, num_targets + 1, 2)
-    corner[:, -1, 1:] = corner[:, -1, 1:2]  # last resort: all targets in one place leave context enough
-    target_BATm = _places(corner[:, :, 1:], block, rows, columns)
+    corner[:, -1, 1:] = corner[:, -1, 1:2]  # last resort: all targets at one position leave enough context
+    target_BATm = _positions(corner[:, :, 1:], block, rows, columns)
     free_BAN = np.zeros((batch, _BLOCK_ATTEMPTS, num_patches), dtype=bool)
-    np.put_along_axis(free_BAN, _places(corner[:, :, 0], context, rows, columns), True, axis=2)
+    np.put_along_axis(free_BAN, _positions(corner[:, :, 0], context, rows, columns), True, axis=2)
     np.put_along_axis(free_BAN, target_BATm.reshape(batch, _BLOCK_ATTEMPTS, -1), False, axis=2)
 
     image, chosen = np.arange(batch), (free_BAN.sum(axis=2) >= _LEAST_CONTEXT * num_patches).argmax(axis=1)
@@ -227,8 +249,8 @@ def _block_size(area: float, ratio: float, rows: int, columns: int) -> tuple[int
     return min(rows, round((area * ratio) ** 0.5)), min(columns, round((area / ratio) ** 0.5))
 
 
-def _places(corner: np.ndarray, block: tuple[int, int], rows: int, columns: int) -> np.ndarray:
-    """Places on the grid of blocks whose corner is drawn: (..., 2) uniform numbers to (..., height * width)."""
+def _positions(corner: np.ndarray, block: tuple[int, int], rows: int, columns: int) -> np.ndarray:
+    """Positions on the grid of blocks with a drawn corner: (..., 2) uniform numbers to (..., height * width)."""
     height, width = block
     top = (corner[..., :1] * (rows - height + 1)).astype(np.int64)
     left = (corner[..., 1:] * (columns - width + 1)).astype(np.int64)

@@ -1,4 +1,4 @@
-"""What every self-supervised method gives the engine."""
+"""The interface of every self-supervised method."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ UNSEEN, VISIBLE, MASKED = 0, 1, 2
 
 @dataclass(frozen=True)
 class Alignment:
-    """What a method that looks at optical images makes of them.
+    """Optical images, and a method's agreement with them.
 
     Attributes:
         optical_B3HW: optical images in [0, 1].
-        cosine_BRC: agreement on the patch grid, NaN where none is asked for.
+        cosine_BRC: agreement on the patch grid, NaN where there is none.
     """
 
     optical_B3HW: torch.Tensor
@@ -31,14 +31,14 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Preview:
-    """What a method makes of a few images, for a picture.
+    """A method's inputs, masks, targets and predictions of a few images, for a picture.
 
     Attributes:
-        image: (B, 1, H, W).
-        state_BN: int64 on the patch grid: 0 not looked at, 1 visible, 2 masked.
-        target: (B, C, H, W).
-        prediction: (B, C, H, W), NaN where nothing is predicted, or no picture.
-        channel_names: (C,) names.
+        image: (B, 1, H, W) input of the encoder.
+        state_BN: int64 on the patch grid: 0 unseen, 1 visible, 2 masked.
+        target: (B, C, H, W) target, or input of the teacher.
+        prediction: (B, C, H, W) prediction, NaN where there is none or it is not a picture.
+        channel_names: (C,) names of the channels.
         alignment: alignment with optical images, if the method uses them.
     """
 
@@ -61,11 +61,11 @@ class Method(nn.Module, abc.ABC):
 
     Attributes:
         encoder: encoder that is trained.
-        exported: name of the encoder that remains after training: "encoder", or "teacher".
+        exported: attribute of the encoder that is kept after training: "encoder" or "teacher".
         target: function of an image that is predicted, or that a teacher sees; None for methods without one.
-        views: for each view of a chip that the method compares, the augmentations that this view does without; empty
-            for a method that looks at one augmented chip. A method of views needs the whole batch at once.
-        optical: the method looks at optical images beside the chips.
+        views: for each view of a chip that the method compares, the augmentations that this view lacks; empty for a
+            method of one augmented chip. A method of views needs the whole batch at once.
+        optical: whether the method takes optical images beside the chips.
     """
 
     encoder: Encoder
@@ -76,7 +76,7 @@ class Method(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def forward(self, image: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
-        """The loss of a batch; every draw comes from `keys`.
+        """The loss of a batch, a scalar; every draw comes from `keys`.
 
         Args:
             image: augmented chips, (B, 1, H, W), or for a method of V views (B, V, 1, H, W), or (B, 4, H, W) where
@@ -85,22 +85,22 @@ class Method(nn.Module, abc.ABC):
         """
 
     def result(self) -> Encoder:
-        """The encoder that remains after training."""
-        found = getattr(self, self.exported)
-        assert isinstance(found, Encoder)
-        return found
+        """The encoder that is kept after training."""
+        encoder = getattr(self, self.exported)
+        assert isinstance(encoder, Encoder)
+        return encoder
 
     def start_from(self, encoder: Encoder) -> None:
-        """Begin with the weights of `encoder`, which is of the same shape."""
+        """Start from the weights of `encoder`, which has the same shape."""
         self.encoder.load_state_dict(encoder.state_dict())
 
     def facts(self) -> dict[str, Any]:
-        """What a checkpoint says of the method beside its settings, and a run that goes on must find again."""
+        """Facts that a checkpoint stores beside the settings, and that must be the same when a run resumes."""
         return {}
 
     def after_step(self, share_done: float) -> None:
-        """Called after every optimiser step with the share of the run that is done; teachers move here."""
+        """Move the teacher, if there is one, after an optimiser step; `share_done` (0 to 1) is of the whole run."""
 
     def preview(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> Preview | None:
-        """What to draw of a few chips; None where nothing is hidden and nothing predicted."""
+        """The preview of a few chips; None for a method that hides and predicts nothing."""
         return None

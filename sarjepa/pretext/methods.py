@@ -1,11 +1,10 @@
-"""The family, by name: which encoder, mask, target and predictor make which published method.
+"""All methods by name: which encoder, mask, target and predictor make which published method.
 
-Every method is a composition of parts that exist once; what a name stands for is read off `METHODS` below. The mask is
-the method's own, while any target can be put in place of the method's: i-jepa and latent-gradient then show it to their
-teacher.
+Every method is a composition of shared parts, listed in `METHODS` below. The mask is the method's own, while any target
+can replace the method's; i-jepa and latent-gradient then show it to their teacher.
 
-What a method can be told is the keywords of its parts, with the method's own values as their defaults; so which
-settings it reads need not be written down a second time (`reads`).
+The settings of a method are the keywords of its parts, with the method's own values as their defaults, so the list of
+settings that it reads (`reads`) is not written a second time.
 """
 
 from __future__ import annotations
@@ -33,39 +32,28 @@ from sarjepa.pretext.speckle import add_speckle
 from sarjepa.pretext.targets import TARGETS, Target, build_target, keywords_of, read_by
 from sarjepa.pretext.views import LocalMaskedViews, Views
 
-OF_ENCODER = frozenset({"model", "image_size", "patch_size"})  # what every method reads
+OF_ENCODER = frozenset({"model", "image_size", "patch_size"})  # settings that every method reads
 
 
-def _windows_predictor(
+def _values_predictor(
+    network: type[Predictor] | type[QueryPredictor],
     encoder: Encoder,
     target: Target,
     *,
     predictor_width: int = 512,
     predictor_depth: int = 8,
     predictor_heads: int = 16,
-) -> Predictor:
+) -> Predictor | QueryPredictor:
     num_outputs = target.values_per_patch(encoder.patch_size)
-    return Predictor(
-        encoder.width, num_outputs, width=predictor_width, depth=predictor_depth, num_heads=predictor_heads
-    )
+    return network(encoder.width, num_outputs, width=predictor_width, depth=predictor_depth, num_heads=predictor_heads)
+
+
+_windows_predictor = partial(_values_predictor, Predictor)
+_pixel_predictor = partial(_values_predictor, QueryPredictor)
 
 
 def _linear_predictor(encoder: Encoder, target: Target) -> Predictor:
     return Predictor(encoder.width, target.values_per_patch(encoder.patch_size), depth=0)
-
-
-def _pixel_predictor(
-    encoder: Encoder,
-    target: Target,
-    *,
-    predictor_width: int = 512,
-    predictor_depth: int = 8,
-    predictor_heads: int = 16,
-) -> QueryPredictor:
-    num_outputs = target.values_per_patch(encoder.patch_size)
-    return QueryPredictor(
-        encoder.width, num_outputs, width=predictor_width, depth=predictor_depth, num_heads=predictor_heads
-    )
 
 
 def _token_predictor(
@@ -109,15 +97,15 @@ def _speckled(
 
 @dataclass(frozen=True)
 class Composition:
-    """What a method's name stands for; the keywords of its builders are the settings it reads.
+    """The parts of a method; the keywords of its builders are the settings it reads.
 
     Attributes:
-        method: maker of the method, from the encoder and, if there is a target, the predictor and the target.
-        target: predicted where no other is chosen; None: nothing is predicted, and none can be chosen.
-        predictor: maker of the predictor, from the encoder and the target.
+        method: builder of the method, from the encoder and, if there is a target, the predictor and the target.
+        target: name of the default target; None: nothing is predicted, and no target can be chosen.
+        predictor: builder of the predictor, from the encoder and the target.
         positions, class_token: kind of the encoder's positions, and whether it has a class token.
-        revision: raised where the name and the same settings come to mean another training; a run that was started
-            by another revision can be evaluated, and cannot be gone on with.
+        revision: number that is raised when the same settings come to mean another training; a run of another revision
+            can be evaluated but not resumed.
     """
 
     method: Callable[..., Method]
@@ -150,14 +138,15 @@ METHODS: dict[str, Composition] = {
 def reads(name: str, target: str | None = None) -> frozenset[str]:
     """The settings that a method reads, with its own or another target.
 
-    >>> sorted(reads("pgca") - OF_ENCODER)
-    ['radii', 'target']
+    Example:
+        >>> sorted(reads("pgca") - OF_ENCODER)
+        ['radii', 'target']
     """
-    made_of = METHODS[name]
-    own = OF_ENCODER | keywords_of(made_of.method)
-    if made_of.target is None:
+    parts = METHODS[name]
+    own = OF_ENCODER | keywords_of(parts.method)
+    if parts.target is None:
         return own
-    return own | {"target"} | keywords_of(made_of.predictor) | keywords_of(TARGETS[target or made_of.target])
+    return own | {"target"} | keywords_of(parts.predictor) | keywords_of(TARGETS[target or parts.target])
 
 
 # Every setting that some method or target reads.
@@ -171,22 +160,27 @@ def build_method(name: str, *, model: str = "vit-base", image_size: int = 224, p
     Args:
         name: one of `METHODS`.
         model, image_size, patch_size: size of the encoder and of its input.
-        target: target in place of the method's own.
-        settings: more of `SETTINGS`. None stands for the method's own value; what other methods or targets read is
-            passed over.
+        target: name of a target in place of the method's own.
+        settings: further ones of `SETTINGS`. None means the method's own value; settings of other methods or targets
+            are ignored.
 
     Raises:
         InputError: no such method, or settings that do not fit it.
+
+    Example:
+        >>> method = build_method("lomar", model="vit-demo", image_size=64, mask_ratio=0.5)
+        >>> method.encoder.width, method.mask_ratio
+        (96, 0.5)
     """
     if name not in METHODS:
         raise InputError("no such method", where=repr(name), hint=nearest(name, METHODS))
     if unknown := settings.keys() - SETTINGS:
         raise TypeError(f"no method has such settings: {', '.join(sorted(unknown))}")
-    made_of, chosen = METHODS[name], {key: value for key, value in settings.items() if value is not None}
-    encoder = Encoder(encoder_shape(model, image_size, patch_size, made_of.positions, made_of.class_token))
-    if made_of.target is None:
-        return made_of.method(encoder, **read_by(made_of.method, chosen))
-    predicted = build_target(target or made_of.target, **chosen)
+    parts, chosen = METHODS[name], {key: value for key, value in settings.items() if value is not None}
+    encoder = Encoder(encoder_shape(model, image_size, patch_size, parts.positions, parts.class_token))
+    if parts.target is None:
+        return parts.method(encoder, **read_by(parts.method, chosen))
+    predicted = build_target(target or parts.target, **chosen)
     if encoder.patch_size % predicted.cell:
         raise InputError(
             "the target's cells do not fit into a patch",
@@ -194,27 +188,31 @@ def build_method(name: str, *, model: str = "vit-base", image_size: int = 224, p
             expected=f"a patch size that is a multiple of {predicted.cell}",
             got=encoder.patch_size,
         )
-    predictor = made_of.predictor(encoder, predicted, **read_by(made_of.predictor, chosen))
-    return made_of.method(encoder, predictor, predicted, **read_by(made_of.method, chosen))
+    predictor = parts.predictor(encoder, predicted, **read_by(parts.predictor, chosen))
+    return parts.method(encoder, predictor, predicted, **read_by(parts.method, chosen))
 
 
 def method_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a run's settings `build_method` takes; what is missing has its default.
+    """The arguments of `build_method` among a run's settings; missing ones have their defaults.
 
     Args:
         settings: stored settings, by their names on the command line.
+
+    Example:
+        >>> method_settings({"mask-ratio": 0.8, "radii": [5, 9], "epochs": 200})
+        {'mask_ratio': 0.8, 'radii': (5, 9)}
     """
     by_key = {key.replace("-", "_"): value for key, value in settings.items()}
     return {key: tuple(value) if isinstance(value, list) else value for key, value in by_key.items() if key in SETTINGS}
 
 
 def check_revision(name: str, described: Mapping[str, Any], where: object) -> None:
-    """Refuse a run that was started when its method's name meant another training.
+    """Refuse to resume a run of another revision of its method.
 
     Args:
         name: one of `METHODS`.
-        described: facts stored in the run's checkpoint; without a revision it is the first.
-        where: place of the weights, for the message.
+        described: facts stored in the run's checkpoint; without a revision, it is 1.
+        where: file of the weights, for the message.
 
     Raises:
         InputError: the method has changed since.
@@ -230,10 +228,10 @@ def check_revision(name: str, described: Mapping[str, Any], where: object) -> No
 
 
 def check_facts(method: Method, described: Mapping[str, Any], where: object) -> None:
-    """Refuse to go on with another anchor than a run was started with.
+    """Refuse to resume a run with another anchor.
 
     Raises:
-        InputError: the method is made of something else than the checkpoint says of it.
+        InputError: a fact of the method differs from the one in the checkpoint.
     """
     for key, now in method.facts().items():
         if (started := described.get(key)) != now:
@@ -243,14 +241,14 @@ def check_facts(method: Method, described: Mapping[str, Any], where: object) -> 
 
 
 def take_weights(method: nn.Module, weights: Mapping[str, torch.Tensor], where: object) -> None:
-    """Fill a method from a checkpoint.
+    """Load a checkpoint's weights into a method.
 
     Raises:
         InputError: the weights are those of another model.
     """
     try:
         method.load_state_dict(weights)
-    except RuntimeError as error:  # torch's word for missing, unexpected and misshapen weights
+    except RuntimeError as error:  # torch's error for missing, unexpected and misshapen weights
         raise InputError(
             "the checkpoint is of another model than the settings describe",
             where=where,

@@ -21,10 +21,10 @@ def patch_preview(
     Args:
         shown_B1HW: input of the encoder.
         image_B1HW: image that the target is computed from; it differs from the input if that is corrupted.
-        target: values that are predicted.
-        grid: rows and columns.
+        target: target that is predicted.
+        grid: rows and columns of patches.
         state_BN: `UNSEEN`, `VISIBLE` or `MASKED`.
-        prediction_BNV: a patch's values in the target's order, NaN where nothing was predicted.
+        prediction_BNV: predicted values of each patch in the target's order, NaN where there are none.
     """
     channels = len(target.channel_names)
     return Preview(
@@ -36,7 +36,12 @@ def patch_preview(
     )
 
 
-def scattered(prediction_BmV: torch.Tensor, place_Bm: torch.Tensor, num_patches: int) -> torch.Tensor:
-    """Predictions of some places on a grid of NaN, (B, num_patches, V)."""
+def scattered(prediction_BmV: torch.Tensor, position_Bm: torch.Tensor, num_patches: int) -> torch.Tensor:
+    """Predictions at some positions of a grid of NaN, (B, num_patches, V).
+
+    Example:
+        >>> scattered(torch.tensor([[[0.5], [0.7]]]), torch.tensor([[3, 0]]), num_patches=4).flatten()
+        tensor([0.7000,    nan,    nan, 0.5000])
+    """
     canvas = prediction_BmV.new_full((len(prediction_BmV), num_patches, prediction_BmV.shape[2]), float("nan"))
-    return canvas.scatter(1, place_Bm[:, :, None].expand_as(prediction_BmV), prediction_BmV)
+    return canvas.scatter(1, position_Bm[:, :, None].expand_as(prediction_BmV), prediction_BmV)

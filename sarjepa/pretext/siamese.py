@@ -1,22 +1,22 @@
-r"""Naming a masked chip as a teacher names it clean: safe.
+r"""Assigning a masked chip to prototypes as a teacher assigns the clean chip: safe.
 
-Masked Siamese networks (Assran et al., ECCV 2022) with radar views, as SAFE has it for SAR (Muzeau et al., arXiv
+Masked Siamese networks (Assran et al., ECCV 2022) with radar views, as in SAFE for SAR (Muzeau et al., arXiv
 2407.00851, 2024): the encoder sees a view of a chip with speckle added and patches masked, the teacher another view,
-despeckled (Lee's filter) and whole. Each is compared with K learned prototypes; the encoder shall give the chip the
-teacher's distribution over them:
+despeckled (Lee's filter) and whole. Both are compared with K learned prototypes, and the encoder learns to give the
+chip the teacher's distribution over them:
 
     p = softmax(cos(z, q_k) / t),   p+ = softmax(cos(z+, q_k) / t+),   t+ = t / 4
     loss = H(p+, p) + ln K - H(mean of p over the batch)
 
-The teacher's distribution is sharpened (t+ < t), and the last two terms, which are zero when the batch uses all
-prototypes alike, keep it from naming all chips the same (mean-entropy maximisation). t = 0.1 and K = 1024 are the
-published values. The published 0.15 to 0.7 of the patches that are masked depend on the size of the ViT; 0.3 is that of
+The teacher's distribution is sharpened (t+ < t). The last two terms, which are zero when the batch uses all prototypes
+equally, keep all chips from getting the same distribution (mean-entropy maximisation). t = 0.1 and K = 1024 are the
+published values. The published share of masked patches depends on the size of the ViT, from 0.15 to 0.7; 0.3 is that of
 ViT-B. The teacher's weights are an average of the encoder's (`sarjepa.pretext.teacher`).
 
-Here one masked view is drawn a chip, without the small focal crops. An embedding comes from class token and mean of the
-patches by the projection of `sarjepa.pretext.views`. Positions are relative, as sar-jepa's, so masked patches stay in
-their places and nothing attends to them; that costs what whole chips cost. SAFE's sub-aperture views are left out: they
-are looks at parts of the Doppler spectrum, which only complex chips have, and shards hold magnitudes.
+Here one masked view is drawn per chip, without the small focal crops. An embedding is made of the class token and the
+mean of the patches by the projection of `sarjepa.pretext.views`. Positions are relative, as in sar-jepa, so masked
+patches keep their positions and no token attends to them, at the cost of whole chips. SAFE's sub-aperture views are
+left out: they are looks at parts of the Doppler spectrum, which only complex chips have, and shards hold magnitudes.
 
 Shapes: B chips, N chips on all processes, D values of an embedding, K prototypes.
 """
@@ -45,8 +45,8 @@ class MaskedSiamese(Method):
     """Encoder, projection and prototypes, and a teacher of the first two.
 
     Args:
-        encoder: sees the masked view.
-        temperature: t, over which the encoder's cosines are taken.
+        encoder: encoder, which sees the masked view.
+        temperature: t, divisor of the encoder's cosines.
         mask_ratio: share of the patches that is masked.
     """
 
@@ -68,8 +68,8 @@ class MaskedSiamese(Method):
         """Which patches the encoder does not see, (B, patches) bool."""
         rows, columns = self.encoder.grid(image_B1HW)
         mask = global_mask(keys, rows, columns, mask_ratio=self.mask_ratio).to(image_B1HW.device)
-        nowhere = torch.zeros(len(image_B1HW), rows * columns, dtype=torch.bool, device=image_B1HW.device)
-        return nowhere.scatter(1, mask.masked_Bm, True)
+        unmasked_BN = torch.zeros(len(image_B1HW), rows * columns, dtype=torch.bool, device=image_B1HW.device)
+        return unmasked_BN.scatter(1, mask.masked_Bm, True)
 
     def logits(self, embedding_ND: torch.Tensor, temperature: float) -> torch.Tensor:
         """Cosines with the prototypes over the temperature, (N, K)."""
@@ -101,7 +101,7 @@ class MaskedSiamese(Method):
 
     @torch.no_grad()
     def preview(self, image_B1HW: torch.Tensor, keys: ImageKeys) -> Preview:
-        """What is masked, and the chip despeckled; a distribution over prototypes is not a picture."""
+        """The masked patches and the despeckled chip; a distribution over prototypes is not a picture."""
         state_BN = torch.where(self.masked(image_B1HW, keys), MASKED, VISIBLE).cpu()
         clean = despeckled(image_B1HW).cpu()
         return Preview(image_B1HW.cpu(), state_BN, clean, torch.full_like(clean, float("nan")), ("despeckled",))

@@ -1,15 +1,15 @@
-"""Speckle put onto a chip, to be seen through: what sarmae shows its encoder.
+"""Speckle added to a chip, the input of sarmae's encoder.
 
-This is SARE (Liu et al., arXiv 2512.16635, 2025) with its released constants. Half of the chips get noise of a strength
-s of their own, uniform in 0 to 0.7; magnitude is multiplied by
+This is SARE (Liu et al., arXiv 2512.16635, 2025) with its released constants. Half of the chips get noise, each of a
+strength s that is uniform in 0 to 0.7; magnitude is multiplied by
 
     exp(s n - s^2 / 2), n standard normal                 where s > 0.05
     a gamma variable of unit mean and shape 1 / (2 s)^2   else
 
-and clipped to [1e-8, 1]. The term s^2 / 2 restores the mean. It is the expected mean and not the chip's own, which
-would carry something of masked patches into visible ones. The shape k of the gamma variable is never below 100, where
-the variable is (1 - 1 / (9 k) + n / (3 sqrt(k)))^3 but for a hundredth of its deviation (Wilson and Hilferty, PNAS 17,
-1931); so both branches look up one normal number a pixel.
+and clipped to [1e-8, 1]. The term s^2 / 2 restores the mean: the expected one, as the chip's own would leak masked
+patches into visible ones. The shape k of the gamma variable is never below 100, where the variable is
+(1 - 1 / (9 k) + n / (3 sqrt(k)))^3 up to a hundredth of its deviation (Wilson and Hilferty, PNAS 17, 1931); so both
+branches look up one normal number per pixel.
 """
 
 from __future__ import annotations
@@ -26,14 +26,19 @@ _WEAKEST = 1e-4  # keeps the shape finite; far below a grey level
 
 
 def noise(normal: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
-    """The factor of a pixel, from a standard normal number and its chip's strength."""
+    """The factor of a pixel, from a standard normal number and its chip's strength.
+
+    Example:
+        >>> noise(torch.tensor([-1.0, 0.0, 1.0]), strength=torch.tensor(0.5))
+        tensor([0.5353, 0.8825, 1.4550])
+    """
     shape = (2 * strength.clamp(min=_WEAKEST)).square().reciprocal()
     gamma = (1 - 1 / (9 * shape) + normal / (3 * shape.sqrt())) ** 3
     return torch.where(strength > LOG_NORMAL_ABOVE, (strength * normal - strength.square() / 2).exp(), gamma)
 
 
 def add_speckle(image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
-    """Noise on a share of the chips; on which, how strong and what, is up to the keys."""
+    """Add noise to a share of the chips; the keys decide which chips, its strength and its values."""
     draws = uniforms(keys.seed, "speckle", keys.epoch, keys.indices, 3)
     rows = np.flatnonzero(draws[:, 0] < SHARE)
     device, row_n = image_B1HW.device, torch.from_numpy(rows).to(image_B1HW.device)

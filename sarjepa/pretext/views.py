@@ -1,23 +1,24 @@
-r"""Agreeing on two views of one chip: views, and with the local masked loss sar-jepa-views.
+r"""Agreement of two views of one chip: views, and with the local masked loss sar-jepa-views.
 
 Two views of a chip (`sarjepa.data.views`: other shift, gain, speckle, the mirror image) are mapped to two points of a
-sphere, which shall be closer to one another than to the points of all other chips. That is NT-Xent (Chen et al.,
+sphere, which the loss draws closer to one another than to the points of all other chips. That is NT-Xent (Chen et al.,
 SimCLR, ICML 2020). With s_ij the cosine of two embeddings over the temperature, for an anchor i, one of its positives p
 and all its negatives n:
 
     loss(i, p) = -ln( exp(s_ip) / (exp(s_ip) + sum_n exp(s_in)) ),      mean over p, then over i
 
-Positives are all other views of the anchor's chip and of its near-duplicates, and these are never among the negatives:
-SAR-ACD stores one chip several times in other brightness, and copies that pushed each other away would undo what the
-views teach. Where no chip of the batch has a copy this is SimCLR's loss to the letter.
+Positives are all other views of the anchor's chip and of its near-duplicates, which are never negatives: SAR-ACD stores
+one chip several times in other brightness, and copies that repel each other would undo what the views teach. Where no
+chip of the batch has a copy, this is exactly SimCLR's loss.
 
-An embedding is made of the class token and the mean of the patch tokens, by a projection of two layers that is thrown
-away after training (2 x width, 512, 128). Its hidden layer is batch-normalised, as in SimCLR. That is what starts the
-learning: to an untrained encoder all chips look nearly alike, so without it all points of the sphere lie in one place,
-the loss is ln(N - 1), and its gradient is next to nothing. The statistics are always those of the present batch.
+An embedding is made of the class token and the mean of the patch tokens, by a projection of two layers that is
+discarded after training (2 x width, 512, 128). Its hidden layer is batch-normalised, as in SimCLR, without which
+training does not start: an untrained encoder gives all chips nearly the same feature, so all points of the sphere would
+coincide, the loss would be ln(N - 1), and its gradient almost zero. The statistics are always those of the current
+batch.
 
-The loss compares all chips of a batch. Processes exchange their features, with gradients, so that each has the
-negatives of all, and statistics over all; k processes equal one. A batch cannot be taken in parts.
+The loss compares all chips of a batch. Processes exchange their features, with gradients, so that each has all
+negatives and the statistics of all; k processes equal one. A batch cannot be split into parts.
 
     views            the loss of the views alone, on chips of any size
     sar-jepa-views   the local masked loss of sar-jepa on the first view, plus a weight times the loss of the views
@@ -43,13 +44,11 @@ from sarjepa.pretext.targets import Target
 
 EMBEDDING = 128
 _HIDDEN = 512
-_NOWHERE = (
-    -1e4
-)  # a logit that no exponential remembers, and whose gradient is not NaN where there is no negative at all
+_NO_LOGIT = -1e4  # its exponential is 0, and its gradient is not NaN, even where there is no negative at all
 
 
 class _Gather(torch.autograd.Function):
-    """Rows of all processes one after the other; each row's gradient is the sum of what all processes found for it."""
+    """Rows of all processes one after the other; a row's gradient is the sum of its gradients in all processes."""
 
     @staticmethod
     def forward(ctx: Any, row_MD: torch.Tensor) -> torch.Tensor:
@@ -65,10 +64,14 @@ class _Gather(torch.autograd.Function):
 
 
 def of_all_processes(row_MD: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """The rows of all processes, each with as many, in the order of ranks; and where the own ones begin.
+    """The rows of all processes in the order of ranks, and the number of the first own row; all have equally many.
 
-    The mean over processes of a loss that each computes for its own rows has the gradient of one process with all rows,
-    once gradients are averaged as DistributedDataParallel does.
+    If each process computes the loss of its own rows, and gradients are averaged as DistributedDataParallel does, the
+    gradient is that of one process with all rows.
+
+    Example:
+        >>> of_all_processes(torch.zeros(1, 2))  # in a single process
+        (tensor([[0., 0.]]), 0)
     """
     if not (dist.is_available() and dist.is_initialized()):
         return row_MD, 0
@@ -81,18 +84,24 @@ def nt_xent(
     """The loss of the module's formula, mean over some of the views as anchors.
 
     Args:
-        embedding_ND: vectors of any length; they are normalised here.
-        group_N: int64, equal for the views of one chip and of its near-duplicates; each at least twice.
+        embedding_ND: embeddings of any length; they are normalised here.
+        group_N: int64, equal for the views of one chip and of its near-duplicates; each number at least twice.
         temperature: divisor of the cosines.
-        own: the views that are anchors; default: all.
+        own: views that are anchors; default: all.
 
     Returns:
         A scalar.
+
+    Example:
+        >>> embeddings = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+        >>> apart, mixed = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
+        >>> nt_xent(embeddings, apart, temperature=0.5), nt_xent(embeddings, mixed, temperature=0.5)
+        (tensor(0.2395), tensor(2.2395))
     """
     point_ND = functional.normalize(embedding_ND, dim=1)
     logit_MN = point_ND[own] @ point_ND.T / temperature
     same_MN = group_N[own, None] == group_N[None, :]
-    negatives_M1 = logit_MN.masked_fill(same_MN, _NOWHERE).logsumexp(dim=1, keepdim=True)
+    negatives_M1 = logit_MN.masked_fill(same_MN, _NO_LOGIT).logsumexp(dim=1, keepdim=True)
     number_N = torch.arange(len(point_ND), device=point_ND.device)
     positive_MN = same_MN & (number_N[own, None] != number_N[None, :])
     loss_MN = functional.softplus(negatives_M1 - logit_MN) * positive_MN
@@ -103,8 +112,12 @@ def feature_of(tokens_BND: torch.Tensor, filler_BN: torch.Tensor | None = None) 
     """The class token and the mean of the patch tokens, (B, 2 x width) float32.
 
     Args:
-        tokens_BND: class token first.
-        filler_BN: bool, patches that do not count.
+        tokens_BND: tokens, class token first.
+        filler_BN: bool, patches that are left out of the mean.
+
+    Example:
+        >>> feature_of(torch.tensor([[[9.0], [1.0], [5.0]]]))
+        tensor([[9., 3.]])
     """
     class_BD, patches_BND = tokens_BND[:, 0].float(), tokens_BND[:, 1:].float()
     if filler_BN is None:
@@ -114,7 +127,7 @@ def feature_of(tokens_BND: torch.Tensor, filler_BN: torch.Tensor | None = None) 
 
 
 def projection(width: int) -> nn.Module:
-    """From features of an encoder of this width to embeddings, (B, 2 x width) to (B, 128), float32."""
+    """A network from features of an encoder of this width to embeddings, (B, 2 x width) to (B, 128), float32."""
     return nn.Sequential(
         nn.Linear(2 * width, _HIDDEN),
         nn.BatchNorm1d(_HIDDEN, track_running_stats=False),
@@ -124,7 +137,7 @@ def projection(width: int) -> nn.Module:
 
 
 class ViewAgreement(nn.Module):
-    """The projection and the loss of views, apart from the encoder.
+    """The projection and the loss of views, without the encoder.
 
     Args:
         width: width of the encoder.
@@ -150,7 +163,7 @@ class Views(Method):
     """Encoder and projection around two views.
 
     Args:
-        encoder: sees whole views.
+        encoder: encoder, which sees whole views.
         temperature: temperature of the loss.
     """
 
@@ -170,7 +183,7 @@ class LocalMaskedViews(LocalMasked):
     """Local windows of the first view are predicted, and the two views agree.
 
     Args:
-        encoder, predictor, target, num_windows, window_size, mask_ratio: as `LocalMasked`.
+        encoder, predictor, target, num_windows, window_size, mask_ratio: as in `LocalMasked`.
         temperature: temperature of the loss of the views.
         view_weight: weight of the loss of the views; that of the masked loss is 1. Both losses share the encoder.
     """

@@ -1,10 +1,10 @@
 """Checkpoints that survive a crash.
 
-A file is written under a temporary name, flushed to the disk and renamed, and the one before is kept as
-`checkpoint-previous.pt`: at every moment at least one good file is there. A damaged file is recognised by its checksums
-(`sarjepa.pickles`); then the one before is used, and said so.
+A file is written under a temporary name, flushed to the disk and renamed, and the previous one is kept as
+`checkpoint-previous.pt`: at every moment there is at least one good file. A damaged file is recognised by its checksums
+(`sarjepa.pickles`); then the previous one is used, with a warning.
 
-Everything in a file is tensors and plain values, read back with `weights_only=True`.
+A file holds only tensors and plain values, and is read back with `weights_only=True`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LAST, PREVIOUS = "checkpoint-last.pt", "checkpoint-previous.pt"
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any], keep_as: str | None = None) -> Path:
-    """Save `state` as the folder's last checkpoint; the last one becomes the one before.
+    """Save `state` as the folder's last checkpoint; the last one so far becomes the previous one.
 
     Args:
         folder: folder of the run.
@@ -33,7 +33,7 @@ def save_checkpoint(folder: Path, state: dict[str, Any], keep_as: str | None = N
         keep_as: name of a second copy, which later checkpoints do not replace.
 
     Raises:
-        InputError: it cannot be written; the one before is still there.
+        InputError: it cannot be written; earlier checkpoints are still there.
     """
     temporary = folder / (LAST + TEMPORARY)
     try:
@@ -41,8 +41,9 @@ def save_checkpoint(folder: Path, state: dict[str, Any], keep_as: str | None = N
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-    except (OSError, RuntimeError) as error:  # RuntimeError: torch's word for a write that failed, without the reason
-        reasons = [str(one.strerror or one) for one in (error, error.__context__) if isinstance(one, OSError)]
+    except (OSError, RuntimeError) as error:  # torch makes a failed write a RuntimeError, without the reason
+        faults = (error, error.__context__)
+        reasons = [str(fault.strerror or fault) for fault in faults if isinstance(fault, OSError)]
         got = reasons[0] if reasons else "a write that was cut short"
         hint = "free disk space and go on with --resume; the checkpoint before is kept"
         raise InputError("cannot write the checkpoint", where=folder, got=got, hint=hint) from error
@@ -52,13 +53,13 @@ def save_checkpoint(folder: Path, state: dict[str, Any], keep_as: str | None = N
         os.link(temporary, kept)
     last = folder / LAST
     if last.exists():
-        # A hard link first, so that the name of the last checkpoint is never missing between two renames.
+        # By a hard link, so that the last checkpoint's name exists at every moment.
         previous = folder / PREVIOUS
         spare = folder / (PREVIOUS + TEMPORARY)
         spare.unlink(missing_ok=True)
         os.link(last, spare)
         spare.replace(previous)
-        spare.unlink(missing_ok=True)  # renaming one name of a file to another name of it does nothing
+        spare.unlink(missing_ok=True)  # it is left where `previous` was the same file, as renaming then does nothing
     temporary.replace(last)
     return last
 
@@ -90,7 +91,5 @@ def load_last_checkpoint(folder: Path, device: torch.device, progress: Progress 
         if damaged and progress:
             progress.warn(f"{damaged[0]} is damaged; going on from {name}, the one before")
         return Checkpoint(path, state)
-    found = f"damaged {' and '.join(damaged)}" if damaged else "none"
-    raise InputError(
-        "no checkpoint to resume from", where=folder, got=found, hint="start the run again without --resume"
-    )
+    got = f"damaged {' and '.join(damaged)}" if damaged else "none"
+    raise InputError("no checkpoint to resume from", where=folder, got=got, hint="start the run again without --resume")

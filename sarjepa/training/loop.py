@@ -1,7 +1,7 @@
-"""The training loop: one optimiser step after the other, and a safe way out at any of them.
+"""The training loop: one optimiser step after another, with a safe stop after any of them.
 
-It knows nothing of SAR: a module whose call returns a loss, a function that yields batches, a rate for every step. That
-makes it testable on two parameters. What happens between steps (logging, saving) is in the callbacks it is given.
+It knows nothing of SAR: it takes a module whose call returns a loss, batches, and a rate for every step, so it can be
+tested on two parameters. Its callbacks do all that happens between steps (logging, saving).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from sarjepa.training.runtime import Ranks, autocast
 
 
 class LossNotFiniteError(InputError):
-    """The loss of a step is not a number; the weights are still those it was computed with."""
+    """The loss of a step is not a finite number; the weights are those before the step."""
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What is known after a step: its number (from 1), loss, rate, and seconds it took (waiting for data apart)."""
+    """A finished step: its number (from 1), loss, rate, seconds of work and of waiting for data, and images."""
 
     step: int
     loss: float
@@ -41,14 +41,14 @@ class StepRecord:
 
 
 class StopRequest:
-    """Set by SIGTERM, Ctrl-C or a closed terminal, read between steps: the run then saves and ends."""
+    """Set by SIGTERM, Ctrl-C or a closed terminal, and read between steps: the run then saves and ends."""
 
     def __init__(self) -> None:
-        self.number = 0  # of the signal; 0: none came
+        self.number = 0  # number of the signal; 0: there was none
 
     @property
     def reason(self) -> str:
-        """The name of the signal; empty: none came."""
+        """The name of the signal; empty: there was none."""
         return signal.Signals(self.number).name if self.number else ""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
@@ -60,9 +60,9 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """While open, SIGINT, SIGTERM and SIGHUP ask for a stop instead of causing one.
+    """While open, SIGINT, SIGTERM and SIGHUP set a request instead of ending the program.
 
-    A SIGHUP that is ignored stays so: nohup starts a program in order that it outlives its terminal.
+    A SIGHUP that is ignored stays ignored: programs under nohup have to outlive their terminal.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -97,10 +97,10 @@ def fit(
     Args:
         module: module that maps a part's items to a scalar loss, a mean over images.
         optimizer: optimiser; the loop sets its rate to `lr_at`, times the `scale` of a group that has one.
-        batches: each a list of equal parts over which the gradient is accumulated; a part is what `module` is
-            called with, a tensor with the images in front first.
+        batches: lists of equal parts, over which the gradient is accumulated; a part is the arguments of `module`, the
+            first of which is a tensor with the images along its first axis.
         first_step: number of steps done before.
-        lr_at: rate of a step counted from 0.
+        lr_at: function from a step, counted from 0, to its rate.
         precision: "bf16" or "fp32".
         device, ranks: device and ranks of this process.
         clip_grad: largest gradient norm, or None.
@@ -119,12 +119,11 @@ def fit(
         loss = 0.0
         for part in parts:
             # Ranks exchange gradients once a step, at the last part.
-            exchange = contextlib.nullcontext() if part is parts[-1] else _without_exchange(module)
-            with exchange:
+            with contextlib.nullcontext() if part is parts[-1] else _without_exchange(module):
                 with autocast(precision, device):
                     part_loss = module(*part) / len(parts)
                 loss += float(part_loss.detach())
-                # The NaN of one rank would leave the others waiting for its gradients: all learn of it first.
+                # All ranks stop if one has no finite loss; else they would wait for its gradients.
                 if ranks.gather_max(0.0 if math.isfinite(loss) else 1.0, device):
                     raise LossNotFiniteError("the loss is not a number", where=f"step {step + 1}", got=loss)
                 part_loss.backward()
@@ -148,7 +147,7 @@ def fit(
 
 @contextlib.contextmanager
 def _without_exchange(module: nn.Module) -> Iterator[None]:
-    """Keep a wrapped module's gradients on this rank for now."""
+    """While open, ranks do not exchange the gradients of a wrapped module."""
     if isinstance(module, DistributedDataParallel):
         with module.no_sync():
             yield

@@ -1,7 +1,7 @@
-"""Where a run runs: device, number format, and the processes that share the work.
+"""Device, number format and processes of a run.
 
-One process a GPU, started by torchrun, which tells each its rank through the environment; without torchrun there is one
-rank. Only rank 0 writes files and shows progress.
+torchrun starts one process per GPU and tells each its rank through the environment; without torchrun there is one rank.
+Only rank 0 writes files and shows progress.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of the CPU: AVX-512, AMX, A
 
 @dataclass(frozen=True)
 class Ranks:
-    """The number of this process, and how many there are."""
+    """The number of this process, from 0, and the number of processes."""
 
     rank: int = 0
     world_size: int = 1
@@ -34,7 +34,7 @@ class Ranks:
         return self.rank == 0
 
     def gather_max(self, value: float, device: torch.device) -> float:
-        """The largest of a number over all ranks: how one rank's NaN or stop request reaches the others."""
+        """The largest of a number over all ranks, so that one rank's NaN or stop request reaches the others."""
         if self.world_size == 1:
             return value
         shared = torch.tensor([value], device=device)
@@ -71,7 +71,11 @@ def pick_device(name: str) -> torch.device:
     """The device of a setting; under torchrun `cuda` becomes the GPU of the local rank.
 
     Raises:
-        InputError: CUDA was asked for and there is none, or not that many.
+        InputError: there is no CUDA device, or none of this number.
+
+    Example:
+        >>> pick_device("cpu")
+        device(type='cpu')
     """
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
@@ -93,7 +97,7 @@ def check_compiler(device: torch.device) -> None:
     """
     try:
         torch.compile(lambda x: x.sin() + 1)(torch.ones(8, device=device))
-    except RuntimeError as error:  # what every fault of torch.compile is
+    except RuntimeError as error:  # the base of all errors of torch.compile
         cause = next(line for line in str(error).splitlines() if line.strip())
         raise InputError(
             "torch.compile does not work on this machine",

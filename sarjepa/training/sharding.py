@@ -1,12 +1,12 @@
-"""A model too large to be copied: weights and optimiser cut into shards, one a process (FSDP2).
+"""A model too large to be copied: weights and optimiser cut into shards, one per process (FSDP2).
 
-Copying (DDP) keeps every weight, its gradient and its two moments on every process, with AdamW in fp32 16 bytes a
+Copying (DDP) keeps every weight, its gradient and its two moments on every process, with AdamW in fp32 16 bytes per
 weight: 10 GB for a ViT-huge. Sharding (Rajbhandari et al., ZeRO, SC 2020; Zhao et al., PyTorch FSDP, VLDB 2023) keeps
-1/K of all that on each of K processes and gathers a layer's weights when its turn comes, for half as much traffic
-again. The arithmetic stays that of copies, up to the order of sums.
+1/K of all that on each of K processes and gathers a layer's weights when they are needed, for half as much traffic
+again. The arithmetic is that of copies, up to the order of sums.
 
-What is in a checkpoint is whole: a run that was sharded goes on with copies, and the other way round. Gathering and
-spreading are collective, so every process has to come to them.
+A checkpoint holds whole tensors, so a sharded run can resume with copies, and the other way round. Gathering and
+distributing are collective: every process has to call them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Sharding:
     """A module whose weights are sharded, in place, over all processes.
 
     Args:
-        module: with the same weights on every process, on its device. It is to be called as a whole, since its own
-            weights are gathered when it is.
-        layer: the class of its parts that are gathered one after the other.
+        module: module with the same weights on every process, on its device. Only calls of the whole module gather the
+            weights that are in none of its layers.
+        layer: class of its parts that are gathered one after the other.
         device: device of this process.
         num_processes: K.
     """
@@ -41,7 +41,7 @@ class Sharding:
         self._module = module
 
     def gathered(self, state: Any, keep: bool) -> Any:
-        """A state dict with whole tensors on the CPU in place of shards; None in their place unless `keep`."""
+        """A state dict with whole tensors on the CPU in place of shards, or None in their place without `keep`."""
 
         def whole(value: Any) -> Any:
             if not isinstance(value, DTensor):
@@ -52,12 +52,12 @@ class Sharding:
         return tree_map(whole, state)
 
     def weights(self, whole: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A state dict of whole weights as the module takes it."""
+        """A state dict of whole weights, cut as the module needs it."""
         own = self._module.state_dict()
         return {key: _like(value, own[key]) if key in own else value for key, value in whole.items()}
 
     def moments(self, optimizer: torch.optim.Optimizer, whole: dict[str, Any]) -> dict[str, Any]:
-        """A state dict of an optimiser over whole weights as one over this module's weights takes it."""
+        """A state dict of an optimiser of whole weights, cut as an optimiser of this module's weights needs it."""
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         state = {
             number: {name: _like(value, parameters[number]) for name, value in entries.items()}
@@ -67,7 +67,7 @@ class Sharding:
 
 
 def _like(value: Tensor, own: Tensor) -> Tensor:
-    """A whole tensor cut as `own` is; what is not of its shape (a step count, weights of another model) as it is."""
+    """A whole tensor, cut as `own` is; unchanged if its shape differs (a step count, weights of another model)."""
     if not isinstance(own, DTensor) or value.shape != own.shape:
         return value
     return distribute_tensor(value.to(own.device), own.device_mesh, own.placements)
