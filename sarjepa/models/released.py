@@ -171,11 +171,12 @@ def _check_forms(state: dict, path: Path) -> None:
     for key, form in _FORMS.items():
         if key not in state:
             continue
-        got = tuple(state[key].shape) if is_weight(state[key]) else type(state[key]).__name__
-        if len(got) != len(form) or any(
-            size != sizes.setdefault(axis, size) or not size for axis, size in zip(form, got, strict=True)
+        shape = tuple(state[key].shape) if is_weight(state[key]) else ()
+        if len(shape) != len(form) or any(
+            size != sizes.setdefault(axis, size) or not size for axis, size in zip(form, shape, strict=True)
         ):
-            raise InputError("not a ViT's weight", where=f"{key} in {path}", expected=f"({', '.join(form)})", got=got)
+            got, expected = shape or type(state[key]).__name__, f"({', '.join(form)})"
+            raise InputError("not a ViT's weight", where=f"{key} in {path}", expected=expected, got=got)
 
 
 def _split_positions(table_1ND: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

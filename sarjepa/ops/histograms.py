@@ -89,7 +89,7 @@ def sobel_components(image_NHW: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gaussian_windows(height: int, width: int, side: int) -> Tensor:
-    """Gaussian windows side by side, 1 in the middle of each, deviation half the side: (height, width) float64.
+    """Gaussian windows side by side, 1 at the centre of each, deviation half the side: (height, width) float64.
 
     Example:
         >>> gaussian_windows(3, 6, side=3)[1]
