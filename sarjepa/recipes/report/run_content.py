@@ -129,7 +129,7 @@ def overview_facts(run: RunContent) -> dict[str, str]:
             if value or name in ("method", "chips", "versions")}  # fmt: skip
 
 
-def _batch_and_epoch(run: RunContent) -> tuple[int, int] | None:
+def batch_and_epoch(run: RunContent) -> tuple[int, int] | None:
     """Images per step and steps per epoch; None where the number of chips is not known."""
     chips, wanted = run.describe.get("num_chips"), run.settings.get("batch-size")
     if not chips or not wanted:
@@ -140,7 +140,7 @@ def _batch_and_epoch(run: RunContent) -> tuple[int, int] | None:
 
 def _steps(run: RunContent) -> str:
     taken = int(run.records[-1]["step"]) if run.records else run.describe.get("steps")
-    sizes, epochs = _batch_and_epoch(run), run.settings.get("epochs")
+    sizes, epochs = batch_and_epoch(run), run.settings.get("epochs")
     if taken is None or sizes is None or epochs is None:
         return f"{taken:,}" if taken is not None else ""
     _, epoch_steps = sizes
@@ -156,7 +156,7 @@ def _log_facts(run: RunContent) -> dict[str, str]:
         facts["loss"] = f"{loss[-1]:.4g} at the last step, {recent.mean():.4g} over the last {len(recent)}"
     if len(speed):
         facts["speed"] = f"{median(speed):.4g} images/s (median)"
-    sizes = _batch_and_epoch(run)
+    sizes = batch_and_epoch(run)
     if sizes and len(speed) and speed.min() > 0:
         seconds, wait = float((sizes[0] / speed).sum()), curve_of(run.records, "wait").value_N.sum()
         facts["time in steps"] = f"{_duration(seconds)}, {100 * wait / seconds:.1f}% of it waiting for data"
