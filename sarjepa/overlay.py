@@ -192,7 +192,7 @@ def one_line(
     Example:
         >>> from sarjepa.config import ProbeConfig
         >>> one_line(ProbeConfig, {"shots": 5, "seed": 1}, always=("dataset",), never=("seed",))
-        'sarjepa probe --shots 5 --dataset mstar'
+        'sarjepa probe --dataset mstar --shots 5'
     """
     return " ".join(_words(config_class, settings, always, never))
 
