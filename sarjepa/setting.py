@@ -181,9 +181,13 @@ def _quoted(item: str, origin: str) -> str:
     return repr(item)[:80] + (f" in {origin}" if origin not in ("", COMMAND_LINE) else "")
 
 
-@functools.cache
 def settings_of(config_class: type) -> tuple[Setting, ...]:
     """The fields of a config class: its own first, then those it shares with other commands."""
+    return _settings_of(config_class)  # mypy takes no dataclass as the argument of a cached function
+
+
+@functools.cache
+def _settings_of(config_class: type) -> tuple[Setting, ...]:
     hints = typing.get_type_hints(config_class, include_extras=True)
     home = {key: depth for depth, base in reversed(list(enumerate(config_class.__mro__))) for key in vars(base)}
     settings = []

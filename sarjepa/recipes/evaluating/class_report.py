@@ -35,7 +35,7 @@ def report_folder(out: str | None, checkpoint: str, what: str, shots: int | None
     """The folder of a report: `out` if given, else inside the run, else (there is no run folder) under results/.
 
     Example:
-        >>> str(report_folder(None, "hf://owner/model", "probe-mstar", 5))
+        >>> str(report_folder(None, "hf-hub:owner/model", "probe-mstar", 5))
         'results/probe-mstar-5-shot-owner-model'
     """
     if out:
