@@ -32,7 +32,7 @@ class _BarTask(Task):
         self._bars, self._id = bars, task_id
 
     def advance(self, amount: float = 1, status: str = "") -> None:
-        fields = {"status": status} if status else {}
+        fields: dict[str, Any] = {"status": status} if status else {}
         self._bars.update(self._id, advance=amount, **fields)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -87,7 +87,7 @@ def resolve(config_class: type[Common], given: dict[str, Any]) -> Common:
         given: value of every option of `signature_for` by name; None (or an empty list) for an option not given.
     """
     command = config_class.command
-    layers: list[tuple[str, dict[str, Any]]] = []
+    layers: list[tuple[str, Mapping[str, Any]]] = []
     if given["preset"] is not None:
         layers.append((f"preset {given['preset']}", read_preset(given["preset"], command)))
     if root := os.environ.get("SARJEPA_DATA"):
