@@ -1,1 +1,1 @@
-"""The command line: options made from the settings, a console that draws bars, and nothing of the work itself."""
+"""The command line: options made from the settings, and a console that draws bars. The work itself is in recipes."""

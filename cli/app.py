@@ -1,8 +1,8 @@
-"""The commands. Each resolves its settings, imports its recipe, runs it, and shows what came out.
+"""The commands. Each resolves its settings, imports its recipe, runs it, and shows the result.
 
 Recipes are imported inside the command, so that `sarjepa --help` answers without importing torch.
-Exit codes: 0 done, 1 an error of input (one line), 2 wrong usage, 130 or 143 ended by Ctrl-C or SIGTERM. What was done
-is then saved, and a shell's `pretrain && fewshot-bench` does not go on with half of it.
+Exit codes: 0 done, 1 an error of input (one line), 2 wrong usage, 130 or 143 ended by Ctrl-C or SIGTERM. A stopped
+command has saved its work, and a shell's `pretrain && fewshot-bench` does not go on with half of it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _main(
 
 
 def _run(config_class: type[Common], given: dict[str, Any]) -> None:
-    """Resolve, run, show; an error of input becomes one line."""
+    """Resolve the settings, run the recipe, show its result; an error of input becomes one line."""
     try:
         config = resolve(config_class, given)
         if given["show_config"]:
@@ -66,17 +66,17 @@ def _run(config_class: type[Common], given: dict[str, Any]) -> None:
     except (InputError, OSError, KeyboardInterrupt) as error:
         if given["debug"]:
             raise
-        show_error(_words(error))
+        show_error(_line(error))
         number = error.number if isinstance(error, Stopped) else signal.SIGINT
         raise typer.Exit(128 + number if isinstance(error, KeyboardInterrupt) else 1) from error
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """End as Ctrl-C does, with locks given back and what is half done removed."""
+    """End as Ctrl-C does: locks are released and half-written files removed."""
     raise Stopped(number)
 
 
-def _words(error: BaseException) -> str:
+def _line(error: BaseException) -> str:
     """The line of an error; an OSError is a full disk, a folder without permission, or a name that is taken."""
     if isinstance(error, OSError) and error.strerror:
         return f"cannot read or write: {error.filename or 'the output'}; {error.strerror}"
@@ -84,6 +84,8 @@ def _words(error: BaseException) -> str:
 
 
 def _add(config_class: type[Common]) -> None:
+    """Add the command of a config class to the program."""
+
     def command(**given: Any) -> None:
         _run(config_class, given)
 
@@ -96,11 +98,11 @@ for _config_class in COMMANDS.values():
 
 
 def main() -> None:
-    """The console script."""
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr] # a terminal may lack a letter of a name
+    """Run the console script."""
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr] # a terminal may lack a character of a name
     signal.signal(signal.SIGTERM, _terminate)
     try:
         sys.exit(app())
     except OSError as error:  # --help on a full disk
-        show_error(_words(error))
+        show_error(_line(error))
         sys.exit(1)

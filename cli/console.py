@@ -1,4 +1,4 @@
-"""What a person sees: bars on stderr while work goes on, tables on stdout at its end."""
+"""The output: bars on stderr during the work, tables on stdout at its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rich.text import Text
 
 from sarjepa.progress import Progress, Task
 
-# What is shown names files, and a name may look like markup ([bold]) or like an emoji (:warning:).
+# The output contains names of files, which may look like markup ([bold]) or an emoji (:warning:).
 out = Console(markup=False, emoji=False, highlight=False)
 err = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
@@ -32,7 +32,7 @@ class _BarTask(Task):
         self._bars, self._id = bars, task_id
 
     def advance(self, amount: float = 1, status: str = "") -> None:
-        fields = {"status": status} if status else {}
+        fields: dict[str, Any] = {"status": status} if status else {}
         self._bars.update(self._id, advance=amount, **fields)
 
 
@@ -41,22 +41,22 @@ class RichProgress(Progress):
 
     @contextlib.contextmanager
     def task(self, description: str, total: float | None = None, unit: str = "") -> Iterator[Task]:
-        """A bar while the context is open."""
+        """Show a bar while the context is open."""
         amount: list[ProgressColumn] = (
             [DownloadColumn(), TransferSpeedColumn()] if unit == "B" else [MofNCompleteColumn()]
         )
         # The widths leave room for the status on a terminal of 80 columns.
-        said, status = (TextColumn(f"{{task.{field}}}", markup=False) for field in ("description", "fields[status]"))
-        columns = [said, BarColumn(bar_width=12), *amount, TimeRemainingColumn(), status]
+        label, status = (TextColumn(f"{{task.{field}}}", markup=False) for field in ("description", "fields[status]"))
+        columns = [label, BarColumn(bar_width=12), *amount, TimeRemainingColumn(), status]
         with Bars(*columns, console=err, transient=err.is_terminal) as bars:
             yield _BarTask(bars, bars.add_task(description, total=total, status=""))
 
     def note(self, message: str) -> None:
-        """One line."""
+        """Print one line."""
         err.print(message, soft_wrap=True)
 
     def warn(self, message: str) -> None:
-        """One line that stands out."""
+        """Print one line that stands out."""
         err.print(f"warning: {message}", style="yellow", soft_wrap=True)
 
 
@@ -73,5 +73,5 @@ def show_table(table: Any) -> None:
 
 
 def show_error(message: str) -> None:
-    """One line on stderr, never wrapped."""
+    """Print one line on stderr, never wrapped."""
     err.print(f"error: {message}", style="red", soft_wrap=True)

@@ -1,7 +1,7 @@
-"""Typer options made from the settings: type, help and default stand in `sarjepa.config`, and nowhere else.
+"""Typer options made from the settings: type, help and default are in `sarjepa.config`, and nowhere else.
 
-Every option's own default is None, which means "not given"; what is given lies on top of the settings file, the preset
-and the defaults.
+Every option's own default is None, which means "not given". A given option overrides the settings file, the preset and
+the defaults.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -20,7 +20,7 @@ from sarjepa.errors import InputError
 from sarjepa.overlay import overlay, preset_names, read_preset, read_settings_file
 from sarjepa.setting import ARGUMENT, COMMAND_LINE, REPEAT, Setting, settings_of
 
-# The groups of a command's help, the options in each as people come to need them.
+# The groups of a command's help, with the options of each in the order in which people need them.
 PANELS = {
     "Data": "folder run to sources archives experiment dataset datasets test_dataset images shots name split_by "
     "label_pattern bands chip_size overlap normalisation normalise_per splits fraction label_set split_policy crop "
@@ -39,14 +39,14 @@ PANELS = {
     "Settings": "preset config show_config debug",
 }
 _ORDER = {key: (panel, place) for panel, keys in PANELS.items() for place, key in enumerate(keys.split())}
-# Where a table of options does not fit, names would be cut off: plain text instead.
+# On a narrow terminal a table of options would cut off names, so the help is plain text.
 IS_WIDE = shutil.get_terminal_size().columns >= 70
 
 
 def _option(key: str, kind: Any, text: str, declare: Any = typer.Option) -> inspect.Parameter:
-    """One option of a command; None means that it was not given."""
+    """One option of a command, None if it is not given."""
     escaped = text.replace("[", r"\[") if IS_WIDE else text
-    # A flag says by its name that it is one.
+    # A flag takes no value, so its help shows no type.
     option = declare(help=escaped, show_default=False, metavar=" " if kind is bool else None,
                      rich_help_panel=_ORDER[key][0])  # fmt: skip
     annotation = Annotated[Optional[kind], option]  # noqa: UP045 - Typer reads it at run time
@@ -62,14 +62,14 @@ _COMMON = (
 
 
 def signature_for(config_class: type[Common]) -> inspect.Signature:
-    """The keyword-only signature of a command: one option a setting, and those every command has, group by group."""
+    """The keyword-only signature of a command: an option per setting, and those of every command, group by group."""
     panels = list(PANELS)
-    found = [*map(_parameter, settings_of(config_class)), *_COMMON]
-    return inspect.Signature(sorted(found, key=lambda one: (panels.index(_ORDER[one.name][0]), _ORDER[one.name][1])))
+    parameters = [*map(_parameter, settings_of(config_class)), *_COMMON]
+    return inspect.Signature(sorted(parameters, key=lambda p: (panels.index(_ORDER[p.name][0]), _ORDER[p.name][1])))
 
 
 def _parameter(setting: Setting) -> inspect.Parameter:
-    # A comma-separated list is text here and is cut in `overlay`; a repeated option is a list.
+    # A comma-separated list is a text here, which `overlay` splits; a repeated option is a list.
     kind: Any = list[str] if REPEAT in setting.marks else (str if setting.is_list else setting.kind)
     default = setting.default
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
@@ -84,10 +84,10 @@ def resolve(config_class: type[Common], given: dict[str, Any]) -> Common:
 
     Args:
         config_class: class of the command's settings.
-        given: value of every option of `signature_for` by name; None (or an empty list) if it was not given.
+        given: value of every option of `signature_for` by name; None (or an empty list) for an option not given.
     """
     command = config_class.command
-    layers: list[tuple[str, dict[str, Any]]] = []
+    layers: list[tuple[str, Mapping[str, Any]]] = []
     if given["preset"] is not None:
         layers.append((f"preset {given['preset']}", read_preset(given["preset"], command)))
     if root := os.environ.get("SARJEPA_DATA"):
@@ -102,7 +102,7 @@ def resolve(config_class: type[Common], given: dict[str, Any]) -> Common:
 
 
 def with_signature(function: Callable[..., None], config_class: type[Common]) -> Callable[..., None]:
-    """The function, with the signature Typer is to see."""
+    """The function, with the signature that Typer reads."""
     function.__signature__ = signature_for(config_class)  # type: ignore[attr-defined]
     function.__annotations__ = {
         name: parameter.annotation

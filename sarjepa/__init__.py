@@ -1,6 +1,6 @@
 """sarjepa: self-supervised SAR target recognition, from public archives to a few-shot table.
 
-The names below are the public ones; they load on first use, so that `import sarjepa` does not import torch.
+The names in `__all__` are the public ones; they load on first use, so that `import sarjepa` does not import torch.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name from its home (PEP 562)."""
+    """Load a public name from its module (PEP 562)."""
     if name == "transforms":
         return importlib.import_module("sarjepa.data.transforms")
     if name in _HOMES:

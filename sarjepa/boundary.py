@@ -1,12 +1,12 @@
-"""The boundary around decoders: what a library raises on damaged bytes, as one refusal.
+"""The boundary around decoders: whatever a library raises on damaged bytes becomes one `InputError`.
 
-A file from elsewhere may be damaged in any way, and a library that decodes it then raises whatever its code came to: a
-division by zero, a failed assertion, a word of its own that no other library knows. A list of such classes is never
-complete: for every one that was found by feeding damaged files there was another. So this is the one place in the
-program where `Exception` is caught. What it costs: a fault of our own inside the boundary reads as a damaged file. So
-as little as possible stands inside, and a test on sound files shows what is ours.
+A file from elsewhere may be damaged in any way, and a library that decodes it then raises anything: a division by zero,
+a failed assertion, an exception class of its own. A list of these classes is never complete: tests with damaged files
+kept finding another one. So this is the only place in the program where `Exception` is caught. The cost is that a fault
+of our own inside the boundary looks like a damaged file, so as little as possible stands inside, and tests on sound
+files show our own faults.
 
-Memory is not the boundary's business: what a file claims is compared with its size before it is decoded.
+The boundary does not limit memory: readers compare what a file claims with its size before they decode it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from sarjepa.errors import InputError
 
 _LONGEST = 200  # characters of a library's words
-_OF_DAMAGE = (None, errno.EINVAL, errno.EOVERFLOW)  # what an OSError says of a place that cannot be in a file
+_OF_DAMAGE = (None, errno.EINVAL, errno.EOVERFLOW)  # of an OSError: an offset that cannot be in the file
 
 
 @contextmanager
@@ -27,11 +27,11 @@ def decoder_errors(refuse: Callable[[str], InputError]) -> Iterator[None]:
     """Turn whatever is raised inside into one refusal.
 
     Args:
-        refuse: maker of the error to raise from the library's words.
+        refuse: function of the library's words that makes the error to raise.
 
     Raises:
-        InputError: the decoder failed; the error of `refuse`, or one that was raised inside.
-        OSError: the system would not read (a disk, a permission); the file may be sound.
+        InputError: the decoder failed; the error is that of `refuse`, or one that was raised inside.
+        OSError: the system cannot read (a disk, a permission); the file may be sound.
     """
     try:
         yield
@@ -44,6 +44,11 @@ def decoder_errors(refuse: Callable[[str], InputError]) -> Iterator[None]:
 
 
 def words_of(error: BaseException) -> str:
-    """What a library said, short, on one line and the same on every run: no address of an object in memory."""
-    said = re.sub(r"<?[\w.]+ object at 0x[0-9a-f]+>?", "the file", " ".join(str(error).split()))
-    return f"{type(error).__name__}: {said}"[:_LONGEST] if said else type(error).__name__
+    """A library's error, short, on one line and the same on every run: without addresses of objects in memory.
+
+    Example:
+        >>> words_of(ValueError("no such tag"))
+        'ValueError: no such tag'
+    """
+    text = re.sub(r"<?[\w.]+ object at 0x[0-9a-f]+>?", "the file", " ".join(str(error).split()))
+    return f"{type(error).__name__}: {text}"[:_LONGEST] if text else type(error).__name__

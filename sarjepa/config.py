@@ -1,9 +1,9 @@
 """Every setting of every command, written once: type, help, marks and default in one line.
 
-The command line's options are generated from these classes, a YAML file and a preset are held against them, and every
+The command line's options are generated from these classes, YAML files and presets are checked against them, and every
 run stores the one it used. They are flat on purpose: a key in a YAML file is the option's name without the dashes in
-front (`batch-size` or `batch_size`), under the command's name where a file serves several commands. What a mark means
-stands in `sarjepa.setting`.
+front (`batch-size` or `batch_size`), under the command's name where a file serves several commands. `sarjepa.setting`
+explains the marks.
 
 Only `sarjepa.recipes` reads these objects; everything below takes plain keywords.
 """
@@ -36,7 +36,7 @@ from sarjepa.setting import (
     settings_of,
 )
 
-BASELINES = ("pixels", "log-pixels", "ratio", "hog")  # stand where a checkpoint stands
+BASELINES = ("pixels", "log-pixels", "ratio", "hog")  # features without weights, named in place of a checkpoint
 DOWNSTREAM = ("mstar", "fusarship", "saracd")
 METHODS = (
     "sar-jepa",
@@ -65,7 +65,7 @@ NORMALISATIONS = ("as-stored", "linear", "decibel", "quarter-power", "log1p", "p
 
 _ONE_CROP = r"\s*(?:[^,]+=)?(?:published|none|0*[1-9][0-9]{0,4})\s*"
 _CROP = Like(f"{_ONE_CROP}(?:,{_ONE_CROP})*", "published, none, N or SOURCE=N,...")
-# A chip's centre is the evaluation's business ("published"); pre-training sees whole chips unless told otherwise.
+# The published crop is for evaluation; pre-training keeps whole chips unless a side is given.
 _CENTRE_CROP = Like(rf"(?!.*published\s*(?:,|$)){_CROP.pattern}", "none, N or SOURCE=N,...")
 _CROP_HELP = (
     "centre crop (px) before resizing: published (128 of each benchmark), none, N, or mstar=64,...; SARATR-X: "
@@ -90,7 +90,7 @@ class Common:
 
     command: ClassVar[str] = ""
     example: ClassVar[str] = ""
-    # Which layer gave a setting, by its key; what nobody gave has its default. It is neither stored nor compared.
+    # Name of the layer that gave a setting, by its key, without those of default value; neither stored nor compared.
     origins: InitVar[Mapping[str, str] | None] = None
 
     data_root: Annotated[str, "folder that holds the built shards (or SARJEPA_DATA)", PATH, FREE] = "data"
@@ -100,7 +100,7 @@ class Common:
     seed: Annotated[int, "seed of every random draw; 0 is a seed like any other", Range(0, 2**63 - 1), GRID] = 0
 
     def __post_init__(self, origins: Mapping[str, str] | None) -> None:
-        """Hold every value against the marks of its setting; every error names its key."""
+        """Check every value against the marks of its setting; every error names its key."""
         object.__setattr__(self, "origins", origins or {})
         for setting in settings_of(type(self)):
             setting.check(getattr(self, setting.key))
@@ -274,10 +274,10 @@ class PretrainConfig(Common):
     workers: Annotated[int, "threads that prepare batches", Range(1, 1024), FREE] = 1
 
     def __post_init__(self, origins: Mapping[str, str] | None) -> None:
-        """Hold together what depends on two values."""
+        """Check what depends on two values, and drop a preset's warm-up that would fill the run."""
         super().__post_init__(origins)
         if self.is_of_preset("warmup_epochs") and 2 * (self.warmup_epochs or 0) > self.epochs:
-            object.__setattr__(self, "warmup_epochs", None)  # a preset's warm-up is not for a run that it would fill
+            object.__setattr__(self, "warmup_epochs", None)
         if (self.warmup_epochs or 0) > self.epochs:
             wanted = f"0 to {self.epochs}, the epochs"
             raise InputError("value out of range", where="warmup-epochs", expected=wanted, got=self.warmup_epochs)
@@ -300,7 +300,12 @@ class Featured(Common):
     ] = ()
 
     def feature(self, pool: str) -> str:
-        """The name of a pooling of the blocks that are asked for, as results have it: "cls+grid4@3,6"."""
+        """The name of a pooling with the blocks of the settings, as in results.
+
+        Example:
+            >>> Featured(blocks=(3, 6)).feature("cls+grid4")
+            'cls+grid4@3,6'
+        """
         return pool + (f"@{','.join(map(str, self.blocks))}" if self.blocks else "")
 
 
@@ -532,7 +537,7 @@ class FewshotBenchConfig(Tuning):
         """Check what the marks cannot say.
 
         Raises:
-            InputError: the paper's numbers are to stand beside others than the published recipe's.
+            InputError: the paper's numbers are compared with those of another recipe than the published one.
         """
         super().__post_init__(origins)
         if self.compare == "paper" and (self.recipe != "published" or set(self.augment or ()) - {"none"}):

@@ -1,12 +1,12 @@
 """YAML and JSON from files that may be damaged, written by hand, or made to do harm.
 
-YAML is more than it seems. An alias stands for all that its anchor holds, so that nine lines of aliases to aliases mean
-a billion items; a tag such as !!timestamp calls a constructor on whatever text follows it; a mapping may hold a key
-twice, of which the last one counts. None of it has a place in a settings file, a manifest or a table of runs, so all
-three are refused. What is left are mappings, lists, texts, numbers, dates, true, false and null.
+Three features of YAML are refused, since no settings file, manifest or table of runs needs them: an alias stands for
+all that its anchor holds, so that nine lines of aliases to aliases mean a billion items; a tag such as !!timestamp
+calls a constructor on the text after it; of a key that stands twice in a mapping, only the last counts. What is left
+are mappings, lists, texts, numbers, dates, true, false and null.
 
-JSON that was written from a dataclass is read back as that dataclass, every field of its type; a file that says
-anything else is an error that names the file and the key.
+JSON that was written from a dataclass is read back as that dataclass, every field of its type; a file with other
+content gives an error that names the file and the key.
 
 PyYAML takes about a second for 50 kB, so a file's size is limited; the largest that comes with the package has 6 kB.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _Kind = TypeVar("_Kind")
 LARGEST_YAML_BYTES = 2**17
-# Surrogates, but for those by which Python writes the bytes of a file's name that are not text.
+# Surrogates, except those by which Python writes the bytes of a file name that are not text.
 _HALF = re.compile(rb"(?<!\\)(?<!\\ud[89ab][0-9a-f]{2})\\udc([89a-f][0-9a-f])")  # not the second half of a pair
 _NO_TEXT = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
@@ -60,11 +60,11 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def parse_yaml(text: str | bytes, where: object) -> Any:
-    """What a YAML text holds: a mapping, a list, or one value.
+    """The content of a YAML text: a mapping, a list, or one value.
 
     Args:
         text: text of one YAML document.
-        where: the file, for the error.
+        where: name of the file, for errors.
 
     Raises:
         InputError: it is damaged, too large, or holds an alias, a tag or a key twice.
@@ -81,14 +81,14 @@ def parse_yaml(text: str | bytes, where: object) -> Any:
 
 
 def read_json(path: Path, hint: str | None = None) -> Any:
-    """What a JSON file holds.
+    """The content of a JSON file.
 
     Args:
         path: path of the file.
-        hint: next step for a damaged file, for the error.
+        hint: next step for a damaged file, for errors.
 
     Raises:
-        InputError: it is damaged, or holds a number that is not finite.
+        InputError: the file is damaged, or holds a number that is not finite.
     """
 
     def refuse(words: str) -> InputError:
@@ -102,26 +102,31 @@ def read_json(path: Path, hint: str | None = None) -> Any:
 
 
 def read_record(path: Path, kind: type[_Kind], hint: str | None = None) -> _Kind:
-    r"""A JSON file as what it was written from.
+    r"""A JSON file as an object of the type that it was written from.
 
     Args:
-        path: the file.
+        path: path of the file.
         kind: type to read, such as a dataclass. Unknown keys are left out, a missing one takes its default.
-        hint: next step for a damaged file, for the error.
+        hint: next step for a damaged file, for errors.
 
     Raises:
-        InputError: the file is not JSON, or a key is missing or holds something else.
+        InputError: the file is not JSON, a key is missing, or a value is of another type.
     """
     return parse_record(path.read_bytes(), kind, path, hint)
 
 
 def parse_record(content: bytes, kind: type[_Kind], where: object, hint: str | None = None) -> _Kind:
-    """The text of a JSON file as what it was written from; `where` is the file, the rest as of `read_record`."""
+    r"""The text of a JSON file as an object; `where` is the file's name for errors, the rest as of `read_record`.
+
+    Example:
+        >>> parse_record(b'{"5": 62.1}', dict[int, float], "results.json")
+        {5: 62.1}
+    """
     from pydantic import ValidationError  # not needed by most commands
 
     adapter = _adapter(cast(Any, kind))
     try:
-        # What of a file's name is no text is written as \udcff, and read as the text \xff that a person is shown.
+        # Bytes of a file name that are not text are written as \udcff, and read as the text \xff.
         return adapter.validate_json(_HALF.sub(rb"\\\\x\1", content), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]

@@ -1,14 +1,14 @@
-"""Downloads: get a file whole, or say why not.
+"""Downloads: get a whole file, or raise an error with the reason.
 
-Large research files come over poor lines: connections break, stall, or answer with a log-in page. So a download
+Connections for large research files break, stall, or answer with a log-in page. So a download
 
 - goes on where it broke off (HTTP Range, with If-Range so that two versions of a file are never joined);
-- tries again with growing pauses what may pass (a broken line, 429, 5xx), and goes to the next address with what will
-  not (404, 403, a page in place of a file, wrong bytes);
-- checks the room on the disk first, length and SHA-256 while reading;
+- tries again with growing pauses after a fault that may pass (a broken connection, 429, 5xx), and goes to the next
+  address after one that will not (404, 403, a page in place of a file, wrong bytes);
+- checks the space on the disk first, and length and SHA-256 while reading;
 - has a temporary name until all that is done, under a lock, so that two processes do not fetch the same file.
 
-requests (on urllib3) does the HTTP; what is here is the care around it.
+requests (on urllib3) does the HTTP.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from sarjepa.progress import Progress, Task
 if TYPE_CHECKING:
     import requests
 
-BLOCK_BYTES = 1 << 16  # what is lost of a block when the line breaks must be fetched again
-SPARE_BYTES = 64 * 2**20  # room left on the disk beside the file
+BLOCK_BYTES = 1 << 16  # an incomplete block is fetched again after a break
+SPARE_BYTES = 64 * 2**20  # space left on the disk beside the file
 AGENT = "sarjepa (research data download)"
 
 
@@ -48,7 +48,7 @@ class Patience:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a distribution and where it comes from."""
+    """A file of a distribution and its sources: addresses, or words (`by_hand`) on how a person gets it."""
 
     name: str
     aka: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class RemoteFile:
 
     @property
     def fetchable(self) -> bool:
-        """Whether a script can get it."""
+        """Whether a script can fetch the file."""
         return bool(self.addresses) and not self.login
 
 
@@ -70,24 +70,24 @@ class _Refused(Exception):  # noqa: N818 - an answer, not a fault of ours
 
 
 class _Broken(Exception):  # noqa: N818
-    """The attempt failed, another may not; `pause_s` where the server said how long to wait."""
+    """The attempt failed, another may succeed; `pause_s` is the wait that the server asks for."""
 
-    def __init__(self, what: str, pause_s: float | None = None) -> None:
-        super().__init__(what)
+    def __init__(self, message: str, pause_s: float | None = None) -> None:
+        super().__init__(message)
         self.pause_s = pause_s
 
 
 def fetch(file: RemoteFile, folder: Path, progress: Progress, patience: Patience | None = None) -> Path:
-    """Get a file into a folder, unless it is there.
+    """Fetch a file into a folder, unless it is there.
 
     Args:
-        file: name of the file, addresses in order of preference, and its size and SHA-256 if they are known.
+        file: file to fetch, with its addresses in order of preference.
         folder: folder of the file; it is made if it does not exist.
-        progress: receiver of the bytes' progress, and of warnings.
+        progress: receiver of a bar of the bytes, and of warnings.
         patience: limits on attempts and waiting.
 
     Raises:
-        InputError: no address gave it (each with its reason), or the disk has no room.
+        InputError: no address gave the file (the error states each reason), or the disk has too little space.
     """
     if not file.fetchable:
         raise InputError("cannot be fetched by a script", where=file.name, hint=by_hand(file, folder))
@@ -107,7 +107,12 @@ def fetch(file: RemoteFile, folder: Path, progress: Progress, patience: Patience
 
 
 def by_hand(file: RemoteFile, folder: Path) -> str:
-    """How a person gets a file that a script cannot."""
+    """Instructions for a person to get a file that a script cannot fetch.
+
+    Example:
+        >>> by_hand(RemoteFile("a.zip", addresses=("https://host/a.zip",)), Path("data"))
+        'fetch https://host/a.zip with a browser; put a.zip into data, or name its folder with --archives'
+    """
     how = file.by_hand.rstrip(". ") or f"fetch {file.addresses[0]} with a browser"
     return f"{how}; put {file.name} into {folder}, or name its folder with --archives"
 
@@ -132,44 +137,41 @@ def _from_address(address: str, file: RemoteFile, final: Path, progress: Progres
     """Try one address until it gives the file, refuses, or patience ends."""
     partial = _Partial(final, address, known=file.sha256 is not None)
     pause_s = patience.pause_s
-    last = ""
+    fault = ""
     for attempt in range(patience.attempts):
         try:
             _attempt(address, file, partial, progress, patience)
             return partial.finish(file)
         except _Broken as error:
-            last = str(error)
+            fault = str(error)
             if attempt + 1 < patience.attempts:
-                progress.note(f"{file.name}: {last}; trying again")
+                progress.note(f"{file.name}: {fault}; trying again")
                 time.sleep(min(error.pause_s or pause_s, patience.longest_pause_s))
                 pause_s *= 2
-    raise _Refused(f"{last} ({patience.attempts} attempts)")
+    raise _Refused(f"{fault} ({patience.attempts} attempts)")
 
 
 class _Partial:
-    """What has come so far, with the version it is of: a file that ends in .partial and a note beside it."""
+    """The bytes that have come so far, in a file that ends in .partial, and a note beside it of their version."""
 
     def __init__(self, final: Path, address: str, known: bool) -> None:
         self.final, self.address = final, address
         self.path = final.with_name(final.name + ".partial")
         self._note = final.with_name(final.name + ".partial.json")
-        self.version = self._read_note().get("version", "")
-        # Bytes of one version must not be continued with those of another. A known checksum would catch that at the
-        # end; without one, only the server's own name for the version makes going on safe.
-        same = self._read_note().get("address") == address and (self.version or known)
-        self._sum, self._num_summed = hashlib.sha256(), 0
-        if not same:
-            self.clear()
-
-    def _read_note(self) -> dict[str, str]:
         try:
-            return dict(json.loads(self._note.read_text()))
+            note = dict(json.loads(self._note.read_text()))
         except (OSError, ValueError, TypeError):
-            return {}
+            note = {}
+        self.version = note.get("version", "")
+        self._sum, self._num_summed = hashlib.sha256(), 0
+        # Bytes of one version must not be continued with those of another. A known checksum would catch that at the
+        # end; without one, only the server's own name for the version makes it safe to go on.
+        if note.get("address") != address or not (self.version or known):
+            self.clear()
 
     @property
     def size(self) -> int:
-        """Bytes there are."""
+        """Number of bytes in the file."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def clear(self) -> None:
@@ -180,12 +182,12 @@ class _Partial:
         self._sum, self._num_summed = hashlib.sha256(), 0
 
     def note(self, version: str) -> None:
-        """Remember what the bytes are of."""
+        """Store the address and the version of the bytes."""
         self.version = version
         self._note.write_text(json.dumps({"address": self.address, "version": version}))
 
     def catch_up(self) -> None:
-        """Bring the sum up to what is there: nothing to do but for bytes that came before this process or a fault."""
+        """Extend the checksum to all bytes of the file; only those from before this process or a fault are missing."""
         if self._num_summed > self.size:
             self._sum, self._num_summed = hashlib.sha256(), 0
         if self._num_summed == self.size:
@@ -200,7 +202,7 @@ class _Partial:
         self._num_summed += len(block)
 
     def append(self, stream: IO[bytes], block: bytes) -> None:
-        """Write a block behind what is there and sum it on the way, so that a large file is not read twice."""
+        """Append a block and update the checksum, so that a large file is not read twice."""
         stream.write(block)
         self._count(block)
 
@@ -223,10 +225,10 @@ class _Partial:
 
 
 def _attempt(address: str, file: RemoteFile, partial: _Partial, progress: Progress, patience: Patience) -> None:
-    """One request: begin, or go on from what is there, to the end.
+    """One request: fetch the file, or the rest of it.
 
     Raises:
-        _Refused, _Broken: see there.
+        _Refused, _Broken: the address will not give the file, or this attempt failed.
     """
     import requests
 
@@ -263,15 +265,15 @@ def _attempt(address: str, file: RemoteFile, partial: _Partial, progress: Progre
 
 
 def _check_status(response: requests.Response, start: int, partial: _Partial) -> int | None:
-    """Judge an answer by its status and headers; clears what is there where the server begins again.
+    """Judge an answer by its status and headers; clear the partial file where the server begins again.
 
     Returns:
-        The size of the whole file, None where the server does not say.
+        Size of the whole file (bytes), None where the server does not state it.
     """
     status = response.status_code
     if status == 429 or status >= 500:
         raise _Broken(f"answers {status}", _retry_after(response))
-    if status == 416:  # what is there is as long as the file, or longer than it
+    if status == 416:  # the partial file is as long as the file, or longer
         partial.clear()
         raise _Broken("does not continue what is there; beginning again", pause_s=1e-3)
     if status not in (200, 206):
@@ -305,26 +307,20 @@ def _retry_after(response: requests.Response) -> float | None:
 
 
 def _receive(response: requests.Response, partial: _Partial, task: Task) -> None:
-    """Write the body to the end of what is there; the first bytes of a file are looked at before they are kept."""
+    """Append the body to the partial file; the first bytes of a file are checked before they are kept."""
     partial.catch_up()
+    is_page = response.headers.get("Content-Type", "").startswith("text/html")
+    page = "an HTML page (a log-in page?)" if is_page else None
     with partial.path.open("ab") as stream:
         for block in response.iter_content(BLOCK_BYTES):
-            if stream.tell() == 0 and (instead := not_data(block) or _not_data_by(response)):
+            if stream.tell() == 0 and (instead := not_data(block) or page):
                 raise _Refused(instead)
             partial.append(stream, block)
             task.advance(len(block))
 
 
-def _not_data_by(response: requests.Response) -> str | None:
-    is_page = response.headers.get("Content-Type", "").startswith("text/html")
-    return "an HTML page (a log-in page?)" if is_page else None
-
-
 def _short(error: Any) -> str:
-    """A network error in a few words; the libraries nest theirs."""
+    """A network error in a few words, in place of the nested messages of the libraries."""
     name = type(error).__name__
     words = {"ConnectTimeout": "no connection", "ReadTimeout": "stalled", "ConnectionError": "connection failed"}
-    text = words.get(name, "connection broke off")
-    if "timed out" in str(error).lower():
-        text = "stalled"
-    return text
+    return "stalled" if "timed out" in str(error).lower() else words.get(name, "connection broke off")

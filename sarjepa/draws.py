@@ -1,10 +1,10 @@
-"""Random numbers that belong to an image, not to a moment.
+"""Random numbers as functions of the image that they are for.
 
-A generator that runs along with the training hands its next number to whatever asks next, so a result comes to depend
-on the batch size, the number of workers or the number of GPUs. Here a number is a pure function of what it is for: of
-(seed, stream, epoch, image index, position), mixed by SplitMix64 (Steele, Lea & Flood, OOPSLA 2014), whose finaliser
-passes the usual statistical tests with 64 bits of state. The same image in the same epoch gets the same crop and the
-same mask wherever it is computed; numpy's integer arithmetic makes it the same on every platform.
+The numbers of a running generator depend on the order of the calls, and so on the batch size, the number of workers and
+the number of GPUs. Here a number is a pure function of (seed, stream, epoch, image index, position), mixed by
+SplitMix64 (Steele, Lea & Flood, OOPSLA 2014), whose finaliser passes the usual statistical tests with 64 bits of state.
+An image gets the same crop and the same mask in an epoch wherever they are computed; numpy's integer arithmetic makes
+them the same on every platform.
 
 A stream is a name ("crop", "windows"), so that two uses never share numbers.
 """
@@ -46,6 +46,11 @@ def uniforms(seed: int, stream: str, epoch: int, indices: np.ndarray, num: int) 
 
     Returns:
         (B, num) float64; row b depends on indices[b] alone.
+
+    Example:
+        >>> uniforms(0, "crop", 0, np.array([3, 5]), 2).round(2)
+        array([[0.65, 0.59],
+               [0.06, 0.26]])
     """
     index_B = np.asarray(indices, dtype=np.int64).astype(np.uint64)
     with np.errstate(over="ignore"):

@@ -1,9 +1,9 @@
 """Errors a user can act on.
 
-Whatever a person can get wrong (a path, a name, a file) ends as one `InputError`: one line that says what is wrong,
-where, what was expected, what was there, and what to do next. The command line prints that line and exits with 1; so it
-does with an OSError, by which the system refuses (a full disk, a folder without permission). Everything else is a fault
-of the program and keeps its traceback.
+Whatever a person can get wrong (a path, a name, a file) ends as an `InputError`: one line with the fault, its place,
+the expected and the actual value, and the next step. The command line prints this line and exits with 1, as it does for
+an OSError (a full disk, a folder without permission). Everything else is a fault of the program and keeps its
+traceback.
 """
 
 from __future__ import annotations
@@ -18,10 +18,14 @@ class InputError(Exception):
 
     Args:
         what: the fault, a clause without a full stop ("no such source").
-        where: the file, key or option it is about.
+        where: file, key or option of the fault.
         expected: the right value, or its form.
-        got: the value found instead.
+        got: the actual value.
         hint: the next step, a clause in the imperative ("run sarjepa build-dataset --sources mstar").
+
+    Example:
+        >>> print(InputError("value out of range", where="--epochs", expected="at least 1", got=0))
+        value out of range: --epochs; expected at least 1; got 0
     """
 
     def __init__(
@@ -60,7 +64,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """A hint that offers the closest of `choices` to a name that is not among them, or lists them all.
+    """A hint for a name that is not among `choices`: the closest of them, or all.
 
     Example:
         >>> nearest("mstr", ["mstar", "saracd"])

@@ -1,7 +1,7 @@
 """Files that are whole or absent, and their checksums.
 
-Every result is written under a temporary name, flushed to the disk and renamed. Whoever finds a file by its own name
-finds all of it, also after a crash in the middle of writing.
+Every result is written under a temporary name, flushed to the disk and renamed. So a file of its final name is
+complete, also after a crash in the middle of writing.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     r"""Write a whole file or nothing: temporary name, flush to disk, rename.
 
     Args:
-        path: the file; its folder exists.
-        content: content of the file. Text is written as UTF-8, bytes of a name that are not text as \udcff.
+        path: path of the file, in an existing folder.
+        content: content of the file. Text is written as UTF-8, bytes of a file name that are not text as \udcff.
     """
     temporary = path.with_name(path.name + TEMPORARY)
     try:
@@ -44,7 +44,7 @@ def json_text(content: object) -> str:
     """JSON that people can read; a dataclass becomes a mapping.
 
     Raises:
-        ValueError: a number in it is not finite, for which JSON has no words.
+        ValueError: a number is not finite, which JSON cannot express.
 
     Example:
         >>> print(json_text({"b": 1, "a": [1, 2]}), end="")
@@ -60,7 +60,7 @@ def json_text(content: object) -> str:
 
 
 def _by_field(record: Any) -> dict[str, Any]:
-    """The fields of a dataclass by name, without optional ones that say nothing."""
+    """The fields of a dataclass by name, without optional ones that are None or empty by default."""
     if not is_dataclass(record):
         raise TypeError(f"{type(record).__name__} has no form in JSON")
     held = {field.name: (getattr(record, field.name), field.default) for field in fields(record)}
@@ -73,14 +73,14 @@ def write_json(path: Path, content: object) -> None:
 
 
 def hold(lock: Path, wait: bool = False) -> IO[str]:
-    """An open file with an advisory lock, which ends when it is closed, or with the process, however that ends.
+    """An open file with an advisory lock, which ends when the file is closed, or with the process, however that ends.
 
     Args:
-        lock: the file; made if need be. Its holder may remove it.
-        wait: until the process that holds it is done.
+        lock: path of the file, which is made if need be. Its holder may remove it.
+        wait: whether to wait until the process that holds the lock is done.
 
     Raises:
-        BlockingIOError: another process holds it, and this one is not to wait.
+        BlockingIOError: another process holds the lock, and `wait` is false.
     """
     while True:
         stream = lock.open("w")
@@ -92,24 +92,29 @@ def hold(lock: Path, wait: bool = False) -> IO[str]:
         except BlockingIOError:
             stream.close()
             raise
-        stream.close()  # whoever held it removed the file, and the next one to come would lock another
+        stream.close()  # its holder removed the file, so another process would make and lock a new one: try again
 
 
 def printable(name: str) -> str:
-    r"""A file's name as text: bytes of it that are not UTF-8 are written as \xff."""
+    r"""A file name as text: bytes of it that are not UTF-8 are written as \xff.
+
+    Example:
+        >>> printable("a\udcff.png")
+        'a\\xff.png'
+    """
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def need_room(folder: Path, num_bytes: int, what: object) -> None:
-    """Refuse to write more than the disk of a folder has room for.
+    """Refuse to write more than the free space on the disk of a folder.
 
     Args:
         folder: existing folder that the bytes go to.
         num_bytes: number of bytes.
-        what: the file that they are for.
+        what: name of the file that they are for, for the error.
 
     Raises:
-        InputError: the disk has less.
+        InputError: the disk has less free space.
     """
     free = shutil.disk_usage(folder).free
     if num_bytes > free:
@@ -123,9 +128,13 @@ def need_room(folder: Path, num_bytes: int, what: object) -> None:
 
 
 def not_data(head: bytes) -> str | None:
-    """What stands in place of a data file, judged by its first bytes; None: nothing that is known.
+    """What stands in place of a data file, judged by its first bytes; None if they look like data.
 
-    Servers answer with a log-in page, and repositories hold pointers, under the name of the file that was meant.
+    Under the name of a data file a server may send a log-in page, and a repository may hold a pointer.
+
+    Example:
+        >>> not_data(b"<html><body>Log in")
+        'an HTML page (a log-in page?)'
     """
     if head.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the file itself"

@@ -1,12 +1,12 @@
-"""Settings from several places, laid over one another: defaults < preset < SARJEPA_DATA < YAML file < command line.
+"""Settings from several places, in layers: defaults < preset < SARJEPA_DATA < YAML file < command line.
 
-Values are coerced by the field's type (PyYAML reads `1e-3` as text, a command line reads everything as text), `~` in
-front of a path becomes the home folder, unknown keys stop with the nearest known one, and every error says which layer
-it came from.
+Values are coerced to the field's type (PyYAML reads `1e-3` as text, a command line reads everything as text), `~` in
+front of a path becomes the home folder, an unknown key is refused with the nearest known one, and every error names its
+layer.
 
-The way back is here too. No command keeps a history of what was typed; each keeps its resolved settings, from which a
-command line is rebuilt (`command_line`), and against which a later call is held (`changes`): was this made with the
-same settings? A setting that is younger than what is stored had its default's meaning then.
+The way back is here too. A command stores its resolved settings, not what was typed. A command line is rebuilt from
+them (`command_line`), and a later call is compared with them (`changes`). Where a stored file lacks a newer setting,
+the setting had its default.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from sarjepa.errors import InputError, nearest
 from sarjepa.setting import ARGUMENT, FREE, GRID, PATH, REPEAT, Setting, settings_of
 
 Config = TypeVar("Config", bound=Common)
-WIDTH = 100  # of a command line, before it is continued on the next
+WIDTH = 100  # characters of a command line before it continues on the next
 _KINDS = {str: "text", int: "a whole number", float: "a finite number", bool: "true or false"}
 
 
 def overlay(config_class: type[Config], layers: list[tuple[str, Mapping[str, Any]]]) -> Config:
-    """Build a config from layers, later ones on top; it remembers in `origins` which layer gave what.
+    """Build a config from layers, later ones on top; its `origins` state the layer of each setting.
 
     Args:
         config_class: class of the command's settings.
-        layers: (where it comes from, {key: value}); keys with dashes or underscores.
+        layers: (name of the layer, {key: value}); keys with dashes or underscores.
 
     Raises:
         InputError: a key is unknown or stands twice in a layer, or a value is not of the field's type or range.
@@ -61,7 +61,7 @@ def overlay(config_class: type[Config], layers: list[tuple[str, Mapping[str, Any
 
 
 def _coerce(setting: Setting, value: Any, origin: str) -> Any:
-    """A value as the field's type; a name that is repeated in a list counts once."""
+    """A value as the setting's type; a text that is repeated in a list counts once."""
     if setting.is_optional and (value is None or (value == "none" and setting.kind is not str)):
         return None
     if value is None or (isinstance(value, str) and not value.strip(", ")):
@@ -70,8 +70,8 @@ def _coerce(setting: Setting, value: Any, origin: str) -> Any:
         return _scalar(setting, value, origin)
     if isinstance(value, str) and REPEAT not in setting.marks:
         value = [item for item in value.split(",") if item.strip()]
-    found = [_scalar(setting, item, origin) for item in (value if isinstance(value, list | tuple) else [value])]
-    return tuple(dict.fromkeys(found) if setting.kind is str else found)
+    items = [_scalar(setting, item, origin) for item in (value if isinstance(value, list | tuple) else [value])]
+    return tuple(dict.fromkeys(items) if setting.kind is str else items)
 
 
 def _scalar(setting: Setting, value: Any, origin: str) -> Any:
@@ -80,20 +80,20 @@ def _scalar(setting: Setting, value: Any, origin: str) -> Any:
             raise TypeError
         if not isinstance(value, str | int | float | datetime.date):  # PyYAML makes a date of a name like 2024-01-31
             raise TypeError
-        found = setting.kind(value.strip() if isinstance(value, str) else value)
-        if PATH in setting.marks:  # a shell does this on a command line, nobody in a file
-            found = os.path.expanduser(found)  # noqa: PTH111 - an address is not a path
+        scalar = setting.kind(value.strip() if isinstance(value, str) else value)
+        if PATH in setting.marks:  # a shell does this on a command line, but not in a file
+            scalar = os.path.expanduser(scalar)  # noqa: PTH111 - an address is not a path
         if (
-            (isinstance(value, float) and setting.kind is int and found != value)
-            or (setting.kind is float and not math.isfinite(found))
-            or (setting.kind is str and "\0" in found)
+            (isinstance(value, float) and setting.kind is int and scalar != value)
+            or (setting.kind is float and not math.isfinite(scalar))
+            or (setting.kind is str and "\0" in scalar)
         ):
             raise ValueError
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
             "wrong kind of value", where=setting.at(origin), expected=_KINDS[setting.kind], got=repr(value)[:60]
         ) from error
-    return found
+    return scalar
 
 
 def preset_names() -> list[str]:
@@ -103,7 +103,7 @@ def preset_names() -> list[str]:
 
 
 def read_preset(name: str, command: str) -> dict[str, Any]:
-    """A preset's settings for a command, empty where it has none.
+    """A preset's settings for a command; empty if it has none.
 
     Raises:
         InputError: no such preset.
@@ -139,19 +139,24 @@ def _section(text: bytes, origin: str, command: str) -> dict[str, Any]:
 
 
 def _mapping(content: object, where: str) -> dict[str, Any]:
-    """What YAML gave, as a mapping; nothing is an empty one."""
+    """The content of a YAML text as a mapping, which is empty for an empty text."""
     if content is not None and not isinstance(content, dict):
         raise InputError("not a mapping of settings", where=where, got=type(content).__name__)
     return content or {}
 
 
 def plain(value: object) -> object:
-    """A value as YAML and JSON give it back."""
+    """A value as YAML and JSON give it back.
+
+    Example:
+        >>> plain((5, 9))
+        [5, 9]
+    """
     return list(value) if isinstance(value, tuple) else value
 
 
 def by_name(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Stored settings by their names on the command line (JSON files keep the field's underscores).
+    """Stored settings by their names on the command line (JSON files have the fields' underscores).
 
     Example:
         >>> by_name({"batch_size": 8})
@@ -164,7 +169,13 @@ def command_line(
     config_class: type[Common], settings: Mapping[str, Any], always: Iterable[str] = (), never: Iterable[str] = ()
 ) -> str:
     r"""The command that gives some settings, on as many lines as it needs, joined by ` \`; see `one_line`."""
-    return _wrapped(_words(config_class, settings, always, never))
+    first, *words = _words(config_class, settings, always, never)
+    lines = [first]
+    for word in words:
+        if len(lines[-1]) + len(word) > WIDTH:
+            lines.append(" ")
+        lines[-1] += f" {word}"
+    return " \\\n".join(lines)
 
 
 def one_line(
@@ -175,8 +186,13 @@ def one_line(
     Args:
         config_class: class of the command's settings.
         settings: stored settings; unknown ones are left out.
-        always: settings to spell out even where they are the default.
-        never: settings to leave out.
+        always: names of settings to write out even where they are the default.
+        never: names of settings to leave out.
+
+    Example:
+        >>> from sarjepa.config import ProbeConfig
+        >>> one_line(ProbeConfig, {"shots": 5, "seed": 1}, always=("dataset",), never=("seed",))
+        'sarjepa probe --dataset mstar --shots 5'
     """
     return " ".join(_words(config_class, settings, always, never))
 
@@ -192,7 +208,7 @@ def _words(
             # An option that is repeated stands once per value.
             values = value if REPEAT in known.marks and isinstance(value, list) else [value]
             words += [
-                shlex.join([shown(one)] if ARGUMENT in known.marks else option(known.name, one)) for one in values
+                shlex.join([shown(item)] if ARGUMENT in known.marks else option(known.name, item)) for item in values
             ]
     return words
 
@@ -221,30 +237,21 @@ def shown(value: object) -> str:
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _wrapped(words: list[str]) -> str:
-    lines = [words[0]]
-    for word in words[1:]:
-        if len(lines[-1]) + len(word) > WIDTH:
-            lines.append(" ")
-        lines[-1] += f" {word}"
-    return " \\\n".join(lines)
-
-
 def deciding(config: Common, of_grid: bool = False) -> dict[str, Any]:
-    """The settings that decide what comes out, by their fields' names, as JSON holds them.
+    """The settings that decide the results, by their fields' names, as JSON holds them.
 
     Args:
         config: settings of a command.
-        of_grid: leave out those that span the results of one folder, too.
+        of_grid: whether to leave out settings in which the results of one folder may differ, too.
     """
     free = {FREE, GRID} if of_grid else {FREE}
-    found = {one.key: getattr(config, one.key) for one in settings_of(type(config)) if free.isdisjoint(one.marks)}
-    return {key: plain(value) for key, value in found.items()}
+    keys = [setting.key for setting in settings_of(type(config)) if free.isdisjoint(setting.marks)]
+    return {key: plain(getattr(config, key)) for key in keys}
 
 
 @dataclass(frozen=True)
 class Change:
-    """A setting that decides what comes out, where it differs between what is stored and a call."""
+    """A setting that decides the results and differs between stored settings and a call."""
 
     name: str
     before: object
@@ -255,31 +262,31 @@ class Change:
 
 
 def changes(config: Common, stored: Mapping[str, Any], of_grid: bool = False) -> list[Change]:
-    """In which settings a call would make something else than what is stored; see `deciding`.
+    """The settings that decide the results (see `deciding`) and differ between stored settings and a call.
 
     Args:
         config: settings of the call.
-        stored: the settings of what is there, as any command stores them.
-        of_grid: compare only what all results of one folder share.
+        stored: settings as a command stored them.
+        of_grid: whether to compare only the settings that all results of one folder share.
     """
     before, now = by_name(stored), by_name(deciding(config, of_grid))
-    usual = {one.name: plain(one.default) for one in settings_of(type(config))}
-    found = [Change(name, before.get(name, usual[name]), value) for name, value in now.items()]
-    # Typed, nothing and "none" are one word.
-    return [one for one in found if one.before != one.now and shown(one.before) != shown(one.now)]
+    defaults = {setting.name: plain(setting.default) for setting in settings_of(type(config))}
+    pairs = [Change(name, before.get(name, defaults[name]), value) for name, value in now.items()]
+    # None and the text "none" are typed alike, and are the same here.
+    return [change for change in pairs if change.before != change.now and shown(change.before) != shown(change.now)]
 
 
 def refuse_changes(config: Common, stored: Mapping[str, Any], where: object, hint: str, of_grid: bool = False) -> None:
-    """Refuse to go on with what was made with other settings; arguments as of `changes`.
+    """Refuse to add to files that were made with other settings; arguments as of `changes`.
 
     Raises:
         InputError: settings differ; the error states each with both of its values, and the hint.
     """
-    if found := changes(config, stored, of_grid):
+    if changed := changes(config, stored, of_grid):
         raise InputError(
             f"what is there was made by {config.command} with other settings",
             where=where,
-            expected=", ".join(f"{one.name} {shown(one.before)}" for one in found),
-            got=", ".join(f"{one.name} {shown(one.now)}" for one in found),
+            expected=", ".join(f"{change.name} {shown(change.before)}" for change in changed),
+            got=", ".join(f"{change.name} {shown(change.now)}" for change in changed),
             hint=hint,
         )

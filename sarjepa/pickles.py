@@ -1,8 +1,8 @@
-"""What torch.save wrote, read without running code, and only where it is as it was written.
+"""Files of torch.save, checked for damage and read without running code.
 
-torch writes a zip archive. Its members carry a CRC-32 each, which torch does not look at: a bit that flipped on a disk
-or on the way would be another weight without any sign. So every member is held against its checksum before
-anything is read. Files from before torch 1.6 are bare pickles without a checksum; they are read as they are.
+torch writes a zip archive whose members carry a CRC-32 each, which torch does not check: a bit that flipped on a disk
+or on the way would silently change a weight. So every member is compared with its checksum before anything is read.
+Files from before torch 1.6 are bare pickles without a checksum; they are read as they are.
 
 The pickle is read with `weights_only=True` and an allow-list of `argparse.Namespace` alone, which released checkpoints
 hold, so that a file cannot run code.
@@ -32,8 +32,8 @@ def read_pickle(path: Path, device: str | torch.device = "cpu") -> dict:
         device: device of its tensors.
 
     Raises:
-        InputError: the file is not one of torch.save, does not have its checksums, or holds objects other than tensors
-            and plain values.
+        InputError: the file is not one of torch.save, does not match its checksums, or holds objects other than
+            tensors and plain values.
     """
     with path.open("rb") as stream:
         is_zip = stream.read(4) == _ZIP
@@ -47,7 +47,7 @@ def read_pickle(path: Path, device: str | torch.device = "cpu") -> dict:
             hint="give a run folder, its checkpoint-last.pt, an exported .safetensors or a released SAR-JEPA file",
         )
 
-    # torch's own words speak of its settings.
+    # torch's own messages are not passed on: they are about torch's settings.
     with decoder_errors(lambda _: refuse("a zip that is damaged or of another kind" if is_zip else "neither")):
         if is_zip:
             _check(path)
@@ -64,10 +64,10 @@ def read_pickle(path: Path, device: str | torch.device = "cpu") -> dict:
 
 
 def _check(path: Path) -> None:
-    """Hold every member of a zip against its checksum.
+    """Compare every member of a zip with its checksum.
 
     Raises:
-        InputError: a member does not have its checksum, or claims more bytes than the file has.
+        InputError: a member does not match its checksum, or members claim more bytes than the file has.
     """
     with zipfile.ZipFile(path) as archive:
         claimed = sum(member.file_size for member in archive.infolist())

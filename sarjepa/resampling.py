@@ -1,14 +1,14 @@
-"""Chips of any size and type, as they come from a file, as a batch of one size that an encoder reads.
+"""Chips of any size and type resampled to a batch of one size, as an encoder reads it.
 
 Resampling is linear and separable, so for each chip it is two small matrix products,
 
     out = R_y chip R_x^T        (S x S) = (S x H) (H x W) (W x S),
 
 whose matrices hold the bicubic kernel (Keys 1981, a = -0.5), widened where the image shrinks (antialiasing, as Pillow
-and torchvision do). A batch of chips of different sizes is padded and becomes two batched matrix products on whatever
-device trains, which is why two CPU cores can feed a GPU. A horizontal flip is R_x with its rows reversed.
+and torchvision do). A batch of chips of different sizes is padded and takes two batched matrix products on the device
+that trains, which is why two CPU cores can feed a GPU. A horizontal flip is R_x with its rows reversed.
 
-Shapes: B chips, H x W their padded size, S the side that comes out.
+Shapes: B chips, H x W their padded size, S the resampled side.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import torch
 
 from sarjepa.errors import InputError
 
-_ROUNDING = 1e-3  # above 1
+_ROUNDING = 1e-3  # magnitudes may exceed 1 by this much
 _INTEGERS = ("uint8", "uint16")
 
 
 def magnitudes(images: Any) -> list[np.ndarray]:
-    """Float32 magnitudes in [0, 1] of images as a reader gives them.
+    """Float32 magnitudes in [0, 1] of images as a user has them.
 
     Args:
         images: one image (H, W), a stack (N, H, W) or (N, 1, H, W), or a list of images (H, W) or (1, H, W) of any
@@ -35,6 +35,10 @@ def magnitudes(images: Any) -> list[np.ndarray]:
 
     Raises:
         InputError: an image has several channels, or is neither of such integers nor of magnitudes in [0, 1].
+
+    Example:
+        >>> magnitudes(np.array([[0, 255]], dtype=np.uint8))
+        [array([[0., 1.]], dtype=float32)]
     """
     if hasattr(images, "ndim"):
         if images.ndim == 3 and images.shape[-1] in (3, 4):
@@ -59,7 +63,7 @@ def _magnitude(image: Any, number: int) -> np.ndarray:
         magnitude = image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
     elif image.dtype.kind == "f":
         magnitude = image.astype(np.float32)
-    # Comparisons with NaN are false. Rounding may lead a little above 1.
+    # Comparisons with NaN are false, so NaN is refused too.
     if magnitude is None or not (magnitude.min() >= 0 and magnitude.max() <= 1 + _ROUNDING):
         expected = "float magnitudes in [0, 1], or unsigned integers of 8 or 16 bits"
         raise InputError("not an image of magnitudes", where=where, expected=expected, got=got)
@@ -70,12 +74,16 @@ def bicubic_matrices(lengths_B: torch.Tensor, padded: int, size: int) -> torch.T
     """The resampling matrix of each length to `size`, antialiased where it shrinks.
 
     Args:
-        lengths_B: (B,) lengths (px) on the device that is to hold the result.
-        padded: the common length that chips are padded to; columns past a chip's own length are zero.
-        size: the length that comes out.
+        lengths_B: (B,) lengths (px), on the device of the result.
+        padded: length (px) that chips are padded to; columns past a chip's own length are zero.
+        size: resampled length (px).
 
     Returns:
         (B, size, padded) float32, rows sum to one.
+
+    Example:
+        >>> bicubic_matrices(torch.tensor([2]), padded=3, size=1)
+        tensor([[[0.5000, 0.5000, 0.0000]]])
     """
     length_B11 = lengths_B.to(torch.float32)[:, None, None]
     step = length_B11 / size
@@ -98,7 +106,7 @@ def pad(images: Sequence[np.ndarray], scales: Sequence[float], device: torch.dev
     for row, image in zip(padded, images, strict=True):
         row[: image.shape[0], : image.shape[1]] = image
     scale_B11 = torch.as_tensor(np.asarray(scales, dtype=np.float32), device=device)[:, None, None]
-    # Bytes travel to the device as bytes and become float there: a quarter of the traffic.
+    # Bytes are moved to the device as bytes and converted there: a quarter of the traffic.
     return torch.from_numpy(padded).to(device).float() / scale_B11
 
 
@@ -115,8 +123,8 @@ def resample(
     Args:
         images: 2-D arrays of any size and dtype.
         scales: divisor of each image that gives magnitude in [0, 1].
-        size: the side (px) that comes out.
-        flip: (B,) bool, mirror left and right.
+        size: resampled side (px).
+        flip: (B,) bool, which images are mirrored left to right.
         device: device of the computation.
 
     Returns:
@@ -130,14 +138,20 @@ def resample(
     if flip is not None:
         mirrored = torch.as_tensor(flip, device=device)[:, None, None]
         columns_BSW = torch.where(mirrored, columns_BSW.flip(1), columns_BSW)
-    # The kernel overshoots beside bright scatterers. Pillow and torchvision cut that off after each pass, rows first,
-    # because they store bytes in between; without the first cut results differ from theirs by up to 16 grey levels.
+    # The kernel overshoots beside bright scatterers. Pillow and torchvision clip after each pass, rows first, because
+    # they store bytes in between; without the first clip results differ from theirs by up to 16 grey levels.
     across_BHS = (chips_BHW @ columns_BSW.transpose(1, 2)).clamp(0, 1)
     return (rows_BSH @ across_BHS).clamp(0, 1)[:, None]
 
 
 def centre_crop(image: np.ndarray, side: int) -> np.ndarray:
-    """(side, side): the middle of a chip, zero-padded around it along an axis that is shorter."""
+    """(side, side): the centre of a chip, zero-padded along an axis that is shorter.
+
+    Example:
+        >>> centre_crop(np.array([[1, 2, 3]]), 2)
+        array([[1, 2],
+               [0, 0]])
+    """
     top, left = (max(0, (length - side) // 2) for length in image.shape)
     image = image[top : top + side, left : left + side]
     if image.shape == (side, side):
@@ -157,7 +171,7 @@ def centre_crop_and_resize(
         images: chips as stored.
         scale: divisor of stored values that gives magnitude in [0, 1].
         crop: side (px) of the crop, or None for the whole chip.
-        size: side (px) that comes out.
+        size: resampled side (px).
         device: device of the computation.
 
     Returns:

@@ -1,8 +1,7 @@
-"""Reading a YAML or JSON file key by key, so that every slip is named with file, key and what would be right.
+"""Reading a YAML or JSON file key by key, so that every error names the file, the key and the right value.
 
-A file may be whole and still say other things than it should: it was written by hand, edited, or damaged where that
-makes another number of a number. Whoever reads one asks for each key by its kind, and gets a value of that kind or an
-error.
+A file that parses may still hold wrong values: it was written by hand, edited, or damaged in a digit. Its reader asks
+for each key by type, and gets a value of that type or an error.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ class Section:
     """One mapping of a file, read key by key.
 
     Args:
-        raw: the mapping, as YAML or JSON gave it.
-        file: name of the file in errors.
-        path: the dotted way to it inside the file.
+        raw: the mapping, as parsed from YAML or JSON.
+        file: name of the file, for errors.
+        path: dotted path of the mapping inside the file; empty for the whole file.
         hint: next step for a wrong value, if there is no better one.
 
     Raises:
-        InputError: the value is no mapping.
+        InputError: the value is not a mapping.
 
     Example:
         >>> Section({"kind": "grid", "at": [3]}, "plan.yaml").text("kind")
@@ -39,9 +38,9 @@ class Section:
             raise InputError("not a mapping", where=self.at(), got=repr(raw)[:60], hint=hint)
 
     def at(self, key: str = "") -> str:
-        """The file and the dotted way to a key."""
-        way = ".".join(part for part in (self.path, key) if part)
-        return f"{self.file}: {way}" if way else self.file
+        """The file and the dotted path of a key."""
+        path = ".".join(part for part in (self.path, key) if part)
+        return f"{self.file}: {path}" if path else self.file
 
     def fault(self, key: str, expected: str, got: object, hint: str | None = None) -> InputError:
         """The error for a wrong value."""
@@ -50,7 +49,7 @@ class Section:
         )
 
     def get(self, key: str, kind: type | tuple[type, ...], expected: str, required: bool = True) -> Any:
-        """The value of a key, of a given type; None where it may be left out and is."""
+        """The value of a key, checked to be of a type; None for an optional key that is missing or null."""
         self.seen.add(key)
         value = self.raw.get(key)
         if value is None and (not required or (key in self.raw and type(None) in _as_tuple(kind))):
@@ -90,7 +89,7 @@ class Section:
         return value
 
     def choice(self, key: str, choices: tuple[str, ...], required: bool = True) -> str:
-        """One of some names."""
+        """One of the names in `choices`."""
         value = self.text(key, required)
         if (value or required) and value not in choices:
             raise self.fault(key, f"one of {', '.join(choices)}", value, nearest(value, choices))
@@ -107,17 +106,17 @@ class Section:
         return tuple(compiled)
 
     def part(self, key: str, read: Callable[[Section], Any], required: bool = False) -> Any:
-        """A mapping, read by `read`."""
+        """A mapping, converted by `read`; None for an optional key that is missing."""
         value = self.get(key, dict, "a mapping", required)
         return None if value is None else self._read(value, key, read)
 
     def parts(self, key: str, read: Callable[[Section], Any]) -> tuple[Any, ...]:
-        """A list of mappings."""
+        """A list of mappings, each converted by `read`."""
         values = self.get(key, list, "a list of mappings")
         return tuple(self._read(value, f"{key}[{i}]", read) for i, value in enumerate(values))
 
     def mapping(self, key: str, read: Callable[[Section], Any]) -> dict[str, Any]:
-        """A mapping of names to mappings."""
+        """A mapping of names to mappings, each converted by `read`."""
         values = self.get(key, dict, "a mapping")
         return {str(name): self._read(value, f"{key}.{name}", read) for name, value in values.items()}
 
@@ -130,7 +129,7 @@ class Section:
         return values
 
     def done(self) -> None:
-        """Every key has been read: what is left is a slip of the pen."""
+        """Refuse a key that was not read: it is misspelt or does not belong here."""
         for key in self.raw:
             if key not in self.seen:
                 raise InputError("unknown key", where=self.at(key), hint=nearest(str(key), self.seen))

@@ -1,9 +1,9 @@
-"""One setting: type, default, help, and the marks that stand beside them in its one line.
+"""One setting: type, default, help and marks, all in one line.
 
     lr: Annotated[float, "peak learning rate for a batch of 256", Range(0, 1000)] = 1e-3
 
 A config class (`sarjepa.config`) is a list of such lines. The command line makes an option of each, `sarjepa.overlay`
-reads values for it, and every value is held against its marks here.
+reads values for it, and this module checks every value against the marks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COMMAND_LINE = "the command line"  # the layer whose settings a person typed
 
 
 class Mark(enum.Enum):
-    """A mark that needs no more than its name."""
+    """A mark without parameters."""
 
     PATH = "a file, a folder or an address: `~` in front becomes the home folder"
     REPEAT = "a tuple that the command line takes by repeating the option; other tuples are comma-separated"
@@ -46,9 +46,14 @@ class Range:
     """The smallest and the largest value, both included, of a number or of each number of a tuple.
 
     Attributes:
-        low: the smallest; with `above` the first that is too small.
-        high: the largest.
-        why: the reason of a bound, where it is not plain.
+        low: smallest value.
+        high: largest value.
+        why: reason of a bound that is not obvious.
+        above: whether `low` itself is excluded.
+
+    Example:
+        >>> str(Range(0, 1)), Range(0, 1, above=True).holds(0)
+        ('0 to 1', False)
     """
 
     low: float
@@ -57,7 +62,7 @@ class Range:
     above: bool = False
 
     def holds(self, value: float) -> bool:
-        """Whether the value lies within."""
+        """Whether a value lies in the range."""
         return self.low <= value <= self.high and abs(value) != math.inf and not (self.above and value == self.low)
 
     def __str__(self) -> str:
@@ -67,18 +72,22 @@ class Range:
 
 
 class OneOf:
-    """The values that a text, or each text of a tuple, may have. The help lists those that it does not explain.
+    """The values that a text, or each text of a tuple, may have. The help lists them where it does not name them all.
 
     Args:
         choices: the values.
         joined: separator of several values in one text, each once; empty: a text is one value.
+
+    Example:
+        >>> OneOf("cls", "mean", joined="+").fault("cls+men")
+        "did you mean 'mean'?"
     """
 
     def __init__(self, *choices: str, joined: str = "") -> None:
         self.choices, self.joined = choices, joined
 
     def fault(self, text: str) -> str:
-        """What to do about a text that is not of these; empty where there is nothing to be done."""
+        """A hint for a text that is not allowed; empty for one that is."""
         parts = text.split(self.joined) if self.joined else [text]
         for part in parts:
             if part not in self.choices:
@@ -91,7 +100,7 @@ class Like:
     """The form of a text.
 
     Attributes:
-        pattern: a regular expression for the whole of it.
+        pattern: regular expression of the whole text.
         expected: the same in words.
     """
 
@@ -101,7 +110,7 @@ class Like:
 
 @dataclass(frozen=True)
 class Items:
-    """How many values a tuple has, unless it is empty and may be."""
+    """Number of values of a tuple; an empty tuple is not checked."""
 
     num: int
 
@@ -130,22 +139,22 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """As on the command line and in stored settings, without the dashes in front."""
+        """The name on the command line and in stored settings, without the dashes in front."""
         return self.key.replace("_", "-")
 
     def at(self, origin: str) -> str:
-        """Where a value of this setting stands, for a message; `origin` is a layer, or empty."""
+        """The place of a value of this setting, for errors; `origin` is the name of a layer, or empty."""
         return f"--{self.name}" if origin == COMMAND_LINE else self.name + (f" in {origin}" if origin else "")
 
     def empty(self, origin: str) -> InputError:
-        """The error of an empty value, such as a shell makes of a variable that is not set."""
+        """The error of an empty value, which a shell makes of an unset variable."""
         return InputError("empty setting", where=self.at(origin), hint="leave it out to take the default")
 
     def check(self, value: Any, origin: str = "") -> None:
-        """Hold a value of the right type against the marks.
+        """Check a value of the right type against the marks.
 
         Raises:
-            InputError: it is empty or breaks a mark.
+            InputError: the value is empty or breaks a mark.
         """
         if value is None and self.is_optional:
             return
@@ -159,29 +168,29 @@ class Setting:
                 if isinstance(mark, Range) and not mark.holds(item):
                     raise InputError("value out of range", where=self.at(origin), expected=mark, got=_typed(items))
                 if isinstance(mark, OneOf) and (fault := mark.fault(item)):
-                    raise InputError(f"no such {self.name}", where=_said(item, origin), hint=fault)
+                    raise InputError(f"no such {self.name}", where=_quoted(item, origin), hint=fault)
                 if isinstance(mark, Like) and not re.fullmatch(mark.pattern, item):
-                    raise InputError(f"no such {self.name}", where=_said(item, origin), expected=mark.expected)
+                    raise InputError(f"no such {self.name}", where=_quoted(item, origin), expected=mark.expected)
 
 
 def _typed(items: tuple[Any, ...]) -> str:
     return ",".join(map(str, items))[:60]
 
 
-def _said(item: str, origin: str) -> str:
+def _quoted(item: str, origin: str) -> str:
     return repr(item)[:80] + (f" in {origin}" if origin not in ("", COMMAND_LINE) else "")
 
 
 def settings_of(config_class: type) -> tuple[Setting, ...]:
     """The fields of a config class: its own first, then those it shares with other commands."""
-    return _settings_of(config_class)
+    return _settings_of(config_class)  # mypy takes no dataclass as the argument of a cached function
 
 
 @functools.cache
 def _settings_of(config_class: type) -> tuple[Setting, ...]:
     hints = typing.get_type_hints(config_class, include_extras=True)
     home = {key: depth for depth, base in reversed(list(enumerate(config_class.__mro__))) for key in vars(base)}
-    found = []
+    settings = []
     for field in sorted(fields(config_class), key=lambda field: home[field.name]):
         annotated, help_text, *marks = typing.get_args(hints[field.name])
         is_optional = isinstance(annotated, types.UnionType)
@@ -191,7 +200,7 @@ def _settings_of(config_class: type) -> tuple[Setting, ...]:
             kind = typing.get_args(kind)[0]
         for mark in marks:
             if isinstance(mark, OneOf) and not all(choice in help_text for choice in mark.choices):
-                what, semicolon, default = help_text.partition("; default")
-                help_text = f"{what}: {', '.join(mark.choices)}{semicolon}{default}"
-        found.append(Setting(field.name, kind, is_list, is_optional, help_text, field.default, tuple(marks)))
-    return tuple(found)
+                text, semicolon, default = help_text.partition("; default")
+                help_text = f"{text}: {', '.join(mark.choices)}{semicolon}{default}"
+        settings.append(Setting(field.name, kind, is_list, is_optional, help_text, field.default, tuple(marks)))
+    return tuple(settings)

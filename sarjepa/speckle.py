@@ -1,13 +1,13 @@
-"""Speckle: the noise of coherent imaging, as numbers that belong to a pixel of an image.
+"""Speckle: the noise of coherent imaging, as random numbers that are functions of image and pixel.
 
 Where many scatterers share a resolution cell, intensity is exponentially distributed about its mean; the mean of L
 looks is a gamma variable with unit mean and variance 1/L (Goodman, J. Opt. Soc. Am. 66, 1976). Magnitude is multiplied
 by its square root. Real chips carry such noise already, so what is added makes them chips of fewer looks.
 
-A batch needs millions of such numbers. They are hashed on the device, SplitMix64 again (see `sarjepa.draws`), from one
-seed per image: each 64-bit number gives four pixels 16 bits each, and these choose one of 65,536 equally likely values
-of the amplitude, the quantiles of its distribution. That is one look into a table a pixel, whatever L is, and its
-variance is within 0.01% of 1/L.
+A batch needs millions of such numbers. SplitMix64 (see `sarjepa.draws`) makes them on the device from one seed per
+image: each 64-bit number gives 16 bits to each of four pixels, and these choose one of 65,536 equally likely values of
+the amplitude, the quantiles of its distribution. That takes one table look-up per pixel for any L, and the variance is
+within 0.01% of 1/L.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NUM_LEVELS = 1 << 16
 
 
 def _signed(constant: int) -> int:
-    """A 64-bit constant as torch's int64 holds it; products wrap around all the same."""
+    """A 64-bit constant as torch's int64 holds it; products wrap around in the same way."""
     return constant - (1 << 64) if constant >> 63 else constant
 
 
@@ -45,7 +45,7 @@ def hashed_bits(seed_B: torch.Tensor, num: int) -> torch.Tensor:
 
 @functools.lru_cache(maxsize=32)
 def amplitudes(looks: int) -> torch.Tensor:
-    """Equally likely amplitudes of speckle of so many looks, (65536,) float32, ascending."""
+    """Equally likely amplitudes of speckle of a number of looks, (65536,) float32, ascending."""
     quantile = (np.arange(_NUM_LEVELS) + 0.5) / _NUM_LEVELS
     return torch.from_numpy(np.sqrt(gammaincinv(looks, quantile) / looks)).float()
 
@@ -57,7 +57,7 @@ def normals() -> torch.Tensor:
 
 
 def levels(seed_B: np.ndarray, height: int, width: int, device: torch.device) -> torch.Tensor:
-    """A row of a table of 65,536 for every pixel, (B, 1, height, width) int32; each image's follow from its seed."""
+    """Random indices into a table of 65,536 values, (B, 1, height, width) int32, from one seed per image."""
     bits = hashed_bits(torch.from_numpy(seed_B).to(device), -(-height * width // 4))
     level_BN = bits.view(torch.int16)[:, : height * width].int() + _NUM_LEVELS // 2
     return level_BN.view(len(seed_B), 1, height, width)

@@ -54,6 +54,7 @@ from sarjepa.overlay import overlay, read_preset, read_settings_file
 from sarjepa.pickles import read_pickle
 from sarjepa.pretext.methods import METHODS, check_revision
 from sarjepa.progress import Progress
+from sarjepa.recipes.pretrain.method import ready_method
 from sarjepa.recipes.pretrain.state import TrainingState, checkpoint_of, described, new_state, restore
 from sarjepa.reports.cards import BuiltIndex
 from sarjepa.reports.class_table import class_table
@@ -325,12 +326,12 @@ def resumed() -> Target:
     def read(path: Path) -> object:
         stored = Checkpoint(path, read_pickle(path))
         check_revision(config.method, described(stored), path)
-        state = new_state(config, device, ranks, Progress())
+        state = new_state(config, ready_method(config, device, Progress()), device, ranks)
         restore(state, stored, path.parent)
         kept = checkpoint_of(stepped(state), {}, ranks) or {}
         return [value.sum().item() for value in (*kept["method"].values(), *kept["average"].values())]
 
-    state = stepped(new_state(config, device, ranks, Progress()))
+    state = stepped(new_state(config, ready_method(config, device, Progress()), device, ranks))
     state.step = 1
     said = {"steps": 1, "revision": METHODS[config.method].revision, "data": {"toy": "0" * 64}}
     content = _bytes(lambda stream: torch.save(checkpoint_of(state, said, ranks), stream))

@@ -10,8 +10,8 @@
                     paper: name there, group: ..., at: ...}
     SCALE           a section named after a scale lies on top of the above; only that scale reads it
 
-A row with `baseline: untrained` looks at the reference's encoder before training, `baseline: pixels` (or log-pixels,
-ratio, hog) at a feature without weights, `baseline: imagenet` at weights that the user gives. Rows of the same settings
-are the same run, whatever table they stand in, and are trained once. `group` and `at` place a row in a scaling figure:
-which axis, and where on it.
+A row with `baseline: untrained` measures the reference's encoder before training, `baseline: pixels` (or log-pixels,
+ratio, hog) a feature without weights, `baseline: imagenet` weights that the user gives. Rows of equal settings are the
+same run in all tables, which is trained once. `group` and `at` are the axis of a row in a scaling figure and its place
+on the axis.
 """

@@ -1,6 +1,6 @@
-"""The paper's tables and figures, read from `sarjepa.experiments`: what to run, at which scale.
+"""The paper's tables and figures, read from `sarjepa.experiments`: the runs and their scale.
 
-Reading ends here: everything after works on the dataclasses, and a slip in a YAML file is found before anything runs.
+The YAML files are read and checked here, before anything runs; other modules get dataclasses.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ class Row:
     Attributes:
         name: name in the table.
         pretrain: settings of the run, on top of the scale's; keys as on the command line.
-        after: settings of the run whose encoder this run starts from, on top of the scale's; None: it starts anew.
+        after: settings of the run whose encoder this run starts from, on top of the scale's; None: it starts from
+            scratch.
         baseline: substitute for a run: untrained, imagenet, or a feature without weights (pixels, ...).
-        paper: the row's name among the published numbers.
-        group, at: the axis of a scaling figure, and the row's place on it.
+        paper: name of the row among the published numbers.
+        group, at: axis of a scaling figure, and the row's place on it.
     """
 
     name: str
@@ -54,18 +55,19 @@ class Experiment:
     published: str | None = None
 
     def row(self, name: str) -> Row:
-        """The row of a name."""
+        """The row with a name."""
         return next(row for row in self.rows if row.name == name)
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the runs are.
+    """The size of the runs.
 
     Attributes:
         name, preset, seeds, sources, datasets: as in scales.yaml.
-        settings: what each command gets on top of the preset.
-        measured_as: name of the experiment if it measures in a way of its own; then its numbers of a run stand apart.
+        settings: settings on top of the preset, by command.
+        measured_as: name of an experiment with settings of its own for the measurement, whose numbers are stored
+            apart; else empty.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Scale:
 
 
 def _files() -> dict[str, str]:
+    """The text of each YAML file by its stem."""
     folder = resources.files("sarjepa.experiments")
     return {
         path.name[:-5]: path.read_text(encoding="utf-8") for path in folder.iterdir() if path.name.endswith(".yaml")
@@ -85,7 +88,12 @@ def _files() -> dict[str, str]:
 
 
 def experiment_names() -> list[str]:
-    """Every table and figure."""
+    """The names of all tables and figures.
+
+    Example:
+        >>> "table4" in experiment_names()
+        True
+    """
     return sorted(set(_files()) - {"scales"})
 
 
@@ -93,11 +101,15 @@ def read_experiment(name: str, scale_name: str) -> tuple[Experiment, Scale]:
     """A table or figure at a scale.
 
     Args:
-        name: "table4", "figure6", ...
-        scale_name: "demo", "laptop" or "paper".
+        name: name of the table or figure ("table4", "figure6", ...).
+        scale_name: name of the scale ("demo", "laptop" or "paper").
 
     Raises:
-        InputError: no experiment or scale has that name.
+        InputError: no experiment or scale has the name, or a key or word of its file is wrong.
+
+    Example:
+        >>> read_experiment("table4", "demo")[0].measure
+        'few-shot'
     """
     files = _files()
     if name not in experiment_names():
@@ -113,15 +125,19 @@ def read_experiment(name: str, scale_name: str) -> tuple[Experiment, Scale]:
     for key, value in on_top.items():
         if key != "rows":  # a command's settings lie over the scale's, one by one
             scale[key] = {**scale[key], **value} if isinstance(value, dict) and key in scale else value
-    own = name if "fewshot-bench" in on_top else ""
-    return _made(Experiment, {"name": name, **content}, name), _scale(scale_name, own, scale)
+    own = {key: scale.pop(key) for key in ("preset", "seeds")}
+    sources, datasets = tuple(scale.pop("sources")), tuple(scale.pop("datasets"))
+    measured_as = name if "fewshot-bench" in on_top else ""
+    return _made(Experiment, {"name": name, **content}, name), Scale(
+        scale_name, sources=sources, datasets=datasets, settings=scale, measured_as=measured_as, **own
+    )
 
 
 def _made(kind: type[_Kind], content: Mapping[str, Any], name: str) -> _Kind:
     """A row or an experiment from a file's keys.
 
     Raises:
-        InputError: a key is missing or unknown, or a word is not one of those that are known.
+        InputError: a key is missing or unknown, or a measure or baseline is unknown.
     """
     where = f"experiments/{name}.yaml"
     for key, words in (("measure", MEASURES), ("baseline", ROW_BASELINES)):
@@ -129,11 +145,5 @@ def _made(kind: type[_Kind], content: Mapping[str, Any], name: str) -> _Kind:
             raise InputError(f"no such {key}", where=f"{content[key]!r} in {where}", hint=nearest(content[key], words))
     try:
         return kind(**content)
-    except TypeError as error:  # Python's words name the key
+    except TypeError as error:  # its message names the key
         raise InputError("keys are missing or unknown", where=where, got=error) from error
-
-
-def _scale(name: str, measured_as: str, content: dict[str, Any]) -> Scale:
-    own = {key: content.pop(key) for key in ("preset", "seeds")}
-    sources, datasets = tuple(content.pop("sources")), tuple(content.pop("datasets"))
-    return Scale(name, sources=sources, datasets=datasets, settings=content, measured_as=measured_as, **own)

@@ -1,1 +1,4 @@
-"""One file a command: `run(config, progress) -> Result`; the only readers of config objects."""
+"""One module per command: `run(config, progress) -> Result`. Only recipes read config objects.
+
+`config` holds the settings of the command; `progress` receives its notes, warnings and progress bars.
+"""

@@ -20,11 +20,7 @@ NEEDED = ("onnx", "onnxscript")
 
 
 def run(config: ExportConfig, progress: Progress) -> Result:
-    """Write the file.
-
-    Args:
-        config: the settings.
-        progress: is told how the file is used.
+    """Export the encoder of a run, and note which images it takes.
 
     Raises:
         InputError: the checkpoint cannot be read, the format cannot hold its positions, ONNX's packages are missing, or
@@ -35,12 +31,11 @@ def run(config: ExportConfig, progress: Progress) -> Result:
         raise InputError("ONNX needs packages that are not installed", where=", ".join(missing), hint=hint)
     name = config.run or newest_run()
     encoder = load_encoder(name)
-    place = Path("." if is_address(name) else bare(name))
-    out = Path(config.out) if config.out else (place if place.is_dir() else place.parent) / NAMES[config.format]
+    path = Path("." if is_address(name) else bare(name))
+    out = Path(config.out) if config.out else (path if path.is_dir() else path.parent) / NAMES[config.format]
     writable_folder(out.parent)
     describe = {key: value for key, value in encoder.describe.items() if key not in ("shape", "file", "sha256")}
     content = FORMATS[config.format](encoder, describe)
     write_atomically(out, content)
-    side = encoder.image_size
-    progress.note(f"takes magnitude in [0, 1], (B, 1, {side}, {side}) as in the training")
+    progress.note(f"takes magnitude in [0, 1], (B, 1, {encoder.image_size}, {encoder.image_size}) as in the training")
     return Result(f"{config.format}, {len(content) / 1e6:.1f} MB; {out}", out.parent)

@@ -1,8 +1,8 @@
-"""features: what an encoder makes of every chip of a built source, as one file that other tools read.
+"""features: the features of every chip of a built source, as one file for other tools.
 
 The arrays are feature (N, D) float32, label (N,) with -1 for none, split and path (N,) text; classes (C,) names the
-labels. npz is read by numpy, h5 by h5py, parquet by pandas and polars, where feature is a column of lists and class
-stands beside label.
+labels. numpy reads npz, h5py reads h5, pandas and polars read parquet, which holds feature as a column of lists and the
+column class beside label.
 """
 
 from __future__ import annotations
@@ -36,21 +36,17 @@ Arrays = dict[str, np.ndarray]
 def run(config: FeaturesConfig, progress: Progress) -> Result:
     """Pass every chip through the encoder and write the file.
 
-    Args:
-        config: the settings.
-        progress: receiver of notes, warnings and progress bars.
-
     Raises:
-        InputError: the data set is not built, the checkpoint cannot be read, the file cannot be written, or parquet is
-            wanted without pyarrow.
+        InputError: the data set is not built, the checkpoint cannot be read, the file cannot be written, or pyarrow,
+            which parquet needs, is not installed.
     """
     device = pick_device(config.device)
     shards = open_source(config.data_root, config.dataset)
     check_crop(config.data_root, config.crop)
     crop = crop_side(config.crop, config.dataset, shards)
     name = config.checkpoint or newest_run()
-    place = report_folder(None, name, f"features-{config.dataset}", None)
-    out = Path(config.out) if config.out else place.with_name(f"{place.name}.npz")
+    usual = report_folder(None, name, f"features-{config.dataset}", None)
+    out = Path(config.out) if config.out else usual.with_name(f"{usual.name}.npz")
     if out.suffix == ".parquet" and find_spec("pyarrow") is None:
         hint = "pip install pyarrow, or write .npz or .h5"
         raise InputError("parquet needs pyarrow, which is not installed", where=out, hint=hint)
@@ -59,7 +55,7 @@ def run(config: FeaturesConfig, progress: Progress) -> Result:
 
     feature = Feature.read(config.feature(config.pool))
     blocks = feature.blocks or (None,)
-    found = extract(
+    features = extract(
         opened.encoder,
         lambda rows: centre_crop_and_resize(shards.images(rows), shards.scale, crop, opened.image_size, device),
         len(shards),
@@ -70,7 +66,7 @@ def run(config: FeaturesConfig, progress: Progress) -> Result:
     )
     is_baseline = isinstance(opened.encoder, Baseline)
     keys = ["cls"] if is_baseline else [file_name(pool, block) for block in blocks for pool in feature.pools]
-    feature_ND = np.concatenate([found[key] for key in keys], axis=1)
+    feature_ND = np.concatenate([features[key] for key in keys], axis=1)
     arrays = {
         "feature": feature_ND,
         "label": shards.labels,
@@ -102,7 +98,7 @@ def _parquet(arrays: Arrays) -> bytes:
     import pyarrow
     from pyarrow import parquet
 
-    feature_ND, names = arrays["feature"], [*arrays["classes"].tolist(), ""]  # the last serves label -1
+    feature_ND, names = arrays["feature"], [*arrays["classes"].tolist(), ""]  # names[-1]: label -1 has no class
     lists = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(feature_ND.ravel()), feature_ND.shape[1])
     columns = {key: arrays[key].tolist() for key in ("label", "split", "path")}
     columns["class"] = [names[label] for label in columns["label"]]

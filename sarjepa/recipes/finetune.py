@@ -29,15 +29,11 @@ from sarjepa.results.tables import csv_text
 from sarjepa.training.loop import LossNotFiniteError
 from sarjepa.training.runtime import pick_device, pick_precision
 
-HELD_SHARE = 0.1  # of the training chips, a class at a time, for the temperature where no chip is spare
+HELD_SHARE = 0.1  # of each class's training chips, held out for the temperature where no chip is spare
 
 
 def run(config: FinetuneConfig, progress: Progress) -> Result:
     """Fine-tune, test, calibrate, save the classifier, write report.json, confusion.png and, if asked, the curve.
-
-    Args:
-        config: the settings.
-        progress: receiver of notes, warnings and progress bars.
 
     Raises:
         InputError: the data set is not built, the checkpoint cannot be read, the folder cannot be written, or the
@@ -61,8 +57,6 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         logits = classify(classifier, opened, benchmark, drawn.test, precision)
         return scores(labels[drawn.test], logits.argmax(dim=1).numpy(), len(benchmark.classes))
 
-    training = training_of(config, "fine-tune", config.augment)
-    watch = (lambda classifier: test(classifier).accuracy) if config.curve else None
     try:
         classifier, curve = finetune_run(
             opened,
@@ -70,15 +64,15 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
             train,
             config.seed,
             Feature.read(config.feature(config.pool)),
-            training,
+            training_of(config, "fine-tune", config.augment),
             precision,
             device,
             progress,
-            watch,
+            (lambda classifier: test(classifier).accuracy) if config.curve else None,
         )
     except LossNotFiniteError as error:
         raise InputError("the training diverged", where=opened.name, got=error, hint="lower --lr") from error
-    found = test(classifier)
+    tested = test(classifier)
     temperature = 1.0
     if len(held):
         held_logits = classify(classifier, opened, benchmark, held, precision)
@@ -92,8 +86,8 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         augment=config.augment,
     )
     report = report_of(
-        run_record(found, opened, benchmark, drawn, variant, precision, config.head),
-        found,
+        run_record(tested, opened, benchmark, drawn, variant, precision, config.head),
+        tested,
         config,
         num_train=len(train),
         num_held_for_temperature=len(held),
@@ -115,13 +109,12 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         },
         "recipe": recipe,
         "augment": config.augment,
-        "accuracy": round(found.accuracy, 4),
+        "accuracy": round(tested.accuracy, 4),
         "encoder": opened.describe,
     }
     save_classifier(folder / CLASSIFIER_FILE, classifier, describe)
     if not config.curve:
         return write_report(folder, report, config, progress)
-    # Training loss and test accuracy after each epoch, the first being epoch 1.
     epochs = enumerate(zip(curve.loss, curve.watched, strict=True), start=1)
     rows = [(epoch, f"{loss:.5f}", f"{accuracy:.4f}") for epoch, (loss, accuracy) in epochs]
     curve_1E2 = np.stack([curve.loss, curve.watched], axis=1)[None]
@@ -137,7 +130,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
 
 
 def _draw_sha256(config: FinetuneConfig, drawn: Draw) -> str:
-    """Of the draw that the data set gives by itself, by which its training chips are known again."""
+    """Checksum of the draw without --test-dataset, by which `probe` recognises the training chips later."""
     if config.test_dataset is None:
         return drawn.sha256
     candidates = open_benchmark(config.data_root, config.dataset, config.label_set).candidates
@@ -146,11 +139,11 @@ def _draw_sha256(config: FinetuneConfig, drawn: Draw) -> str:
 
 
 def calibration_chips(drawn: Draw, benchmark: Benchmark) -> tuple[np.ndarray, np.ndarray]:
-    """The chips to train on and those held out for the temperature.
+    """Indices of the chips to train on, and of those held out for the temperature.
 
-    A few-shot draw leaves spare training chips: of each class as many as there are shots are held out, and all shots
-    are trained on. Where nothing is spare (the whole training split), a tenth of each class is held out of the
-    training; the draw and its hash still count it among the training chips.
+    A few-shot draw leaves spare training chips: per class, as many of them as there are shots are held out, and all
+    shots are trained on. Without spare chips (the whole training split), a tenth of each class is held out; the draw
+    and its checksum still count it among the training chips.
     """
     labels = benchmark.candidates.labels
     train, held = [], []

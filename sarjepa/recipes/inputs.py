@@ -1,7 +1,7 @@
-"""What a call names and is not there: refused in well under a second, before torch is imported.
+"""Refuse in well under a second, before torch is imported, what a call names and is not there.
 
-The recipes look again when they open it, so this room decides nothing. It reads the marks of the settings
-(`sarjepa.setting`), and imports nothing that imports torch.
+The recipes check again when they open their inputs; this module only makes the error early. It reads the marks of the
+settings (`sarjepa.setting`), and imports nothing that imports torch.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from sarjepa.setting import (
 
 
 def check_inputs(config: Common) -> None:
-    """Look for the data sets, runs and checkpoints that the settings name, and at where they want to write.
+    """Check that the data sets, runs and checkpoints of the settings exist, and that outputs do not lie in a file.
 
     Raises:
-        InputError: a required setting is missing, a data set is not built, nothing is where a run, a checkpoint or a
-            classifier should be, or a file is where a folder should be.
+        InputError: a required setting is missing, a data set is not built, there is no run, checkpoint or classifier
+            of a name, or a file stands in place of a folder.
     """
     settings = settings_of(type(config))
     for setting in settings:
@@ -42,7 +42,9 @@ def check_inputs(config: Common) -> None:
     for setting in settings:
         if {PATH, FREE} <= set(setting.marks):
             for name in _names(config, setting):
-                _check_place(Path(name))
+                there = next((parent for parent in Path(name).parents if parent.exists()), Path())
+                if not there.is_dir():
+                    raise InputError("a file stands in place of a folder", where=there, hint="give another path")
         if BUILT in setting.marks:
             for source in expand_built(_names(config, setting)):
                 built_folder(config.data_root, source)
@@ -54,18 +56,11 @@ def check_inputs(config: Common) -> None:
         if RUN in setting.marks:
             for folder in _names(config, setting):
                 run_folder(folder)
-        if CHECKPOINT in setting.marks and not getattr(config, "resume", False):  # then it was read long ago
+        if CHECKPOINT in setting.marks and not getattr(config, "resume", False):  # a resumed run has read it
             for name in _names(config, setting) or ((newest_run(),) if NEWEST in setting.marks else ()):
                 path = name.removeprefix("random:")
                 if not (path in BASELINES or is_address(path) or is_classifier(path)):
                     checkpoint_file(path)
-
-
-def _check_place(path: Path) -> None:
-    """Refuse a place to write to that lies in a file."""
-    there = next((parent for parent in path.parents if parent.exists()), Path())
-    if not there.is_dir():
-        raise InputError("a file stands in place of a folder", where=there, hint="give another path")
 
 
 def _names(config: Common, setting: Setting) -> tuple[str, ...]:

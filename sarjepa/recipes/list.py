@@ -17,28 +17,27 @@ from sarjepa.results.tables import Table, counted
 
 
 def run(config: ListConfig, progress: Progress) -> Result:
-    """Look at the folders of shards and of runs; whatever cannot be read is listed with the reason.
-
-    Args:
-        config: the settings.
-        progress: not needed, nothing takes long.
-    """
-    built, runs = built_datasets(config.data_root), _run_folders(Path(config.run_root))
-    others = [name for name in source_names() if name not in built]
-    public = [(name, load_manifest(name).title, "build-dataset --sources " + name, "") for name in others]
-    by_hand = [(name, one.title, one.origin, one.said) for name, one in sets_by_hand().items() if name not in built]
+    """List built sources, runs and public sets; what cannot be read is listed with the reason."""
+    built, files = built_datasets(config.data_root), (SETTINGS, *RUN_FILES)
+    runs = sorted({file.parent for name in files for file in Path(config.run_root).glob(f"*/{name}")})
+    public = [
+        (name, load_manifest(name).title, "build-dataset --sources " + name, "")
+        for name in source_names()
+        if name not in built
+    ]
+    by_hand = [(name, got.title, got.origin, got.said) for name, got in sets_by_hand().items() if name not in built]
     tables = (
-        Table("Built", ("source", "chips", "classes"), tuple(_source(config.data_root, name) for name in built)),
-        Table("Runs", ("run", "trained on", "method", "model", "epochs", "classifiers"), tuple(map(_run, runs))),
+        Table("Built", ("source", "chips", "classes"), tuple(_built_row(config.data_root, name) for name in built)),
+        Table("Runs", ("run", "trained on", "method", "model", "epochs", "classifiers"), tuple(map(_run_row, runs))),
         Table("Public sets", ("name", "title", "how to get it", "what it holds"), (*public, *by_hand),
               "Got by hand, a set is built as folder:PATH. * not verified against its page."),
     )  # fmt: skip
-    there = f"{counted(len(built), 'built source')} under {config.data_root}"
-    message = f"{there}, {counted(len(runs), 'run')} under {config.run_root}"
+    sources = f"{counted(len(built), 'built source')} under {config.data_root}"
+    message = f"{sources}, {counted(len(runs), 'run')} under {config.run_root}"
     return Result(message, Path(config.data_root), tuple(table for table in tables if table.rows))
 
 
-def _source(data_root: str, name: str) -> tuple[str, ...]:
+def _built_row(data_root: str, name: str) -> tuple[str, ...]:
     try:
         index = read_index(shards_folder(data_root, name))
     except InputError as error:
@@ -48,18 +47,14 @@ def _source(data_root: str, name: str) -> tuple[str, ...]:
     return name, chips or str(index.get("num_chips", "")), str(len(index["classes"]))
 
 
-def _run_folders(root: Path) -> list[Path]:
-    return sorted({file.parent for name in (SETTINGS, *RUN_FILES) for file in root.glob(f"*/{name}")})
-
-
-def _run(folder: Path) -> tuple[str, ...]:
+def _run_row(folder: Path) -> tuple[str, ...]:
     classifiers = ", ".join(sorted(file.parent.name for file in folder.glob(f"*/{CLASSIFIER_FILE}")))
     try:
         settings = read_settings(folder)
     except InputError as error:
         return str(folder), error.what, "", "", "", classifiers
     sources = settings.get("sources")
-    said = [settings.get(key, "") for key in ("method", "model", "epochs")]
     state = "" if any((folder / name).is_file() for name in RUN_FILES) else " (no checkpoint yet)"
     trained_on = ", ".join(map(str, sources)) if isinstance(sources, list) else str(sources)
-    return str(folder), trained_on + state, *map(str, said), classifiers
+    facts = (str(settings.get(key, "")) for key in ("method", "model", "epochs"))
+    return str(folder), trained_on + state, *facts, classifiers

@@ -1,4 +1,4 @@
-"""models: weights that others publish, on which terms they are, and whether and how they are read here."""
+"""models: weights that others publish, their terms, and whether and how sarjepa reads them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,13 @@ from sarjepa.results.tables import Table
 
 
 def run(config: ModelsConfig, progress: Progress) -> Result:
-    """Show the list.
+    """Show the list."""
 
-    Args:
-        config: holds nothing that is needed.
-        progress: not needed.
-    """
-
-    def shown(one: dict[str, str], key: str) -> str:
-        return one[key] + "*" * (key in one["unverified"].split())
+    def shown(facts: dict[str, str], key: str) -> str:
+        return facts[key] + "*" * (key in facts["unverified"].split())
 
     keys = ("title", "where", "terms", "read_by")
-    rows = tuple((name, *(shown(one, key) for key in keys)) for name, one in published_models().items())
+    rows = tuple((name, *(shown(facts, key) for key in keys)) for name, facts in published_models().items())
     note = "* not verified. `imagenet:` and `half:` say how the images of the training were normalised."
     table = Table("Published weights", ("name", "what", "where", "terms", "read by sarjepa"), rows, note)
     return Result(

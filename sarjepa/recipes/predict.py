@@ -1,6 +1,6 @@
 """predict: the class of every image in a folder, by a saved classifier, to a CSV.
 
-Files are read as build-dataset reads one's own images, and normalised as the chips that the classifier was trained on.
+Files are read as build-dataset reads a folder of images, and normalised like the classifier's training chips.
 """
 
 from __future__ import annotations
@@ -29,13 +29,9 @@ _BATCH = 64
 def run(config: PredictConfig, progress: Progress) -> Result:
     """Label the images and write the table: path, predicted class, its confidence, every class's probability.
 
-    Args:
-        config: the settings.
-        progress: receiver of the progress, and of a warning of files that are no images.
-
     Raises:
-        InputError: there is no such folder or classifier, no file of the folder can be used, or the table cannot be
-            written.
+        InputError: the folder or the classifier does not exist, no file of the folder is a usable image, or the table
+            cannot be written.
     """
     assert config.folder and config.classifier
     saved = load_classifier(config.classifier, str(pick_device(config.device)))
@@ -48,11 +44,11 @@ def run(config: PredictConfig, progress: Progress) -> Result:
     refused: list[tuple[str, str]] = []
 
     def chips() -> Iterator[tuple[str, np.ndarray]]:
-        decoded = decoding.decode(source.jobs, settings, workers=1)
-        for one in progress.track(decoded, "labelling", total=len(source.jobs)):
-            if one.reason:
-                refused.append((one.path, one.reason))
-            for chip in one.chips:
+        files = decoding.decode(source.jobs, settings, workers=1)
+        for decoded in progress.track(files, "labelling", total=len(source.jobs)):
+            if decoded.reason:
+                refused.append((decoded.path, decoded.reason))
+            for chip in decoded.chips:
                 yield chip.path, chip.image / np.float32(FULL_SCALE[chip.image.dtype.name])
 
     rows: list[list[str]] = []

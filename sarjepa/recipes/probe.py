@@ -1,7 +1,7 @@
 """probe: one frozen checkpoint on one data set, with all that can be said of one run.
 
-Given a classifier that `finetune` saved, nothing is trained: it labels the chips, into predictions.csv, and where they
-have labels of their own the report says how well.
+A classifier that `finetune` saved is not trained again: it labels the chips, into predictions.csv, and is scored on
+those whose class is known.
 """
 
 from __future__ import annotations
@@ -29,10 +29,6 @@ from sarjepa.training.runtime import pick_device, pick_precision
 
 def run(config: ProbeConfig, progress: Progress) -> Result:
     """Train a head on frozen features, test it, write report.json and confusion.png.
-
-    Args:
-        config: the settings.
-        progress: receiver of notes, warnings and progress bars.
 
     Raises:
         InputError: the data set is not built, the checkpoint cannot be read, the folder cannot be written, or the

@@ -1,4 +1,4 @@
-"""push: a run's encoder to the Hugging Face hub, with a model card made of what the run says of itself."""
+"""push: a run's encoder to the Hugging Face hub, with a model card made from the files of the run."""
 
 from __future__ import annotations
 
@@ -26,10 +26,6 @@ from sarjepa.results.tables import Table
 def run(config: PushConfig, progress: Progress) -> Result:
     """Make the repository if need be, and put the encoder and its card there in one commit.
 
-    Args:
-        config: the settings.
-        progress: not needed.
-
     Raises:
         InputError: the run cannot be read, or the hub refuses.
     """
@@ -55,7 +51,7 @@ def run(config: PushConfig, progress: Progress) -> Result:
 
 
 def card(name: str, repository: str, encoder: Encoder, data_root: str) -> str:
-    """The model card: what it is, how it is used, what it was trained on and how, and what it came to.
+    """The model card in Markdown: model, use, data with their terms, settings and results.
 
     Args:
         name: name of the run.
@@ -63,26 +59,28 @@ def card(name: str, repository: str, encoder: Encoder, data_root: str) -> str:
         encoder: encoder of the run.
         data_root: folder that may still hold the built sources, for their terms.
     """
-    told, folder = encoder.describe, Path(name)
-    tags = ["sar", "radar", "self-supervised", *filter(None, [told.get("method")])]
+    describe, folder = encoder.describe, Path(name)
+    tags = ["sar", "radar", "self-supervised", *filter(None, [describe.get("method")])]
     head = yaml.safe_dump({"library_name": "sarjepa", "license": "other", "tags": tags}, sort_keys=False)
     use = f'encoder = sarjepa.load_encoder("{HUB_PREFIX}{repository}")\nfeatures = encoder.embed(images)'
-    size = sum(one.numel() for one in encoder.parameters()) / 1e6
+    size = sum(weight.numel() for weight in encoder.parameters()) / 1e6
     parts = [
         f"---\n{head}---",
         f"# {repository.split('/')[-1]}",
-        f"An encoder of radar images, trained without labels by {told.get('method') or 'a method not said'} "
-        f"({told.get('model') or 'model not said'}, {size:.1f} million weights).",
+        f"An encoder of radar images, trained without labels by {describe.get('method') or 'an unknown method'} "
+        f"({describe.get('model') or 'unknown model'}, {size:.1f} million weights).",
         f"```python\nimport sarjepa\n\n{use}\n```",
         "## Data",
-        *_data(told.get("sources"), data_root),
+        *_data(describe.get("sources"), data_root),
     ]
     if (folder / SETTINGS).is_file():
-        parts += ["## Settings", f"```yaml\n{yaml.safe_dump(_settings(folder), sort_keys=False)}```"]
+        own_paths = ("data-root", "run-dir", "init")  # they mean nothing on another machine
+        settings = {key: value for key, value in read_settings(folder).items() if key not in own_paths}
+        parts += ["## Settings", f"```yaml\n{yaml.safe_dump(settings, sort_keys=False)}```"]
+    reports = [read_record(file, Report) for file in sorted(folder.glob(f"*/{REPORT}"))]
     rows = [
-        (one.dataset, one.protocol, str(one.shots or "all"), one.divided, f"{one.accuracy:.1f}")
-        for file in sorted(folder.glob(f"*/{REPORT}"))
-        for one in (read_record(file, Report),)
+        (report.dataset, report.protocol, str(report.shots or "all"), report.divided, f"{report.accuracy:.1f}")
+        for report in reports
     ]
     if rows:
         columns = ("data set", "protocol", "shots", "split", "accuracy (%)")
@@ -90,19 +88,13 @@ def card(name: str, repository: str, encoder: Encoder, data_root: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _settings(folder: Path) -> dict[str, Any]:
-    """The settings of the run, without the places of one machine."""
-    return {key: value for key, value in read_settings(folder).items() if key not in ("data-root", "run-dir", "init")}
-
-
 def _data(sources: object, data_root: str) -> list[str]:
-    """The sources with their terms and citations, as the cards of the built ones have them."""
+    """The sources, with terms and citations from the data cards of those that are built."""
     lines = []
     for source in sources if isinstance(sources, list | tuple) else ():
         facts: dict[str, Any] = {}
         if source in built_datasets(data_root):
             facts = read_index(shards_folder(data_root, source)).get("card") or {}
-        told = "; ".join(f"{key}: {facts[key]}" for key in ("terms", "citation") if facts.get(key))
-        lines.append(f"- {source}: {told or 'terms not known here'}")
-    lines = ["\n".join(lines)] if lines else ["Not said."]
-    return [*lines, "The weights may be used only as far as the terms of these sets allow."]
+        terms = "; ".join(f"{key}: {facts[key]}" for key in ("terms", "citation") if facts.get(key))
+        lines.append(f"- {source}: {terms or 'terms not known here'}")
+    return ["\n".join(lines) or "Not known.", "The weights may be used only as far as the terms of these sets allow."]

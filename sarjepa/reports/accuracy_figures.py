@@ -1,8 +1,8 @@
 """Figures of accuracy: against shots, by class, over epochs of fine-tuning, over pre-trainings, against a quantity.
 
-Training loss and test accuracy have no common unit, so each has a panel of its own over the same epochs; an axis on
-either side of one panel would let the crossing of the lines depend on the ranges. Of a reproduced table the spread over
-pre-trainings matters, so every pre-training is drawn.
+Training loss and test accuracy have no common unit, so each has a panel of its own over the same epochs: in one panel
+with two axes the crossing of the lines would depend on the ranges. Figures of a reproduced table draw every
+pre-training, since the spread over pre-trainings matters.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from matplotlib.ticker import MaxNLocator
 
 from sarjepa.reports.figures import MARKERS, SERIES_COLORS, new_figure, style
 
-_NUM_NAMED = 40  # classes that a confusion matrix can name, and print numbers of
-_FEW = 50  # epochs that are told apart by a dot each
-Values = Mapping[int, Sequence[float]]  # shots: one accuracy (%) a pre-training
+_NUM_NAMED = 40  # largest number of classes that a confusion matrix names and prints numbers of
+_FEW = 50  # largest number of epochs that have a dot each
+Values = Mapping[int, Sequence[float]]  # {shots: accuracies (%), one per pre-training}
 Row = tuple[str, Values]
 Point = tuple[float, Values]
 
@@ -40,7 +40,7 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
 
     Args:
         panels: {title: lines}, x in shots, y in percent.
-        chance: {title: percent} of guessing.
+        chance: {title: accuracy (%) of guessing}.
     """
     names = list(dict.fromkeys(line.label for lines in panels.values() for line in lines))
     entry_width = 0.6 + 0.07 * max(map(len, names), default=0)  # inches of a legend entry at 8 points
@@ -54,7 +54,7 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
             number = names.index(line.label)
             x, y, low, high = np.array(line.points, dtype=float).reshape(-1, 4).T
             labels[line.label] = axes.errorbar(
-                x * (1 + 0.012 * (place - (len(lines) - 1) / 2)),  # side by side, so that bars do not hide bars
+                x * (1 + 0.012 * (place - (len(lines) - 1) / 2)),  # side by side, so that no bar hides another
                 y,
                 yerr=[y - low, high - y] if not line.dashed else None,
                 color=SERIES_COLORS[number % len(SERIES_COLORS)],
@@ -71,7 +71,7 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
             color="#666666",
         )  # fmt: skip
         low, high = axes.get_ylim()
-        axes.set_ylim(min(low, chance[title] - 0.08 * (high - low)), high)  # room for the word below its line
+        axes.set_ylim(min(low, chance[title] - 0.08 * (high - low)), high)  # space for the word below the line
         ticks = sorted({x for line in lines for x, *_ in line.points})
         axes.set_xscale("log")
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -117,10 +117,10 @@ def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
 
 
 def finetuning_curves(curves: Mapping[str, Mapping[str, np.ndarray]], title: str) -> Figure:
-    """Training loss and test accuracy against epochs: one line per encoder, the mean of its seeds, their range shaded.
+    """Training loss and test accuracy against epochs: a line per encoder, the mean of its seeds, with their range.
 
     Args:
-        curves: {data set: {encoder: (S, E, 2)}}, loss and accuracy (%) of S seeds after E epochs.
+        curves: {data set: {encoder: (S, E, 2)}}, loss and accuracy (%) of S seeds after each of E epochs.
         title: line above the figure.
     """
     figure = new_figure(7.4, 2.7 * len(curves) + 0.7)
@@ -140,8 +140,7 @@ def finetuning_curves(curves: Mapping[str, Mapping[str, np.ndarray]], title: str
             axes.set_xlabel("epoch", fontsize=8)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             style(axes)
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
+    _legend_below(figure, grid[0, 0])
     figure.suptitle(title, fontsize=10)
     return figure
 
@@ -167,8 +166,7 @@ def accuracy_of_rows(panels: Mapping[str, Sequence[Row]], title: str) -> Figure:
         style(axes)
     for axes in axes_P[len(panels) :]:
         axes.set_visible(False)
-    handles, labels = axes_P[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
+    _legend_below(figure, axes_P[0])
     figure.suptitle(f"{title}\none dot per pre-training; bars: their means", fontsize=9)
     return figure
 
@@ -178,11 +176,11 @@ def _dots(axes: Axes, rows: Sequence[Row]) -> None:
     for number, num in enumerate(shots):
         color, marker = SERIES_COLORS[number % len(SERIES_COLORS)], MARKERS[number % len(MARKERS)]
         for place, (_, values) in enumerate(rows):
-            found = np.array(values.get(num, ()))
-            axes.plot(found, np.full(len(found), place), marker, color=color, alpha=0.45, markersize=4,
+            accuracy_S = np.array(values.get(num, ()))
+            axes.plot(accuracy_S, np.full(len(accuracy_S), place), marker, color=color, alpha=0.45, markersize=4,
                       markeredgewidth=0)  # fmt: skip
-            if len(found):
-                axes.plot([found.mean()] * 2, [place - 0.28, place + 0.28], "-", color=color, linewidth=1.8)
+            if len(accuracy_S):
+                axes.plot([accuracy_S.mean()] * 2, [place - 0.28, place + 0.28], "-", color=color, linewidth=1.8)
         axes.plot([], [], marker, color=color, markersize=4, label=f"{num} shots")
     labels = [name if any(values.values()) else f"{name} (not run)" for name, values in rows]
     axes.set_yticks(range(len(rows)), labels, fontsize=8)
@@ -206,10 +204,14 @@ def accuracy_against(axes_of_groups: Mapping[str, Mapping[str, Sequence[Point]]]
             axes.set_xlabel(group, fontsize=8)
             style(axes)
         line[0].set_ylabel(f"{dataset}\naccuracy (%)", fontsize=8)
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
+    _legend_below(figure, grid[0, 0])
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _legend_below(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
 
 
 def _scaling(axes: Axes, points: Sequence[Point]) -> None:

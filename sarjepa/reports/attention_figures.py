@@ -1,8 +1,8 @@
 """Pictures of attention: how far each head looks, and where.
 
-Distances stand as dots, one per head, around their mean, with a dotted line for uniform attention: a large distance on
-that line says nothing. Maps are laid over their chips, all on one logarithmic scale in multiples of uniform attention,
-so that a head without preferences looks like one; stretched to its own range, its noise would look like interest.
+Distances are dots, one per head, around their mean, with a dotted line for uniform attention: a distance on that line
+shows no preference. Maps are laid over their chips, all on one logarithmic scale in multiples of uniform attention, so
+that a head without preferences looks uniform; on a scale of its own its noise would look like interest.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ _REACHES = (1.05, 1.1, 1.2, 1.5, 2.0, 4.0, 8.0, 16.0)  # widest factors off unif
 
 @dataclass(frozen=True)
 class HeadDistances:
-    """Attention distances of one checkpoint: (blocks, heads) px, and that of uniform attention."""
+    """Attention distances (px) of one checkpoint, (blocks, heads), and the distance of uniform attention."""
 
     distance_LH: np.ndarray
     uniform_px: float | None = None
 
 
-def attention_distance(found: Mapping[str, HeadDistances], note: str = "") -> Figure:
+def attention_distance(distances: Mapping[str, HeadDistances], note: str = "") -> Figure:
     """Attention distance per head and block, one panel per checkpoint, with the mean over heads.
 
     Args:
-        found: distances by the name of the checkpoint.
-        note: small print above.
+        distances: distances by the name of the checkpoint.
+        note: small print above the panels.
     """
-    columns = min(_PANELS_PER_ROW, len(found))
-    rows = math.ceil(len(found) / columns)
+    columns = min(_PANELS_PER_ROW, len(distances))
+    rows = math.ceil(len(distances) / columns)
     figure = new_figure({1: 4.4, 2: 6.0}.get(columns, PAPER_WIDTH), 2.6 * rows + 0.7)
     axes_RC = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    farthest = max(max(float(one.distance_LH.max()), one.uniform_px or 0) for one in found.values())
+    farthest = max(max(float(heads.distance_LH.max()), heads.uniform_px or 0) for heads in distances.values())
     top = 1.08 * farthest or 1.0  # an input of one patch has no distances
-    for number, (axes, (label, one)) in enumerate(zip(axes_RC.flat, found.items(), strict=False)):
-        _distance_panel(axes, one, SERIES_COLORS[number % len(SERIES_COLORS)])
+    for number, (axes, (label, heads)) in enumerate(zip(axes_RC.flat, distances.items(), strict=False)):
+        _distance_panel(axes, heads, SERIES_COLORS[number % len(SERIES_COLORS)])
         axes.set_title(label, fontsize=8)
         axes.set_ylim(0, top)
-    for axes in axes_RC.flat[len(found) :]:
+    for axes in axes_RC.flat[len(distances) :]:
         axes.set_axis_off()
     for axes in axes_RC[:, 0]:
         axes.set_ylabel("attention distance (px)", fontsize=8)
@@ -62,13 +62,13 @@ def attention_distance(found: Mapping[str, HeadDistances], note: str = "") -> Fi
     return figure
 
 
-def _distance_panel(axes: Axes, found: HeadDistances, color: str) -> None:
-    block = np.arange(1, len(found.distance_LH) + 1)
-    heads = axes.plot(block, found.distance_LH, "o", color=color, alpha=0.55, markersize=4, markeredgewidth=0)
-    heads[0].set_label("a head")
-    axes.plot(block, found.distance_LH.mean(axis=1), "-", color="black", linewidth=1.3, label="mean of the block")
-    if found.uniform_px is not None:
-        axes.axhline(found.uniform_px, color="#777777", linewidth=1, linestyle=":", label="uniform attention")
+def _distance_panel(axes: Axes, heads: HeadDistances, color: str) -> None:
+    block = np.arange(1, len(heads.distance_LH) + 1)
+    dots = axes.plot(block, heads.distance_LH, "o", color=color, alpha=0.55, markersize=4, markeredgewidth=0)
+    dots[0].set_label("a head")
+    axes.plot(block, heads.distance_LH.mean(axis=1), "-", color="black", linewidth=1.3, label="mean of the block")
+    if heads.uniform_px is not None:
+        axes.axhline(heads.uniform_px, color="#777777", linewidth=1, linestyle=":", label="uniform attention")
     shown = block[:: math.ceil(len(block) / 12)]
     axes.set_xticks(shown)
     axes.set_xlim(0.6, len(block) + 0.4)
@@ -89,9 +89,9 @@ def map_grid(
     Args:
         chips: chips, one per row.
         maps: (K, rows, columns) per chip, in multiples of uniform attention.
-        titles: K, above the columns.
+        titles: K titles above the columns of maps.
         heading: line above the figure.
-        marked: row and column of a patch of each chip to be outlined.
+        marked: row and column of the patch to outline, per chip; None: no patch.
     """
     figure, axes_RC, cell = tight_grid([chip.size_px for chip in chips], 1 + len(titles), 1.0)
     norm = _map_scale(maps)
@@ -113,7 +113,7 @@ def map_grid(
 
 
 def _map_scale(maps: Sequence[np.ndarray]) -> LogNorm:
-    """A logarithmic scale about uniform attention, as wide as all but the outermost 2% of the values ask for."""
+    """A logarithmic scale about uniform attention that holds all but the outermost 2% of the values."""
     values = np.concatenate([part.ravel() for part in maps])
     away = float(np.quantile(np.exp(np.abs(np.log(np.clip(values, 1e-9, None)))), 0.98))
     reach = next((reach for reach in _REACHES if reach >= away), _REACHES[-1])
@@ -137,7 +137,7 @@ def _map_bar(figure: Figure, axes_RC: np.ndarray, norm: LogNorm) -> None:
 
 
 def _mark(axes: Axes, chip: ShownChip, patch: tuple[int, int], grid: tuple[int, ...]) -> None:
-    """Outline a patch, white within black, so that it stands out on any ground."""
+    """Outline a patch, white within black, so that the outline is visible on any grey."""
     height, width = chip.size_px[0] / grid[0], chip.size_px[1] / grid[1]
     corner = (patch[1] * width, patch[0] * height)
     for color, line in (("black", 1.5), ("white", 0.7)):

@@ -1,7 +1,7 @@
 """The data card: what a person should know of a built data set before using or citing it.
 
-It is made of index.json alone, as CARD.md beside it and as a part of a page, so that both tell how the data were built
-and not what is known of the same source today.
+Both CARD.md and the card on a page are made of index.json alone, so that they describe the data as they were built, and
+not the present manifest of the source.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from xml.etree.ElementTree import Element
 from sarjepa.reports.elements import bullets, element, table_element
 from sarjepa.results.tables import Table
 
-_NUM_REJECTED = 20  # files named one by one
-Counts = dict[str, dict[str, int]]
-Line = tuple[str, str]  # words that stand out, may be empty, and the rest of the line
+_NUM_REJECTED = 20  # largest number of rejected files that are listed
+Counts = dict[str, dict[str, int]]  # {split: {class: number}}
+Line = tuple[str, str]  # words in bold, which may be empty, and the rest of the line
 
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where a data set is from; the attributes are keys of its manifest.
+    """The origin of a data set; the attributes are keys of its manifest.
 
     Attributes:
         differences: differences from the expected counts and sizes, in words.
@@ -40,14 +40,14 @@ class Provenance:
 
 
 def provenance_of(manifest: object, differences: Sequence[str] = ()) -> Provenance:
-    """The attributes of a manifest that a card tells."""
+    """The attributes of a manifest that a card states."""
     keys = [key.name for key in fields(Provenance) if key.name != "differences"]
     return Provenance(**{key: getattr(manifest, key) for key in keys}, differences=tuple(differences))
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """The smallest and the largest (height, width) in px, and how many sizes there are."""
+    """The smallest and the largest (height, width) in px, and the number of different sizes."""
 
     min: tuple[int, int] | None
     max: tuple[int, int] | None
@@ -64,7 +64,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Numbers of groups; None if they were not looked for."""
+    """Numbers of groups of near-duplicates; None if they were not searched for."""
 
     exact_groups: int | None
     near_groups: int | None
@@ -76,7 +76,7 @@ class Duplicates:
 
 @dataclass(frozen=True)
 class Leak:
-    """How much of the labels one feature alone predicts, and a guess (%)."""
+    """Share of the labels (%) that one feature alone predicts, and that of guessing."""
 
     kind: str
     accuracy: float
@@ -85,7 +85,7 @@ class Leak:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A file that was left out, and why."""
+    """A file that was left out, and the reason."""
 
     path: str
     reason: str
@@ -102,7 +102,7 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltIndex:
-    """What a card tells of index.json; the attributes are its keys.
+    """The part of index.json that a card states; the attributes are its keys.
 
     Attributes:
         card: provenance of the data; None in an index of earlier versions.
@@ -130,9 +130,9 @@ class Part:
     """A part of a card.
 
     Attributes:
-        heading: empty: it goes on with what stands above.
+        heading: heading of the part; empty: the part continues the one above.
         lines: paragraphs.
-        bullets: a list below them.
+        bullets: entries of a list below the paragraphs.
         table: table below the list.
     """
 
@@ -143,7 +143,7 @@ class Part:
 
 
 def counts_table(title: str, classes: Sequence[str], counts: Counts) -> Table:
-    """Classes down, splits across, sums at the edges."""
+    """A row per class and a column per split, with sums."""
     splits = list(counts)
     names = [name for name in [*classes, ""] if any(counts[split].get(name) for split in splits)]
 
@@ -157,7 +157,7 @@ def counts_table(title: str, classes: Sequence[str], counts: Counts) -> Table:
 
 
 def card_parts(built: BuiltIndex, provenance: Provenance) -> list[Part]:
-    """What a card says, without its title and its picture."""
+    """The parts of a card, without its title and its picture."""
     facts: Mapping[str, str] = {
         "Origin": provenance.origin,
         "Terms": provenance.terms,
@@ -185,8 +185,8 @@ def card_parts(built: BuiltIndex, provenance: Provenance) -> list[Part]:
     if provenance.notes:
         parts.append(Part("Notes", bullets=[("", note) for note in provenance.notes]))
     if provenance.unverified:
-        facts_of = ", ".join(provenance.unverified)
-        parts.append(Part("Not verified", [("", f"Not verified against the source: {facts_of}.")]))
+        keys = ", ".join(provenance.unverified)
+        parts.append(Part("Not verified", [("", f"Not verified against the source: {keys}.")]))
     return parts
 
 
@@ -199,42 +199,45 @@ def _as_expected(built: BuiltIndex, provenance: Provenance) -> Line:
 
 
 def _sizes(built: BuiltIndex) -> list[Part]:
-    sizes, how = built.sizes, built.normalisation
+    sizes, normalisation = built.sizes, built.normalisation
     if sizes.min is None or sizes.max is None:
         return []
     extent = " x ".join(map(str, sizes.min))
     if sizes.num > 1:
         extent += f" to {' x '.join(map(str, sizes.max))} ({sizes.num} different)"
-    numbers = ", ".join(f"{key} {value}" for key, value in how.items() if key != "method")
-    return [Part(lines=[("", f"Height x width {extent} px. Magnitude {how.get('method')} ({numbers}).")])]
+    numbers = ", ".join(f"{key} {value}" for key, value in normalisation.items() if key != "method")
+    return [Part(lines=[("", f"Height x width {extent} px. Magnitude {normalisation.get('method')} ({numbers}).")])]
 
 
 def _duplicates(built: BuiltIndex) -> Part:
-    found = built.duplicates
-    if found.num_groups is None:
+    groups = built.duplicates
+    if groups.num_groups is None:
         return Part(lines=[("", "Near-duplicates were not looked for.")])
     lines = [
-        ("", f"{built.num_chips} chips show {found.num_groups} different scenes: {found.exact_groups} groups of "
-         f"pixel-identical chips, {found.near_groups} groups of near-duplicates.")
+        ("", f"{built.num_chips} chips show {groups.num_groups} different scenes: {groups.exact_groups} groups of "
+         f"pixel-identical chips, {groups.near_groups} groups of near-duplicates.")
     ]  # fmt: skip
-    if found.spanning_splits:
-        lines.append(("Leak", f": {found.spanning_splits} groups have chips on both sides of a split."))
-    if found.spanning_labels:
-        lines.append(("Contradiction", f": {found.spanning_labels} groups carry more than one label."))
-    examples = [("", f"{' = '.join(example.paths)} ({example.kind})") for example in found.examples or ()]
+    if groups.spanning_splits:
+        lines.append(("Leak", f": {groups.spanning_splits} groups have chips on both sides of a split."))
+    if groups.spanning_labels:
+        lines.append(("Contradiction", f": {groups.spanning_labels} groups carry more than one label."))
+    examples = [("", f"{' = '.join(example.paths)} ({example.kind})") for example in groups.examples or ()]
     return Part("Near-duplicates", lines, examples)
 
 
 def card_text(built: BuiltIndex, provenance: Provenance) -> str:
-    """CARD.md."""
+    """The text of CARD.md."""
 
-    def line(words: str, rest: str) -> str:
-        return f"**{words}**{rest}" if words else rest
+    def line(bold: str, text: str) -> str:
+        return f"**{bold}**{text}" if bold else text
 
     blocks = [f"# {provenance.title}", "![contact sheet](contact-sheet.png)"]
     for part in card_parts(built, provenance):
         blocks += [f"## {part.heading}"] if part.heading else []
-        blocks += ["\n".join(line(*one) for one in part.lines), "\n".join(f"- {line(*one)}" for one in part.bullets)]
+        blocks += [
+            "\n".join(line(*pair) for pair in part.lines),
+            "\n".join(f"- {line(*pair)}" for pair in part.bullets),
+        ]
         blocks += [part.table.markdown()] if part.table else []
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -244,17 +247,17 @@ def card_elements(built: BuiltIndex, provenance: Provenance, sheet: Element) -> 
 
     Args:
         built, provenance: facts that the card states.
-        sheet: the contact sheet, or what stands in its place.
+        sheet: contact sheet, or an element in its place.
     """
 
-    def line(words: str, rest: str) -> list[Element | str]:
-        return [element("strong", words), rest] if words else [rest]
+    def line(bold: str, text: str) -> list[Element | str]:
+        return [element("strong", bold), text] if bold else [text]
 
-    shown = [element("h3", provenance.title), sheet]
+    card = [element("h3", provenance.title), sheet]
     for part in card_parts(built, provenance):
-        shown += [element("h4", part.heading)] if part.heading else []
-        shown += [element("p", *line(*one)) for one in part.lines]
-        shown += [bullets(element("span", *line(*one)) for one in part.bullets)] if part.bullets else []
-        shown += [table_element(part.table)] if part.table else []
+        card += [element("h4", part.heading)] if part.heading else []
+        card += [element("p", *line(*pair)) for pair in part.lines]
+        card += [bullets(element("span", *line(*pair)) for pair in part.bullets)] if part.bullets else []
+        card += [table_element(part.table)] if part.table else []
     rows = tuple((shard.file, str(shard.num_chips), shard.sha256) for shard in built.shards)
-    return [*shown, table_element(Table(f"Shards of {built.source}", ("file", "chips", "sha256"), rows))]
+    return [*card, table_element(Table(f"Shards of {built.source}", ("file", "chips", "sha256"), rows))]

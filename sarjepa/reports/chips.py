@@ -1,9 +1,9 @@
-"""A chip on paper: grey, in its true proportions, with a scale bar where the length of a pixel is known.
+"""Chips in figures: grey, in their true proportions, with a scale bar where the length of a pixel is known.
 
-A chip is shown as the encoder gets it, that is resampled, but drawn as wide and high as it was before: an aircraft's
-chip of 60 x 150 px that was made square for the encoder looks like the aircraft again, and a bar of 10 m is true along
-rows and columns. The grey is the root of the amplitude up to the chip's own 99.5% quantile, so that clutter and
-shadow can be told apart beside a few bright scatterers; greys of two chips must not be compared.
+A chip is shown as the encoder gets it, that is resampled, but drawn in the proportions that it had before: an
+aircraft's chip of 60 x 150 px, made square for the encoder, has its shape again, and a bar of 10 m is right along rows
+and columns. The grey is the root of the amplitude up to the chip's own 99.5% quantile, so that clutter and shadow
+differ visibly beside a few bright scatterers; greys of two chips must not be compared.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sarjepa.reports.figures import new_figure
 
 PAPER_WIDTH = 7.2  # inches: two columns of a journal
 SMALL, TINY = 7.0, 6.0  # points, the smallest that print well
-_LOWEST_ROW = 0.5  # inches, so that the name beside a long scene has room
+_LOWEST_ROW = 0.5  # inches, enough for the name beside a long scene
 _BARS_M = (5000, 2000, 1000, 500, 200, 100, 50, 20, 10, 5, 2, 1)
 _OUTLINE = withStroke(linewidth=2.2, foreground="black")
 
@@ -31,9 +31,9 @@ class ShownChip:
 
     Attributes:
         image_HW: magnitude in [0, 1], as the encoder gets it.
-        title: words beside it, one or two lines.
-        size_px: rows and columns before it was resampled; units of the axes.
-        resolution_m: metres of a pixel before it was resampled; None if it is not known.
+        title: text beside the chip, one or two lines.
+        size_px: rows and columns before resampling, in which the axes count.
+        resolution_m: length (m) of a pixel before resampling; None if it is not known.
     """
 
     image_HW: np.ndarray
@@ -50,13 +50,13 @@ class ShownChip:
 def tight_grid(
     sizes_px: Sequence[tuple[int, ...]], num_columns: int, margin: float, above: float = 0.03
 ) -> tuple[Figure, np.ndarray, float]:
-    """A page of chips side by side, no wider than a paper, each row as high as its chip asks for.
+    """A page of chips side by side, at most as wide as two columns of a journal, each row as high as its chip.
 
     Args:
         sizes_px: rows and columns of the chip of each row.
         num_columns: pictures per row.
-        margin: inches for what stands above and below the grid.
-        above: inches between rows.
+        margin: height (inches) of the text above and below the grid.
+        above: space (inches) between rows.
 
     Returns:
         The figure, its axes (rows, columns), and the width of a picture in inches.
@@ -70,13 +70,18 @@ def tight_grid(
 
 
 def grey_of(image_HW: np.ndarray, top: float | None = None) -> np.ndarray:
-    """Root amplitude, 0 to 1, up to `top`; default: the image's own 99.5% quantile."""
+    """Root amplitude, 0 to 1, up to `top`; default: the image's own 99.5% quantile.
+
+    Example:
+        >>> grey_of(np.array([[0.0, 0.25, 1.0]]), top=1.0)
+        array([[0. , 0.5, 1. ]])
+    """
     top = max(1e-3, float(np.quantile(image_HW, 0.995)) if top is None else top)
     return np.sqrt(np.clip(image_HW / top, 0, 1))
 
 
 def show_chip(axes: Axes, chip: ShownChip, scale_bar: bool = True) -> None:
-    """Draw a chip, with a scale bar where it can have one."""
+    """Draw a chip, with a scale bar if its resolution is known."""
     axes.imshow(grey_of(chip.image_HW), cmap="gray", vmin=0, vmax=1, extent=chip.extent, interpolation="nearest")
     bare(axes)
     if scale_bar and chip.resolution_m:
@@ -84,7 +89,7 @@ def show_chip(axes: Axes, chip: ShownChip, scale_bar: bool = True) -> None:
 
 
 def bare(axes: Axes) -> None:
-    """No ticks, a thin frame."""
+    """Remove the ticks and thin the frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -92,7 +97,7 @@ def bare(axes: Axes) -> None:
 
 
 def _scale_bar(axes: Axes, size_px: tuple[int, int], resolution_m: float) -> None:
-    """The longest round length that fits into 40% of the width; none for a picture of less than 2.5 m."""
+    """Draw the longest round length that fits into 40% of the width; none for a picture of less than 2.5 m."""
     height, width = size_px
     length_m = next((length for length in _BARS_M if length <= 0.4 * width * resolution_m), None)
     if length_m is None:

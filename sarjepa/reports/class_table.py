@@ -1,4 +1,4 @@
-"""The table of one report, class by class, with what its numbers depend on in the note below."""
+"""The table of one report, class by class, with a note on what its numbers depend on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sarjepa.results.tables import Table, counted
 
 
 def class_table(report: Report) -> Table:
-    """The classes of a report, with what the numbers depend on below them."""
+    """The scores of each class of a report."""
     rows = [
         (
             name,

@@ -1,7 +1,7 @@
 """Contact sheet: a data set at a glance, one row of chips per class.
 
-A person sees on it what no count shows: a class that is empty sea, a set stored too dark, a colour map, a border. Chips
-are shown as stored, all at one gain (said in the caption), scaled to fit a cell without changing their shape.
+It shows what no count does: a class of empty sea, a set stored too dark, a colour map, a border. Chips are shown as
+stored, all at one gain, which the caption states, and scaled to fit a cell without changing their shape.
 """
 
 from __future__ import annotations
@@ -17,12 +17,17 @@ from PIL import Image, ImageDraw, ImageFont
 CELL_PX = 96
 LABEL_PX = 150
 NUM_COLUMNS = 12
-NUM_ROWS = 24  # classes shown; a folder of one's own may have hundreds
+NUM_ROWS = 24  # classes shown; a user's folder may have hundreds
 DIM = 0.35  # a set whose bright pixels stay below this is shown brighter
 
 
 def pick_chips(labels: Sequence[int] | np.ndarray, num_classes: int) -> list[tuple[int, list[int]]]:
-    """Which chips to show: (label, indices) of each row, evenly spaced through the class; -1: no label."""
+    """The chips to show: label and indices of each row, evenly spaced in the class; label -1: no label.
+
+    Example:
+        >>> pick_chips([0, 1, 0, -1], num_classes=2)
+        [(0, [0, 2]), (1, [1]), (-1, [3])]
+    """
     array = np.asarray(labels)
     rows = []
     for label in [*range(num_classes), -1]:
@@ -30,7 +35,7 @@ def pick_chips(labels: Sequence[int] | np.ndarray, num_classes: int) -> list[tup
         if len(members):
             spaced = np.linspace(0, len(members) - 1, min(NUM_COLUMNS, len(members))).round().astype(int)
             rows.append((label, members[spaced].tolist()))
-    if len(rows) == 1:  # no classes: fill the page with one lot
+    if len(rows) == 1:  # only one class, or none: fill several rows with it
         spaced = np.linspace(0, len(array) - 1, min(8 * NUM_COLUMNS, len(array))).round().astype(int)
         label = rows[0][0]
         rows = [(label, spaced[i : i + NUM_COLUMNS].tolist()) for i in range(0, len(spaced), NUM_COLUMNS)]
@@ -51,7 +56,7 @@ def contact_sheet(title: str, rows: Sequence[tuple[str, Sequence[np.ndarray]]], 
     height = 28 + CELL_PX * len(rows)
     sheet = Image.new("L", (LABEL_PX + CELL_PX * NUM_COLUMNS, height), 255)
     draw = ImageDraw.Draw(sheet)
-    # The font that comes with matplotlib: Pillow's own has no letters beyond ASCII. The basic layout is always there.
+    # The font of matplotlib, since Pillow's own has no letters beyond ASCII. Every Pillow has the basic layout.
     font_file = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
     font = ImageFont.truetype(str(font_file), 12, layout_engine=ImageFont.Layout.BASIC)
     caption = f"{title}   shown as stored" + (f", brightened {gain:.3g} times" if gain != 1 else "")

@@ -1,9 +1,9 @@
-"""HTML as a tree of elements: text stays text until the library writes it out, and is escaped there, once.
+"""HTML as a tree of elements: text stays text until the library writes the page, and is escaped there, once.
 
-Strings glued together forget which of them are markup already: a class called `<b>` breaks the page, an `&amp;` is
+In strings that are joined, markup and text cannot be told apart: a class called `<b>` breaks the page, an `&amp;` is
 escaped twice. ElementTree of the standard library keeps elements apart from their text and knows HTML's rules (void
-elements, what is escaped where). What it does not know is which tags exist; the tests read the page back with another
-parser. Everything a page shows is inside it: pictures are `data:` addresses, and nothing is fetched.
+elements, what is escaped where). It does not know which tags exist; the tests read the page back with another parser.
+A page contains everything that it shows: pictures are `data:` addresses, and nothing is fetched.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from PIL import Image
 from sarjepa.errors import InputError
 from sarjepa.results.tables import Table
 
-CSS_DPI = 96  # of a CSS pixel; a picture that states its own resolution is shown at its size on paper
-WIDE = 1.6  # width over height from which a picture scrolls on a narrow screen instead of shrinking to nothing
+CSS_DPI = 96  # CSS pixels per inch; a picture that states its own resolution is shown at its size on paper
+WIDE = 1.6  # width / height above which a picture scrolls on a narrow screen instead of shrinking
 
 
 def element(tag: str, *content: Element | str, **attributes: object) -> Element:
@@ -31,6 +31,10 @@ def element(tag: str, *content: Element | str, **attributes: object) -> Element:
         tag: name of the element.
         content: elements and text, in order.
         attributes: values by name; `class_` is `class`, `aria_label` is `aria-label`.
+
+    Example:
+        >>> to_html(element("p", "a < b", class_="note"))
+        '<p class="note">a &lt; b</p>'
     """
     made = Element(tag, {key.rstrip("_").replace("_", "-"): str(value) for key, value in attributes.items()})
     last: Element | None = None
@@ -51,12 +55,12 @@ def to_html(content: Element) -> str:
 
 
 def scroll_box(content: Element, label: str) -> Element:
-    """What may be wider than the page: it scrolls inside its box, with the keyboard too."""
+    """A box that scrolls, with the keyboard too, for content that may be wider than the page."""
     return element("div", content, class_="scroll", tabindex=0, role="region", aria_label=label)
 
 
 def facts(pairs: Mapping[str, str]) -> Element:
-    """Names and their values, as a description list."""
+    """Names and values as a description list."""
     entries = [element("div", element("dt", name), element("dd", value)) for name, value in pairs.items()]
     return element("dl", *entries, class_="facts")
 
@@ -67,12 +71,12 @@ def bullets(items: Iterable[Element | str]) -> Element:
 
 
 def code_block(text: str) -> Element:
-    """Commands, to be copied."""
+    """Commands to copy."""
     return element("pre", element("code", text))
 
 
 def notice(*content: Element | str) -> Element:
-    """A paragraph that stands out: something is missing or is not what it seems."""
+    """A paragraph that stands out, on something that is missing or misleading."""
     return element("p", *content, class_="notice")
 
 
@@ -82,15 +86,15 @@ def picture(content: bytes, alt: str, caption: str, name: str = "") -> Element:
     Args:
         content: content of the file.
         alt: description of the picture, for readers who cannot see it.
-        caption: line below it.
-        name: name of the file, for the error.
+        caption: line below the picture.
+        name: name of the file, for errors.
 
     Raises:
         InputError: the content is not a whole PNG or SVG.
     """
     try:
         kind, width, height = _svg(content) if content.lstrip()[:1] == b"<" else _png(content)
-    except (OSError, SyntaxError, KeyError, ValueError) as error:  # the libraries' words for no picture, or half of one
+    except (OSError, SyntaxError, KeyError, ValueError) as error:  # what the libraries raise on damaged pictures
         raise InputError("not a readable PNG or SVG", where=name, got=error) from error
     shape = "wide" if width > WIDE * height else "plain"
     address = f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii")
@@ -99,7 +103,7 @@ def picture(content: bytes, alt: str, caption: str, name: str = "") -> Element:
 
 
 def _png(content: bytes) -> tuple[str, float, float]:
-    """Kind, width and height (CSS px) of a PNG; one that states its resolution gets its size on paper."""
+    """Type, width and height (CSS px) of a PNG; one that states its resolution gets its size on paper."""
     with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
         image.load()
         (width_px, height_px), dpi = image.size, image.info.get("dpi", (CSS_DPI, CSS_DPI))[0]
@@ -108,14 +112,14 @@ def _png(content: bytes) -> tuple[str, float, float]:
 
 
 def _svg(content: bytes) -> tuple[str, float, float]:
-    """Kind, width and height (CSS px) of an SVG, which has its size in points."""
+    """Type, width and height (CSS px) of an SVG, which states its size in points."""
     root = ElementTree.fromstring(content)
     width, height = (float(root.attrib[side].removesuffix("pt")) * CSS_DPI / 72 for side in ("width", "height"))
     return "svg+xml", width, height
 
 
 def picture_or_notice(path: Path, alt: str, caption: str) -> Element:
-    """The picture of a file, or a notice in its place that says why it cannot be shown."""
+    """The picture of a file, or a notice with the reason why it cannot be shown."""
     try:
         return picture(path.read_bytes(), alt, caption, str(path))
     except (OSError, InputError) as error:
@@ -123,9 +127,9 @@ def picture_or_notice(path: Path, alt: str, caption: str) -> Element:
 
 
 def table_element(table: Table) -> Element:
-    """The table as an element: it scrolls inside its box, its title stands above and its note below.
+    """A table in a box that scrolls, with its title above and its note below.
 
-    A cell knows its column's name: where the page is too narrow for columns, each row is a list of names and values.
+    A cell holds its column's name, since each row is a list of names and values on a page too narrow for columns.
     """
     numeric = [table.is_number(column) for column in range(len(table.columns))]
     head = element(

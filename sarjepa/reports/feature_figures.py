@@ -16,7 +16,7 @@ from sarjepa.reports.chips import PAPER_WIDTH, SMALL, TINY, ShownChip, show_chip
 from sarjepa.reports.figures import MARKERS, SERIES_COLORS, new_figure, style
 
 NO_LABEL = "no label"
-_NUM_NAMED = 20  # names that a panel can hold; the rarest beyond it stay grey
+_NUM_NAMED = 20  # names that fit into a panel; rarer ones stay grey
 _FAINT = "#bbbbbb"
 _DIFFERENT = "#D55E00"
 
@@ -24,21 +24,21 @@ _DIFFERENT = "#D55E00"
 def feature_map(
     point_N2: np.ndarray, share_2: np.ndarray, classes: Sequence[str], sources: Sequence[str], heading: str
 ) -> Figure:
-    """Chips in the plane of most variance: a panel a source, coloured by class, and one coloured by source.
+    """Chips in the plane of most variance: a panel per source, coloured by class, and one coloured by source.
 
-    Up to eight classes have a legend; of more, each one's name stands at the median of its chips.
+    Up to eight classes are named in a legend, more at the median of their chips.
 
     Args:
-        point_N2: their places.
-        share_2: the share of the variance along each axis, 0 to 1.
-        classes: N names, "" where a chip has no label.
-        sources: N names.
+        point_N2: coordinates of N chips.
+        share_2: share of the variance along each axis, 0 to 1.
+        classes: class names of the chips, "" for a chip without label.
+        sources: sources of the chips.
         heading: line above the figure.
     """
     class_N, source_N = np.array([name or NO_LABEL for name in classes]), np.array(sources)
-    found = sorted(set(sources))
-    panels = [(f"{source}, by class", np.where(source_N == source, class_N, "")) for source in found]
-    if len(found) > 1:
+    different = sorted(set(sources))
+    panels = [(f"{source}, by class", np.where(source_N == source, class_N, "")) for source in different]
+    if len(different) > 1:
         panels.append(("all, by source", source_N))
     columns = 3 if len(panels) == 3 else min(2, len(panels))
     rows = math.ceil(len(panels) / columns)
@@ -65,7 +65,7 @@ def _spread(values: np.ndarray) -> float:
 
 
 def _scatter(axes: Axes, point_N2: np.ndarray, name_N: np.ndarray) -> None:
-    """Points, one colour and marker a name; without a name, without a label and of the rarest names they are grey."""
+    """Draw points, with a colour and marker per name; points without name or label and of the rarest names are grey."""
     counts = Counter(name for name in name_N.tolist() if name and name != NO_LABEL)
     named = sorted(sorted(sorted(counts), key=lambda name: -counts[name])[:_NUM_NAMED])
     faint_N = ~np.isin(name_N, named)
@@ -88,7 +88,7 @@ def _scatter(axes: Axes, point_N2: np.ndarray, name_N: np.ndarray) -> None:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A chip near a query: its distance (1 - cosine), and whether its class is known to be another."""
+    """A chip near a query: its distance (1 - cosine), and whether its class is known to differ."""
 
     chip: ShownChip
     distance: float
@@ -101,30 +101,31 @@ def neighbour_grid(
     """One row per query: the query, then its neighbours with class and distance, framed where the class differs.
 
     Args:
-        queries: the chips asked about.
-        rows: the neighbours of each, nearest first, as many for every query.
+        queries: chips, one per row.
+        rows: neighbours of each query, nearest first, as many for every query.
         heading: line above the figure.
-        note: small print below it.
+        note: small print below the heading.
     """
-    shown = [[query, *(one.chip for one in found)] for query, found in zip(queries, rows, strict=True)]
+    shown = [[query, *(near.chip for near in neighbours)] for query, neighbours in zip(queries, rows, strict=True)]
     tallest = [max((chip.size_px for chip in chips), key=lambda size: size[0] / size[1]) for chips in shown]
     figure, axes_RC, _ = tight_grid(tallest, max(map(len, shown)), 0.5, 0.32)
     figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
-    for axes_C, query, found in zip(axes_RC, queries, rows, strict=True):
+    for axes_C, query, neighbours in zip(axes_RC, queries, rows, strict=True):
         show_chip(axes_C[0], query)
         axes_C[0].set_title(f"query: {query.title}", fontsize=TINY, fontweight="bold", pad=2)
-        decimals = _decimals([neighbour.distance for neighbour in found])
-        for axes, neighbour in zip(axes_C[1:], found, strict=True):
+        decimals = _decimals([neighbour.distance for neighbour in neighbours])
+        for axes, neighbour in zip(axes_C[1:], neighbours, strict=True):
             _show_neighbour(axes, neighbour, decimals)
         for axes in axes_C:
-            axes.set_anchor("N")  # titles of chips of different heights stand in one line
+            axes.set_anchor("N")  # aligns the titles of chips of different heights
     figure.suptitle(f"{heading}\n{note}", fontsize=SMALL)
     return figure
 
 
 def _decimals(distances: Sequence[float]) -> int:
-    """How many decimals tell the distances of a row apart: from two to six."""
-    return next((n for n in range(2, 6) if len({f"{one:.{n}f}" for one in distances}) == len(set(distances))), 6)
+    """The number of decimals, two to six, at which the distances of a row differ."""
+    num_different = len(set(distances))
+    return next((n for n in range(2, 6) if len({f"{distance:.{n}f}" for distance in distances}) == num_different), 6)
 
 
 def _show_neighbour(axes: Axes, neighbour: Neighbour, decimals: int) -> None:

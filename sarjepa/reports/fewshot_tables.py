@@ -14,15 +14,16 @@ from sarjepa.results.statistics import CONFIDENCE, holm
 from sarjepa.results.tables import Table, counted, mean_with_spread
 
 PAPER_TABLE = "table6"
-_OTHER_HEADINGS = {
-    "pool": "feature",
-    "split_policy": "split",
-    "augment": "augmentation",
-}  # of columns that are not called like their key
+_OTHER_HEADINGS = {"pool": "feature", "split_policy": "split", "augment": "augmentation"}
 
 
 def heading(key: str) -> str:
-    """What a part of a variant is called in a table."""
+    """The heading of a field of a variant in a table.
+
+    Example:
+        >>> heading("pool"), heading("solver")
+        ('feature', 'solver')
+    """
     return _OTHER_HEADINGS.get(key, key)
 
 
@@ -31,13 +32,13 @@ def _distinct(records: Sequence[Cell] | Sequence[Comparison], key: str) -> list[
 
 
 def _varying(cells: Sequence[Cell]) -> tuple[str, ...]:
-    """The keys of a row that a reader needs to tell rows apart: the checkpoint, and whatever differs."""
-    kinds = [cell for cell in cells if not cell.is_baseline] or cells
-    return ("checkpoint", *(key for key in VARIANT if len(_distinct(kinds, key)) > 1))
+    """The keys in which rows of a table differ: the checkpoint, and parts of the variant; baselines do not count."""
+    encoded = [cell for cell in cells if not cell.is_baseline] or cells
+    return ("checkpoint", *(key for key in VARIANT if len(_distinct(encoded, key)) > 1))
 
 
 def _value(cell: Cell, key: str) -> Any:
-    """A part of a row; a split that nobody has published is not called so."""
+    """A part of a row; the rule of the split stands in place of "published" where no split is published."""
     return cell.divided if key == "split_policy" and cell.split else getattr(cell, key)
 
 
@@ -47,7 +48,7 @@ def _entry(cell: Cell) -> str:
 
 
 def _split_note(cells: Sequence[Cell], policy: str) -> str:
-    """One policy's test set and its copies."""
+    """The test set of a split policy, its near-copies of shots, and classes with few chips, in words."""
     own = [cell for cell in cells if cell.split_policy == policy]
     sizes = sorted({size for cell in own for size in cell.num_test})
     tested = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
@@ -65,39 +66,39 @@ def _split_note(cells: Sequence[Cell], policy: str) -> str:
 
 def dataset_note(cells: Sequence[Cell]) -> str:
     """What a reader needs to trust the numbers of one data set."""
-    one = cells[0]
-    crop = f"centre crop {one.crop} px" if one.crop else "whole chip"
+    first = cells[0]
+    crop = f"centre crop {first.crop} px" if first.crop else "whole chip"
     seeds = sorted({seed for cell in cells for seed in cell.seeds})
     drawn = f"One draw, of seed {seeds[0]}"
     if len(seeds) > 1:
         drawn = f"Mean ± sample standard deviation over draws of seeds {seeds[0]} to {seeds[-1]}"
     parts = [
-        f"{drawn}, {one.num_classes} classes ({one.label_set}), {crop}, {one.precision}",
+        f"{drawn}, {first.num_classes} classes ({first.label_set}), {crop}, {first.precision}",
         *(_split_note(cells, policy) for policy in _distinct(cells, "split_policy")),
     ]
     fixed = [key for key in VARIANT if key != "split_policy" and key not in _varying(cells)]
-    kinds = [cell for cell in cells if not cell.is_baseline] or cells
-    said = {key: f"{heading(key)} {getattr(kinds[0], key)}" for key in fixed}
+    encoded = next((cell for cell in cells if not cell.is_baseline), first)
+    facts = [f"{heading(key)} {getattr(encoded, key)}" for key in fixed]
     extra = [cell for cell in cells if cell.is_baseline and any(
-        getattr(cell, key) != getattr(kinds[0], key) for key in ("protocol", "solver") if key in fixed)]  # fmt: skip
+        getattr(cell, key) != getattr(encoded, key) for key in ("protocol", "solver") if key in fixed)]  # fmt: skip
     if extra:
-        said["baselines"] = f"baselines by {extra[0].protocol} and {extra[0].solver}"
+        facts.append(f"baselines by {extra[0].protocol} and {extra[0].solver}")
     rules = "; ".join(f"{solver}: {rule}" for solver, rule in dict(
         (cell.solver, cell.selection) for cell in cells).items())  # fmt: skip
-    if one.leaks:
-        parts.append(f"Beware: {one.leaks}")
-    return ". ".join([*parts, ", ".join([*said.values(), f"selection {rules}"])]) + "."
+    if first.leaks:
+        parts.append(f"Beware: {first.leaks}")
+    return ". ".join([*parts, ", ".join([*facts, f"selection {rules}"])]) + "."
 
 
 def accuracy_table(cells: Sequence[Cell], dataset: str, paper: bool = False) -> Table:
-    """One data set: one row per checkpoint and variant, one column per shot count."""
+    """One data set: one row per checkpoint and variant, one column per number of shots."""
     own = [cell for cell in cells if cell.dataset == dataset]
     shots, keys = sorted(_distinct(own, "shots")), _varying(own)
     entries = {(*(getattr(cell, key) for key in ROW), cell.shots): _entry(cell) for cell in own}
-    places = {tuple(getattr(cell, key) for key in ROW): cell for cell in own}
+    cell_of_row = {tuple(getattr(cell, key) for key in ROW): cell for cell in own}
     rows = [
-        (*(_value(cell, key) for key in keys), *(entries.get((*place, num), "-") for num in shots))
-        for place, cell in places.items()
+        (*(_value(cell, key) for key in keys), *(entries.get((*row, num), "-") for num in shots))
+        for row, cell in cell_of_row.items()
     ]
     note = dataset_note(own)
     if paper:
@@ -112,7 +113,7 @@ def accuracy_table(cells: Sequence[Cell], dataset: str, paper: bool = False) -> 
 def _paper_rows(
     cells: Sequence[Cell], dataset: str, keys: Sequence[str], shots: Sequence[int]
 ) -> list[tuple[str, ...]]:
-    """The published numbers of the protocols that the table has, where they are for this data set."""
+    """The published numbers of a data set, for the protocols in the table."""
     rows = []
     stated = {"pool": "cls", "solver": "adamw", "split_policy": "published", "recipe": "published", "augment": "none"}
     for protocol in _distinct(cells, "protocol"):
@@ -127,7 +128,7 @@ def _paper_rows(
 
 
 def detail_table(cells: Sequence[Cell]) -> Table:
-    """One row per cell, with the interval and the metrics that do not hide small classes."""
+    """One row per cell, with the interval and the metrics in which small classes count as much as large ones."""
     keys = _varying(cells)
     rows = tuple(
         (
@@ -149,9 +150,9 @@ def detail_table(cells: Sequence[Cell]) -> Table:
 
 
 def comparison_table(pairs: Sequence[Comparison], cells: Sequence[Cell]) -> Table:
-    """Paired differences of checkpoints; `cells` say what their splits are.
+    """Paired differences of checkpoints; `cells` name their splits.
 
-    Of n draws the signed-rank test has no p below 2^(1 - n): a pair of so few that it could not be small has none.
+    The signed-rank test of n draws has no p below 2^(1 - n), so pairs of too few draws for a p of 0.05 have no p.
     """
     splits = {(cell.dataset, cell.split_policy): _value(cell, "split_policy") for cell in cells}
     keys = [key for key in VARIANT if len(_distinct(pairs, key)) > 1]
@@ -184,7 +185,7 @@ def comparison_table(pairs: Sequence[Comparison], cells: Sequence[Cell]) -> Tabl
 
 
 def failed_text(failures: Sequence[str]) -> str:
-    """The runs that are missing from the table, for the end of table.md; empty where there are none."""
+    """The failed runs in Markdown, for the end of table.md; empty if there are none."""
     lines = [f"- {failure}" for failure in failures]
     return "\n".join(["**Failed, to be tried again by the next call**", "", *lines, ""]) if lines else ""
 

@@ -1,11 +1,11 @@
 """What all figures share: readable at the width of a paper's column, the same bytes for the same numbers.
 
-Colours: series from Okabe & Ito's palette, which the colour-blind tell apart, with a marker each; quantities from
-perceptually uniform maps. Figures are built without pyplot, so nothing global is touched and no display is needed.
+Series have colours of Okabe & Ito's palette, which the colour-blind can tell apart, and a marker each; quantities have
+perceptually uniform maps. Figures are built without pyplot, so they need no display and change nothing global.
 
-Files are PNG to look at, PDF and SVG to print. Matplotlib writes dates, its own version and random identifiers into
-them. Here they are left out or fixed, so a figure under version control changes when its numbers change. PDF text is
-TrueType (journals refuse Type 3 fonts), SVG text is drawn as outlines (a reader's machine need not have the font).
+Files are PNG for the screen, PDF and SVG for print. Matplotlib writes dates, its own version and random identifiers
+into them. Here they are left out or fixed, so a figure under version control changes only with its numbers. PDF text is
+TrueType (journals refuse Type 3 fonts), SVG text is drawn as outlines (a reader's machine may lack the font).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _NO_TRACES: dict[str, dict[str, None]] = {
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure in inches, laid out so that labels do not collide."""
+    """An empty figure of a size in inches, whose layout keeps labels apart."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def style(axes: Axes) -> None:
-    """Light grid, no box."""
+    """Give axes a light grid and no box."""
     axes.grid(True, color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
@@ -44,10 +44,9 @@ def style(axes: Axes) -> None:
 
 
 def figure_bytes(figure: Figure, file_format: str = "png") -> bytes:
-    """A figure as "png", "pdf" or "svg"."""
+    """The file of a figure; formats are "png", "pdf" and "svg"."""
     buffer = io.BytesIO()
-    # Images that touch are written one by one: merged into one, as PDF and SVG would have them, a half-transparent map
-    # comes out darker than in PNG.
+    # PDF and SVG would merge images that touch, and draw a half-transparent map darker than in PNG.
     settings = rc_context(
         {"svg.hashsalt": "sarjepa", "svg.fonttype": "path", "pdf.fonttype": 42, "image.composite_image": False}
     )

@@ -1,9 +1,8 @@
-"""One HTML file that needs nothing but itself: the frame around sections, with a table of contents.
+"""A self-contained HTML page: the frame around sections, with a table of contents.
 
-The frame and its style are page.html and page.css beside this file. The page carries a content security policy that
-allows data addresses and its own style and nothing else: a browser refuses whatever a later change might want to fetch,
-so "readable offline" is held by the reader's machine and not only by our tests. There is no script and no date, so the
-same content gives the same bytes.
+The frame and its style are page.html and page.css beside this file. The page has a content security policy that allows
+only data addresses and its own style: a browser refuses to fetch anything else, so the page is readable offline even if
+a later change adds an address. There is no script and no date, so the same content gives the same bytes.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ class Gap:
     """A part that a reader expects and that is missing.
 
     Attributes:
-        what: name of what is missing, and the reason if it is known.
-        command: makes it; empty where no command does.
+        what: name of the missing part, and the reason if it is known.
+        command: command that makes the part; empty if there is none.
     """
 
     what: str
     command: str = ""
 
     def tree(self) -> Element:
-        """The notice that stands in place of the missing part."""
+        """The notice in place of the missing part."""
         return notice(f"{self.what}: ", element("code", self.command)) if self.command else notice(f"{self.what}.")
 
 
@@ -54,7 +53,7 @@ class Section:
     folded: str = ""
 
     def tree(self) -> Element:
-        """The section with its heading; missing parts stand first."""
+        """The section with its heading and, before its content, the notices of missing parts."""
         content = self.content
         if self.folded and content:
             content = [element("details", element("summary", self.folded), *content)]
@@ -93,7 +92,7 @@ def _contents(sections: Sequence[Section]) -> Element:
 
 
 def gap_list(sections: Sequence[Section]) -> list[Element]:
-    """All gaps of the sections in one place, each with a link to where it is told."""
+    """All gaps of the sections in one list, each with a link to its section."""
     entries = [
         element("span", f"{gap.what} (", element("a", section.title, href=f"#{section.name}"), ")",
                 *((": ", element("code", gap.command)) if gap.command else ()))

@@ -1,8 +1,8 @@
-"""The published numbers, to be set beside one's own.
+"""The published numbers, to be shown beside new ones.
 
 They are data (`paper_results.yaml`, with their source): accuracy in percent, mean of 10 runs, ViT-B, pre-trained on the
-four pre-training sets. A number beside another is not yet a comparison: class sets, splits, crops and seeds of the
-paper's runs are not published, which the tables say.
+four pre-training sets. They are not strictly comparable: class sets, splits, crops and seeds of the paper's runs are
+not published, as the tables state.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SHOTS = (10, 20, 40)
 
 @functools.cache
 def paper_results() -> dict[str, dict]:
-    """The whole file: table, protocol, method, data set, then one number a shot count (10, 20, 40)."""
+    """The whole file: table, protocol, method, data set, then one number for each of 10, 20 and 40 shots."""
     text = (resources.files("sarjepa.reports") / "paper_results.yaml").read_text(encoding="utf-8")
     return parse_yaml(text, "paper_results.yaml")
 
@@ -27,11 +27,15 @@ def published(table: str, protocol: str) -> dict[str, dict[tuple[str, int], floa
     """One table's numbers.
 
     Args:
-        table: "table3" to "table6".
+        table: name of the table, "table3" to "table6".
         protocol: "linear-probe" or "fine-tune".
 
     Returns:
-        {method: {(data set, shots): accuracy in percent}}, in the paper's order.
+        {method: {(data set, shots): accuracy (%)}}, in the paper's order.
+
+    Example:
+        >>> list(published("table6", "linear-probe")["sar-jepa"])[:2]
+        [('mstar', 10), ('mstar', 20)]
     """
     methods = paper_results()[table][protocol]
     return {
@@ -45,5 +49,5 @@ def published(table: str, protocol: str) -> dict[str, dict[tuple[str, int], floa
 
 
 def published_counts() -> dict[str, int]:
-    """Chips of each data set, as the paper's authors list them."""
+    """Number of chips of each data set, as the paper's authors list them."""
     return dict(paper_results()["table1"])

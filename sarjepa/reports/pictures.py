@@ -1,7 +1,7 @@
-"""The pictures that other commands drew, with the words that a page needs beside them.
+"""The pictures of other commands, with the texts that a page shows beside them.
 
-A picture says nothing to who cannot see it and little to who does not know the command, so every file name that our
-commands use has its two sentences here; any other picture goes by its name.
+Every file name that our commands use has an alternative text, for readers who cannot see the picture, and a caption,
+for those who do not know the command. Any other picture is described by its file name.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 from sarjepa.reports.elements import element, picture_or_notice
 
 SUFFIXES = (".png", ".svg")
-# By the stem of the file: what it shows (alternative text), what is said below.
+# {stem of the file: (alternative text, caption)}.
 WORDS = {
     "confusion": ("confusion matrix", "Rows: true class; columns: predicted; in percent of the true class."),
     "curve": ("training loss and test accuracy over epochs", "After each epoch; nothing was chosen by it."),
@@ -38,7 +38,7 @@ WITHOUT_CHIPS = ("confusion", "curve", "plot", "attention-distance", "feature-ma
 
 
 def shown_picture(path: Path) -> Element:
-    """A picture with its words."""
+    """A picture with its alternative text and caption."""
     alt, caption = WORDS.get(path.stem, (path.stem.replace("-", " ").replace("_", " "), path.name))
     return picture_or_notice(path, alt, caption)
 
@@ -46,8 +46,8 @@ def shown_picture(path: Path) -> Element:
 def pictures(folder: Path, chips: bool) -> list[Element]:
     """The pictures of a folder, those of `WORDS` first; without `chips` a note stands for those that show chips."""
     order = {stem: place for place, stem in enumerate(WORDS)}
-    found = [path for path in folder.iterdir() if path.suffix in SUFFIXES]
-    found.sort(key=lambda path: (order.get(path.stem, len(order)), path.name))
-    shown = [path for path in found if chips or path.stem in WITHOUT_CHIPS]
+    paths = [path for path in folder.iterdir() if path.suffix in SUFFIXES]
+    paths.sort(key=lambda path: (order.get(path.stem, len(order)), path.name))
+    shown = [path for path in paths if chips or path.stem in WITHOUT_CHIPS]
     left_out = element("p", "Pictures that show chips of the data are left out, as asked.")
-    return [*map(shown_picture, shown), *([left_out] if len(shown) < len(found) else [])]
+    return [*map(shown_picture, shown), *([left_out] if len(shown) < len(paths) else [])]

@@ -1,4 +1,4 @@
-"""Pictures of a pre-training run: its curves, and what it is asked to predict against what it predicts."""
+"""Pictures of a pre-training run: its curves, its targets and predictions, its pairs and views."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from sarjepa.reports.chips import SMALL, TINY, ShownChip, bare, grey_of, show_ch
 from sarjepa.reports.figures import SERIES_COLORS, new_figure, style
 
 _UNSEEN, _MASKED = 0, 2
-_MASK_COLOR, _NOTHING = "#29548c", "#d9d9d9"  # of a masked patch, and where nothing is predicted
-_NUM_BINS, _NUM_DOTS = 80, 40  # of a curve; so few points have a dot each
+_MASK_COLOR, _NOTHING = "#29548c", "#d9d9d9"  # colours of masked patches, and of patches without a prediction
+_NUM_BINS, _NUM_DOTS = 80, 40  # of a curve; up to this many points have a dot each
 _NAMES = {
     "loss": "loss",
     "lr": "learning rate",
@@ -41,8 +41,8 @@ class Curve:
 
     Attributes:
         key: key in the log.
-        step_N: ascending.
-        value_N: finite.
+        step_N: steps, ascending.
+        value_N: finite values at these steps.
     """
 
     key: str
@@ -51,11 +51,11 @@ class Curve:
 
     @property
     def name(self) -> str:
-        """What it is, with its unit."""
+        """The name of the number, with its unit."""
         return _NAMES.get(self.key, self.key)
 
     def in_words(self) -> str:
-        """The first, the last and the extreme values."""
+        """The first, the last and the extreme values, in a sentence."""
 
         def at(number: int) -> str:
             return f"{self.value_N[number]:.4g} at step {self.step_N[number]:.0f}"
@@ -65,7 +65,12 @@ class Curve:
 
 
 def curve_of(records: Sequence[Mapping[str, float]], key: str) -> Curve:
-    """A key's values, without those that are not finite numbers."""
+    """The values of a key, without those that are not finite numbers.
+
+    Example:
+        >>> curve_of([{"step": 1, "loss": 2.0}, {"step": 2, "loss": math.nan}], "loss").value_N
+        array([2.])
+    """
     pairs = [
         (record["step"], record[key])
         for record in records
@@ -75,16 +80,16 @@ def curve_of(records: Sequence[Mapping[str, float]], key: str) -> Curve:
 
 
 def curves_of(records: Sequence[Mapping[str, float]]) -> list[Curve]:
-    """Every curve of a log, those that have a name first."""
+    """Every curve of a log, those with a name first."""
     keys = dict.fromkeys([*_NAMES, *(key for record in records for key in record if key not in _NOT_CURVES)])
     return [curve for key in keys if len((curve := curve_of(records, key)).step_N)]
 
 
 def binned(curve: Curve) -> np.ndarray:
-    """(4, K) middle step, mean, smallest and largest value of at most 80 bins of as many steps each.
+    """(4, K): middle step, mean, smallest and largest value of K bins of equally many steps, at most 80.
 
-    A log holds one line per step, far more than a picture has pixels. A running mean would drown a single spike, which
-    the largest value of its bin keeps.
+    A log has far more steps than a picture has pixels. A running mean would hide a single spike, which stays visible in
+    the largest value of its bin.
     """
     bins = np.array_split(np.arange(len(curve.step_N)), min(len(curve.step_N), _NUM_BINS))
     values = [curve.value_N[members] for members in bins]
@@ -130,10 +135,10 @@ class TargetRow:
     """One chip of the picture of targets.
 
     Attributes:
-        chip: the input.
-        state_RC: state of its patches: 0 outside every window, 1 visible, 2 masked.
+        chip: input of the encoder.
+        state_RC: state of each patch: 0 outside every window, 1 visible, 2 masked.
         target_Chw: values to predict.
-        prediction_Chw: predicted values, NaN where there are none.
+        prediction_Chw: predicted values, NaN where there is no prediction.
     """
 
     chip: ShownChip
@@ -152,8 +157,8 @@ def target_rows(
     """The rows of a picture of targets, from the fields of a method's preview.
 
     Args:
-        image_B1HW, state_BRC, target_BChw, prediction_BChw: of B chips; see `TargetRow`.
-        chips: the same chips as they are to be shown; default: without title and scale.
+        image_B1HW, state_BRC, target_BChw, prediction_BChw: fields of B chips; see `TargetRow`.
+        chips: the same chips with title and scale; default: without.
     """
     images_BHW = np.asarray(image_B1HW)[:, 0]
     shown = chips or [ShownChip(image_HW, "", image_HW.shape) for image_HW in images_BHW]
@@ -162,19 +167,19 @@ def target_rows(
 
 
 def targets_figure(rows: Sequence[TargetRow], channel_names: Sequence[str], heading: str) -> Figure:
-    """One row per chip: the input, what is masked, then each target channel with the prediction beside it, if any.
+    """One row per chip: the input, the mask, then each target channel with the prediction beside it, if any.
 
     Target and prediction of a channel share one scale, from zero to the 99.5% quantile of the chip's target. A key
-    below says what the colours mean.
+    below explains the colours.
 
     Args:
         rows: the chips, of any sizes.
         channel_names: (C,) names.
         heading: line above the figure.
     """
-    shown = list(range(len(channel_names)))[:4]  # histograms have dozens of channels; four tell the story
+    shown = list(range(len(channel_names)))[:4]  # histograms have dozens of channels; four are enough to look at
     is_predicted = any(np.isfinite(row.prediction_Chw).any() for row in rows)
-    num_panels = 2 if is_predicted else 1  # of a channel; tokens that are predicted are not a picture
+    num_panels = 2 if is_predicted else 1  # per channel; predicted tokens cannot be drawn
     num_columns = 2 + num_panels * len(shown)
     figure, axes_RC, _ = tight_grid([row.chip.size_px for row in rows], num_columns, 0.8)
     for axes_C, row in zip(axes_RC, rows, strict=True):
@@ -192,7 +197,7 @@ def targets_figure(rows: Sequence[TargetRow], channel_names: Sequence[str], head
 
 
 def _key(figure: Figure, rows: Sequence[TargetRow], is_predicted: bool) -> None:
-    """Below the figure: what the colours of masks and targets mean."""
+    """Explain the colours of masks and targets below the figure."""
     words: dict[str, Any] = {"masked": _MASK_COLOR}
     if any((row.state_RC == _UNSEEN).any() for row in rows):
         words["in no window"] = "#404040"
@@ -205,7 +210,7 @@ def _key(figure: Figure, rows: Sequence[TargetRow], is_predicted: bool) -> None:
 
 
 def _show_pair(panels: np.ndarray, row: TargetRow, channel: int) -> None:
-    """A channel's target and its prediction, if it has a panel, on the target's scale; grey where none was made."""
+    """Draw a channel's target and, if there is a panel for it, its prediction on the same scale; grey where NaN."""
     target = row.target_Chw[channel]
     top, low = max(1e-6, float(np.quantile(target, 0.995))), min(0.0, float(target.min()))
     colors = colormaps["magma"].with_extremes(bad=_NOTHING)
@@ -216,7 +221,7 @@ def _show_pair(panels: np.ndarray, row: TargetRow, channel: int) -> None:
 
 
 def _show_masked(axes: Axes, row: TargetRow) -> None:
-    """The input dimmed where no window looks and covered where a patch is masked."""
+    """Draw the input, dimmed outside of all windows and covered where a patch is masked."""
     image_HW, state_RC = row.chip.image_HW, row.state_RC
     shown = np.repeat(grey_of(image_HW)[:, :, None], 3, axis=2)
     patch = image_HW.shape[0] // state_RC.shape[0], image_HW.shape[1] // state_RC.shape[1]
@@ -230,18 +235,18 @@ def _show_masked(axes: Axes, row: TargetRow) -> None:
 def pairs_figure(
     clean_BHW: np.ndarray, rows: Sequence[TargetRow], optical_B3HW: np.ndarray, cosine_BRC: np.ndarray
 ) -> Figure:
-    """One row per chip: the chip, its optical image, what the encoder sees, and how its tokens agree with the anchor's.
+    """One row per chip: the chip, its optical image, the encoder's input, and the agreement with the anchor's tokens.
 
     Args:
-        clean_BHW: the chips.
-        rows: the same chips as the encoder sees them.
+        clean_BHW: chips without added speckle.
+        rows: the same chips as the encoder gets them.
         optical_B3HW: optical images of the same places, in [0, 1].
-        cosine_BRC: cosine of each patch, NaN where no agreement is asked for: masked patches, chips without a pair.
+        cosine_BRC: cosine of each patch's token with the anchor's; NaN for masked patches and chips without a pair.
     """
     figure, axes_RC, _ = tight_grid([row.chip.size_px for row in rows], 4, 0.45)
     colors = colormaps["viridis"].with_extremes(bad=_NOTHING)
-    everywhere = cosine_BRC[np.isfinite(cosine_BRC)]
-    low, high = (float(everywhere.min()), float(everywhere.max())) if len(everywhere) else (-1.0, 1.0)
+    cosines = cosine_BRC[np.isfinite(cosine_BRC)]
+    low, high = (float(cosines.min()), float(cosines.max())) if len(cosines) else (-1.0, 1.0)
     for axes_C, clean_HW, row, optical_3HW, cosine_RC in zip(
         axes_RC, clean_BHW, rows, optical_B3HW, cosine_BRC, strict=True
     ):
@@ -268,10 +273,10 @@ class ViewRow:
     """One chip of the picture of views.
 
     Attributes:
-        chip: the stored chip, or its centre.
-        window_px: rows and columns of the window in the chip's middle that a view shows where nothing moves it.
+        chip: stored chip, or its centre crop.
+        window_px: rows and columns of the centred window that a view without shift shows.
         views: views of the chip, (S, S) each.
-        words: lines that describe the draws of each view.
+        words: lines that describe the drawn parameters of each view.
     """
 
     chip: ShownChip
@@ -281,12 +286,12 @@ class ViewRow:
 
 
 def views_figure(rows: Sequence[ViewRow], headings: Sequence[str]) -> Figure:
-    """One row per chip: the chip with its window outlined, then views with what was drawn for them.
+    """One row per chip: the chip with its window outlined, then views with their drawn parameters.
 
-    The greys of a row share the chip's scale, so that a gain is seen as one.
+    The greys of a row share the chip's scale, so that a gain is visible.
 
     Args:
-        rows: the chips, each with as many views.
+        rows: chips, each with the same number of views.
         headings: headings of the columns of views.
     """
     num_lines = max(len(words) for row in rows for words in row.words)

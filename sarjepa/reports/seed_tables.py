@@ -1,11 +1,11 @@
-"""From measured runs to a table: means over pre-training seeds, their spread, and what stands out of it.
+"""From measured runs to a table: means over pre-training seeds, their spread, and differences beyond it.
 
-A few-shot cell already is a mean over draws, whose spread says what other shots would have given. What a table of
-methods needs is the other spread: what another pre-training of the same method would have given. So the unit here is
-the pre-training seed; the mean of its draws is one value, and the spread stated is that of these values. Methods are
-compared seed by seed on the same draws by Student's t over the seeds, and a difference is called clear only where the p
-value, adjusted by Holm for all comparisons of the table, is below 0.05. With three seeds that is hardly ever so, and it
-should not be: a table of thirty comparisons has one or two intervals that leave out zero by chance alone.
+A few-shot cell is a mean over draws, whose spread describes other shots. A table of methods needs the spread of other
+pre-trainings of the same method. So the unit here is the pre-training seed: the mean of its draws is one value, and the
+stated spread is that of these values. Methods are compared seed by seed on the same draws by Student's t over the
+seeds, and a difference is called clear only where the p value, adjusted by Holm for all comparisons of the table, is
+below 0.05. With three seeds that is rare, as it should be: a table of thirty comparisons has one or two intervals that
+leave out zero by chance alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FEATURES = {"cls": "class token", "mean": "mean of the patch tokens", "grid2": "
 
 
 def feature_words(pool: str) -> str:
-    """What a feature of results is called in a title: "cls+grid4@3,6".
+    """The words for a feature of results ("cls+grid4@3,6") in a title.
 
     Example:
         >>> feature_words("cls+grid4@3,6")
@@ -54,12 +54,12 @@ class Value:
 
     @property
     def panel(self) -> tuple[str, str, str]:
-        """What one table of numbers has in common."""
+        """Data set, protocol and feature, which the values of one table share."""
         return (self.dataset, self.protocol, self.pool)
 
 
 def panels(values: Sequence[Value]) -> dict[tuple[str, str, str], list[Value]]:
-    """Values by data set, protocol and feature; a baseline, which has one feature, stands in each of its data set."""
+    """Values by data set, protocol and feature; a baseline, which has one feature, is in all panels of its data set."""
     keys = dict.fromkeys(value.panel for value in values if not value.is_baseline)
     return {
         key: [value for value in values if value.panel[:2] == key[:2] and (value.is_baseline or value.pool == key[2])]
@@ -68,13 +68,18 @@ def panels(values: Sequence[Value]) -> dict[tuple[str, str, str], list[Value]]:
 
 
 def over_seeds(values: Sequence[Value], row: str, shots: int) -> Summary | None:
-    """The mean over seeds of a row at a number of shots."""
-    found = [value.mean for value in values if (value.row, value.shots) == (row, shots)]
-    return summarise(found) if found else None
+    """Mean and spread over seeds of a row at a number of shots; None without values."""
+    means = [value.mean for value in values if (value.row, value.shots) == (row, shots)]
+    return summarise(means) if means else None
 
 
 def entry(summary: Summary | None) -> str:
-    """Mean ± sample standard deviation, as far as there are any."""
+    """Mean ± sample standard deviation; "-" without values.
+
+    Example:
+        >>> entry(summarise([60.0, 62.0]))
+        '61.0 ± 1.4'
+    """
     return "-" if summary is None else mean_with_spread(summary.mean, summary.std)
 
 
@@ -98,11 +103,11 @@ def accuracy_tables(experiment: Experiment, values: Sequence[Value], about: str)
 
 
 def _paper(experiment: Experiment, dataset: str, protocol: str, pool: str) -> dict[str, dict[tuple[str, int], float]]:
-    """The published rows that belong beside these numbers: they are of the class token."""
+    """The published rows to show beside these numbers; they are of the class token only."""
     if experiment.published is None or pool != "cls":
         return {}
-    found = published(experiment.published, protocol)
-    return found if any(name == dataset for row in found.values() for name, _ in row) else {}
+    methods = published(experiment.published, protocol)
+    return methods if any(name == dataset for row in methods.values() for name, _ in row) else {}
 
 
 def _note(values: Sequence[Value], about: str, has_paper: bool) -> str:
@@ -122,17 +127,17 @@ def _note(values: Sequence[Value], about: str, has_paper: bool) -> str:
 
 def difference_table(experiment: Experiment, values: Sequence[Value]) -> Table:
     """The reference against every other row, seed by seed, averaged over shots."""
-    found, reference = [], experiment.row(experiment.reference or "")
+    compared, reference = [], experiment.row(experiment.reference or "")
     for (dataset, protocol, pool), own in panels(values).items():
         for row in experiment.rows:
             if not row.baseline and (row.pretrain, row.after) == (reference.pretrain, reference.after):
-                continue  # the reference, under whatever name
+                continue  # the reference itself, or a row of the same settings
             if per_seed := _differences(own, experiment.reference or "", row.name):
                 names = (f"{experiment.reference} - {row.name}", dataset, protocol, feature_words(pool))
-                found.append((names, per_seed))
-    adjusted = holm([t_test(per_seed) for _, per_seed in found])
+                compared.append((names, per_seed))
+    adjusted = holm([t_test(per_seed) for _, per_seed in compared])
     rows = tuple(
-        (*names, *_difference_entries(per_seed, p)) for (names, per_seed), p in zip(found, adjusted, strict=True)
+        (*names, *_difference_entries(per_seed, p)) for (names, per_seed), p in zip(compared, adjusted, strict=True)
     )
     columns = ("rows", "data set", "protocol", "feature", "difference", "seed by seed", "95% interval", "p, Holm",
                "verdict")  # fmt: skip
@@ -146,16 +151,16 @@ def difference_table(experiment: Experiment, values: Sequence[Value]) -> Table:
 
 def _difference_entries(per_seed: Sequence[float], p_value: float) -> tuple[str, ...]:
     summary = summarise(per_seed)
-    said = (f"{summary.mean:+.1f}", ", ".join(f"{value:+.1f}" for value in per_seed))
+    differences = (f"{summary.mean:+.1f}", ", ".join(f"{value:+.1f}" for value in per_seed))
     if math.isnan(p_value):
-        return (*said, "-", "-", "one seed")
+        return (*differences, "-", "-", "one seed")
     low, high = summary.ci95
     verdict = "not clear" if p_value >= 1 - CONFIDENCE else "above" if summary.mean > 0 else "below"
-    return (*said, f"{low:+.1f} to {high:+.1f}", f"{p_value:.2g}", verdict)
+    return (*differences, f"{low:+.1f} to {high:+.1f}", f"{p_value:.2g}", verdict)
 
 
 def _differences(values: Sequence[Value], first: str, second: str) -> list[float]:
-    """Differences of two rows, seed by seed; a baseline without seeds stands against each."""
+    """Differences of two rows, seed by seed; a baseline of one seed is compared with every seed."""
     by_row: dict[str, dict[int, list[float]]] = {first: {}, second: {}}
     for value in values:
         if value.row in by_row:

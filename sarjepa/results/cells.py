@@ -1,7 +1,7 @@
 """From the records of runs to cells: means with their uncertainty, paired comparisons, the CSV.
 
-A cell holds the runs that differ in their seed alone. Rows of a table may differ in the checkpoint and in
-the variant (protocol, feature, solver, split policy), and a number never leaves its variant behind.
+A cell holds the runs that differ in their seed alone. Rows of a table may differ in the checkpoint and in the variant
+(protocol, feature, solver, split policy), and every number is stored with its variant.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def cell_of(runs: Sequence[Run], num_wanted: int) -> Cell:
     """One cell of the grid: its runs' mean, spread and interval for every metric.
 
     Args:
-        runs: those of the cell that are finished, at least one.
+        runs: the finished runs of the cell, at least one.
         num_wanted: number of runs that the call asks for.
     """
     accuracy = summarise([run.accuracy for run in runs])
-    low, high = np.clip(accuracy.ci95, 0, 100)  # Student's t does not know that shares end there
+    low, high = np.clip(accuracy.ci95, 0, 100)  # Student's t may exceed the limits of a percentage
     kind = "t over runs"
     if accuracy.num == 1:
         confusion = np.array(runs[0].confusion)
@@ -66,7 +66,7 @@ def cell_of(runs: Sequence[Run], num_wanted: int) -> Cell:
 
 
 def make_cells(runs: Sequence[Run], num_wanted: int) -> list[Cell]:
-    """The cells in the order in which their first runs come; for the arguments see `cell_of`."""
+    """The cells, in the order of their first runs; for the arguments see `cell_of`."""
     grouped: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         grouped.setdefault(tuple(getattr(run, key) for key in CELL), []).append(run)
@@ -76,16 +76,16 @@ def make_cells(runs: Sequence[Run], num_wanted: int) -> list[Cell]:
 def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     """Every pair of checkpoints on their common draws, one entry per cell.
 
-    Only like is compared with like: the variant is the same (a baseline has but one feature and is compared with every
-    one).
+    Only runs of the same variant are compared, except that a baseline, which has only one feature, is compared with
+    every feature.
     """
-    alike = [key for key in VARIANT if key != "pool"]
-    by_place: dict[tuple[Any, ...], dict[tuple[str, str], dict[str, Run]]] = {}
+    shared = [key for key in VARIANT if key != "pool"]
+    by_cell: dict[tuple[Any, ...], dict[tuple[str, str], dict[str, Run]]] = {}
     for run in runs:
-        place = (run.dataset, *(getattr(run, key) for key in alike), run.shots)
-        by_place.setdefault(place, {}).setdefault((run.checkpoint, run.pool), {})[run.draw_sha256] = run
-    found = []
-    for by_row in by_place.values():
+        cell = (run.dataset, *(getattr(run, key) for key in shared), run.shots)
+        by_cell.setdefault(cell, {}).setdefault((run.checkpoint, run.pool), {})[run.draw_sha256] = run
+    compared = []
+    for by_row in by_cell.values():
         rows = list(by_row.values())
         for number, first in enumerate(rows):
             for second in rows[number + 1 :]:
@@ -95,8 +95,8 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
                 run, other = pairs[0]
                 has_same_feature = run.pool == other.pool or run.is_baseline or other.is_baseline
                 if has_same_feature and run.checkpoint != other.checkpoint:
-                    found.append(_comparison(pairs))
-    return found
+                    compared.append(_comparison(pairs))
+    return compared
 
 
 def _comparison(pairs: Sequence[tuple[Run, Run]]) -> Comparison:
@@ -119,7 +119,7 @@ def _comparison(pairs: Sequence[tuple[Run, Run]]) -> Comparison:
 
 
 def cells_csv(cells: Sequence[Cell]) -> str:
-    """One row per cell, with all that its number depends on."""
+    """One row per cell, with everything that its number depends on."""
     carried = [field.name for field in fields(Measurement) if field.name not in CELL]
     columns = [*CELL, "num_runs", "mean", "std", "ci95_low", "ci95_high", "ci95_kind", "balanced_accuracy", "macro_f1",
                "near_copy_percent", "seeds", *carried]  # fmt: skip

@@ -20,11 +20,11 @@ def commit() -> str:
     folder, package = Path(__file__).parent, Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:
-        found = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
-        return found.stdout.strip() if found.returncode == 0 else ""
+        process = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+        return process.stdout.strip() if process.returncode == 0 else ""
 
     try:
-        # An installed package may lie inside somebody else's repository, whose commit says nothing of it.
+        # An installed package may lie inside another repository, whose commit does not describe it.
         number = git("ls-files", "--", Path(__file__).name) and git("rev-parse", "--short=12", "HEAD")
         changed = git("status", "--porcelain", "--untracked-files=no", "--", str(package))
     except FileNotFoundError:  # no git on this machine
@@ -33,7 +33,7 @@ def commit() -> str:
 
 
 def processor() -> str:
-    """The processor's name, as Linux tells it."""
+    """The processor's name, as Linux states it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -42,7 +42,7 @@ def processor() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What a result should be read with, JSON-ready."""
+    """Commit, date, machine and versions of a result, JSON-ready."""
     return {
         "commit": commit(),
         "date": datetime.date.today().isoformat(),

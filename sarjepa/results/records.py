@@ -1,15 +1,15 @@
 """The records of measurements: a run, a cell of runs, a comparison of two checkpoints, the report of one run.
 
-The classes are the files: `runs/*.json` holds a `Run`, `results.json` a `FewshotResults`, `report.json` a `Report`, and
-their keys are the fields. `sarjepa.files.write_json` writes them, `sarjepa.documents.read_record` reads them.
-To keep something more of every number, add a line to one class:
+A file is an object of a class, with the fields as keys: `runs/*.json` holds a `Run`, `results.json` a `FewshotResults`,
+`report.json` a `Report`. `sarjepa.files.write_json` writes them, `sarjepa.documents.read_record` reads them. To store
+one more fact of every number, add a field to one class:
 
 - `Variant`: rows of a table that differ in it stand apart, and only equal ones are compared.
 - `Measurement`: it is the same for all runs of a cell, and the CSV has a column of it.
 - `Run`: it differs from run to run.
 
-A field that older files lack has a default: the value that those files were made with. An optional field that says
-nothing (None or an empty text, where that is its default) is not written.
+A field that older files lack has a default: the value that those files were made with. An optional field is not written
+where it has its default of None or an empty text.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class Variant:
 
     Attributes:
         protocol: linear-probe or fine-tune; of a report also saved classifier.
-        pool: the feature of a chip.
+        pool: feature of a chip.
         solver: method that fits the head.
         split_policy: published or grouped.
         recipe: evaluation recipe, and the settings that differ from it.
-        augment: views of the shots that were learnt from beside them.
+        augment: augmentations of the shots' views, which were trained on beside the shots.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"allow_inf_nan": False}  # JSON has no words for them
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"allow_inf_nan": False}  # JSON cannot express them
 
     protocol: str
     pool: str
@@ -44,7 +44,7 @@ class Variant:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether the feature is one without weights, which bears the baseline's name."""
+        """Whether the feature is one without weights, which has the baseline's name."""
         return self.pool in BASELINES
 
 
@@ -54,16 +54,16 @@ class Measurement(Variant):
 
     Attributes:
         checkpoint: checkpoint, as the user wrote it.
-        dataset: the built source.
+        dataset: name of the built source.
         shots: training chips per class; None: the whole training split.
-        label_set: name of the choice of classes and chips that count.
+        label_set: name of the choice of classes and chips.
         num_classes: number of classes.
         crop: side (px) of the centre crop before resizing; None: the whole chip.
         precision: number format of the encoder.
         selection: rule that chose the result among epochs or strengths.
-        head: head of fine-tuning: linear or normalised; empty in old records, which are normalised.
-        split: rule that divides the chips, if no split of them is published; else empty, as in old records.
-        leaks: properties that alone predict much of the labels, in words.
+        head: head of fine-tuning: linear or normalised; empty in old records, whose head is normalised.
+        split: rule that divides the chips, if they have no published split; else empty, as in old records.
+        leaks: features that alone predict much of the labels, in words.
     """
 
     checkpoint: str
@@ -80,7 +80,7 @@ class Measurement(Variant):
 
     @property
     def divided(self) -> str:
-        """What divides the chips, in words."""
+        """The split of the chips, in words."""
         if not self.split:
             return f"{self.split_policy} split"
         return self.split if self.split_policy == "published" else f"{self.split_policy}: {self.split}"
@@ -92,7 +92,7 @@ class Measurement(Variant):
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Measurement):
-    """One draw, learnt from and tested on.
+    """The measurement of one draw: a training on it and a test.
 
     Attributes:
         seed: seed of the draw and of the training; None if nothing was drawn.
@@ -101,8 +101,8 @@ class Run(Measurement):
         confusion: (C, C) counts, rows true, columns predicted.
         train_loss: training loss of each epoch of fine-tuning.
         draw_sha256: checksum of the draw.
-        num_train, num_test: chips.
-        short: classes with fewer chips than shots, and how many they have.
+        num_train, num_test: numbers of training and test chips.
+        short: number of chips of each class that has fewer chips than shots.
         near_copy_percent: share of test chips with a near-copy among the training chips (%); None if it is not known.
         weights_sha256: checksum of the encoder's weights.
     """
@@ -129,15 +129,15 @@ class Cell(Measurement):
     Attributes:
         num_runs: number of runs.
         mean, std: mean and sample standard deviation of the accuracy (%); the latter is None for one run.
-        ci95, ci95_kind: 95% interval of the accuracy, and how it was made.
+        ci95, ci95_kind: 95% interval of the accuracy, and its method in words.
         seeds: seeds of the runs.
-        num_test: the sizes of their test sets, each once.
+        num_test: different sizes of their test sets.
         balanced_accuracy, macro_f1: means (%), with their standard deviations.
         recall: mean (%) by class.
-        confusion: added up over the runs.
-        short: classes with fewer chips than shots, in any of the runs.
-        near_copy_percent: mean over the runs; None where nobody knows.
-        incomplete: whether runs that were asked for are missing.
+        confusion: sum over the runs.
+        short: number of chips of each class that has fewer chips than shots in any run.
+        near_copy_percent: mean over the runs; None where it is not known.
+        incomplete: whether runs of the call are missing.
     """
 
     shots: int
@@ -165,11 +165,11 @@ class Comparison(Variant):
 
     Attributes:
         first, second: the checkpoints.
-        dataset, shots: the cell.
-        num_pairs: draws that both were measured on.
+        dataset, shots: data set and number of shots.
+        num_pairs: number of draws that both were measured on.
         difference: mean of first - second, in points of accuracy.
         ci95: 95% interval of the difference over draws.
-        wilcoxon_p: two-sided signed-rank test.
+        wilcoxon_p: p value of the two-sided signed-rank test.
     """
 
     first: str
@@ -189,7 +189,7 @@ class FewshotResults:
     Attributes:
         settings: settings of fewshot-bench.
         runs, cells, comparisons: records in the order of the tables.
-        failed: runs that are missing, in words.
+        failed: failed runs, in words.
     """
 
     settings: dict[str, Any]
@@ -201,7 +201,7 @@ class FewshotResults:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Recall and precision (%) of one class, None where they are undefined, and its test chips."""
+    """Recall and precision (%) of one class, None where they are undefined, and its number of test chips."""
 
     recall: float | None
     precision: float | None
@@ -213,11 +213,11 @@ class Report(Run):
     """The content of report.json: one run, class by class.
 
     Attributes:
-        num_held_for_temperature: training chips that fine-tuning held out.
+        num_held_for_temperature: number of training chips that fine-tuning held out.
         temperature: temperature of the saved classifier.
-        accuracy_ci95, ci95_kind: 95% interval of the accuracy, and how it was made.
+        accuracy_ci95, ci95_kind: 95% interval of the accuracy, and its method in words.
         per_class: scores by class name.
-        classes: the names in the order of the confusion matrix.
+        classes: class names in the order of the confusion matrix.
         settings: settings of the command.
     """
 
@@ -238,5 +238,5 @@ class Report(Run):
 
 RESULTS, REPORT = "results.json", "report.json"  # the files of fewshot-bench, and of probe and finetune
 VARIANT = tuple(field.name for field in fields(Variant))
-ROW = ("checkpoint", *VARIANT)  # what tells the rows of a table apart
+ROW = ("checkpoint", *VARIANT)  # the fields in which rows of a table differ
 CELL = (*ROW, "dataset", "shots")

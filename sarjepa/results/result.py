@@ -15,10 +15,10 @@ class Result:
     """The end of a command.
 
     Attributes:
-        message: a few lines for the person at the console.
-        folder: folder of its files.
+        message: a few lines for the console.
+        folder: folder of the command's files.
         tables: tables to show, in order.
-        signal: number of the signal that ended the work early, saved as it was; 0: it came to its end.
+        signal: number of the signal that stopped the work, which was saved; 0 for finished work.
     """
 
     message: str
@@ -28,7 +28,7 @@ class Result:
 
 
 def writable_folder(folder: Path) -> Path:
-    """Make a folder, if need be, before the work whose results it is to hold.
+    """Make a folder if need be and check, before the work begins, that results can be written to it.
 
     Raises:
         InputError: files cannot be written there.

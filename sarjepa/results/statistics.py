@@ -1,9 +1,9 @@
-"""How sure a number is.
+"""The uncertainty of results.
 
-Over runs (different draws): the mean, the sample standard deviation (divisor n - 1) and Student's t interval. It says
-what another draw of the same kind would give; the runs of one pre-trained model share that model, so it says nothing
-about another pre-training. For a single run: Wilson's interval of a proportion, over test images, which says how the
-accuracy would move with other test images, the training set held fixed.
+Over runs (different draws): the mean, the sample standard deviation (divisor n - 1) and Student's t interval. They
+describe other draws of the same kind, but not another pre-training, since the runs of one pre-trained model share that
+model. For a single run: Wilson's interval of a proportion, over test images, which describes other test images with the
+same training set.
 
 Two checkpoints on the same draws are compared pair by pair: draws differ far more than checkpoints do, and the
 difference of a pair is free of that. Wilcoxon's signed-rank test is stated next to the t interval because ten
@@ -24,13 +24,13 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean of some runs with its spread, in the unit of what was given.
+    """Mean and spread of values, in their unit.
 
     Attributes:
-        num: number of runs.
-        mean: their mean.
-        std: sample standard deviation, NaN for one run.
-        ci95: lower and upper end of the 95% interval of the mean, NaN for one run.
+        num: number of values.
+        mean: mean of the values.
+        std: sample standard deviation, NaN for one value.
+        ci95: lower and upper end of the 95% interval of the mean, NaN for one value.
     """
 
     num: int
@@ -60,7 +60,7 @@ def summarise(values: Sequence[float]) -> Summary:
     """Mean, sample standard deviation and t interval.
 
     Args:
-        values: a number per run, at least one.
+        values: numbers, one per run; at least one.
 
     Example:
         >>> [round(end, 1) for end in summarise([60.0, 62.0, 64.0]).ci95]
@@ -117,6 +117,10 @@ def t_test(values: Sequence[float]) -> float:
 
     Args:
         values: differences, one per pair.
+
+    Example:
+        >>> round(t_test([1.0, 2.0, 3.0]), 3)
+        0.074
     """
     value_R = np.asarray(values, dtype=np.float64)
     if len(value_R) < 2:
@@ -131,6 +135,10 @@ def compare(first: Sequence[float], second: Sequence[float]) -> Comparison:
 
     Args:
         first, second: one number per draw, in the same order.
+
+    Example:
+        >>> compare([61.0, 64.0], [60.0, 62.0]).difference
+        1.5
     """
     difference_R = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     summary = summarise(difference_R.tolist())

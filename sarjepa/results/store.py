@@ -1,9 +1,9 @@
-"""Results that survive an interruption: one small file per run, a lock, and the settings they belong to.
+"""Results that survive an interruption: one small file per run, a lock, and the settings of the folder.
 
-Every finished run is a JSON file written under a temporary name and renamed, so a grid that was stopped goes on where
-it was and a file is whole or absent. Its name holds a hash of everything that decides the numbers, so nothing stale is
-ever picked up. One process at a time works on a folder (an advisory lock that the system drops when the process ends,
-however it ends), and a folder of other settings is refused with the difference shown.
+Every finished run is a JSON file written under a temporary name and renamed, so a file is whole or absent, and a
+stopped grid goes on where it was. Its name holds a hash of everything that decides the numbers, so a run of other
+settings is never reused. One process at a time works on a folder (an advisory lock that the system drops when the
+process ends, however it ends), and a folder of other settings is refused with the difference.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _HINT = "remove the file: what it held is made again, and nothing else is lost"
 
 
 class RunStore:
-    """The folder of one grid; use it as a context.
+    """The folder of one grid of runs, used as a context manager.
 
     Args:
         folder: folder of the results; it is made if it does not exist.
-        config: the settings of the call. What all runs of the folder share of them is stored in settings.json.
+        config: settings of the call. Those that all runs of the folder share are stored in settings.json.
 
     Attributes:
         settings: settings that all runs share, as the first call stored them; a part of each run's key.
 
     Raises:
-        InputError: on entering: the folder cannot be written, another process is at work here, or the folder holds
-            results of other settings.
+        InputError: on entering: the folder cannot be written, another process works in it, or it holds results of
+            other settings.
     """
 
     def __init__(self, folder: Path, config: Common) -> None:
@@ -57,7 +57,7 @@ class RunStore:
                     "another process is at work here", where=self.folder, hint="wait for it, or give another --out"
                 ) from None
             self._check_settings()
-            self._lock = opened.pop_all()
+            self._lock = opened.pop_all()  # keeps the lock until the store is left
         return self
 
     def __exit__(
@@ -73,7 +73,7 @@ class RunStore:
         stored = read_record(path, dict[str, Any], _HINT)
         hint = "give another --out, or the settings that are there"
         refuse_changes(self._config, stored, self.folder, hint, of_grid=True)
-        self.settings = stored  # so that the names of its runs stay those of before when a setting is added
+        self.settings = stored  # the names of stored runs depend on it, and stay the same when a setting is added
 
     def _path(self, key: Mapping[str, Any]) -> Path:
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
@@ -81,10 +81,10 @@ class RunStore:
         return self.folder / "runs" / f"{label}-{digest}.json"
 
     def get(self, key: Mapping[str, Any]) -> Run | None:
-        """The record of a run, or None where it has yet to be done.
+        """The record of a run, None for one that is not done.
 
         Args:
-            key: dataset, protocol, shots, seed and whatever else decides the numbers.
+            key: dataset, protocol, shots, seed and everything else that decides the numbers.
 
         Raises:
             InputError: the file of the run is damaged.
@@ -98,7 +98,7 @@ class RunStore:
         return len({*(self.folder / "runs").glob("*.json")} - self._asked)
 
     def put(self, key: Mapping[str, Any], record: Run) -> None:
-        """Keep the record of a finished run."""
+        """Store the record of a finished run."""
         (self.folder / "runs").mkdir(exist_ok=True)
         write_json(self._path(key), record)
 

@@ -1,4 +1,4 @@
-"""The settings that every command stores beside its results, read back."""
+"""Read the settings that a command stored beside its results."""
 
 from __future__ import annotations
 

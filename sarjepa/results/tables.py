@@ -1,7 +1,7 @@
 """One table in three forms: Markdown for a README, CSV, LaTeX for a paper. The console and the page draw their own.
 
-A table is text by the time it comes here: whoever made the numbers decides how many digits are honest. The LaTeX is
-booktabs (three rules, no vertical lines), the note below the table carries what a reader needs to trust it.
+The cells are text: the maker of the numbers decides on their digits. The LaTeX is booktabs (three rules, no vertical
+lines). The note below the table holds what a reader needs to trust it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LATEX_ESCAPES = {
     "±": r"$\pm$",
     "°": r"$^\circ$",
 }
-# How a cell begins that is a number: 62.1 ± 1.3 and 1e-4 are, the class 2S1 and a checksum are not.
+# The beginning of a cell that is a number: 62.1 ± 1.3 and 1e-4 match, the class 2S1 and a checksum do not.
 _NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?(?![\w.])")
 
 
@@ -42,7 +42,7 @@ def escape_latex(text: str) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """A number of things: "1 run", "2 runs".
+    """A number with its noun: "1 run", "2 runs".
 
     Example:
         >>> counted(2, "run")
@@ -79,9 +79,17 @@ class Table:
 
     Attributes:
         title: line above the table.
-        columns: the names of the columns.
-        rows: each with as many cells as there are columns.
+        columns: names of the columns.
+        rows: cells by row, as many as there are columns.
         note: text below the table; may be empty.
+
+    Example:
+        >>> print(Table("Runs", ("shots", "accuracy"), (("5", "62.1"),)).markdown(), end="")
+        **Runs**
+        <BLANKLINE>
+        | shots | accuracy |
+        | ----: | -------: |
+        | 5     | 62.1     |
     """
 
     title: str
@@ -94,12 +102,12 @@ class Table:
             assert len(row) == len(self.columns), f"{self.title}: {len(row)} cells for {len(self.columns)} columns"
 
     def is_number(self, column: int) -> bool:
-        """Whether a column holds numbers, which stand to the right."""
+        """Whether a column holds numbers, which are aligned to the right."""
         cells = [row[column].strip() for row in self.rows if row[column].strip() not in ("", "-")]
         return bool(cells) and all(_NUMBER.match(cell) for cell in cells)
 
     def markdown(self) -> str:
-        """GitHub's pipe table, the columns padded so that the source reads as a table too."""
+        """GitHub's pipe table, with padded columns, so that the source is readable too."""
         columns, *rows = (tuple(cell.replace("|", "\\|") for cell in row) for row in (self.columns, *self.rows))
         widths = [max(3, *map(len, cells)) for cells in zip(columns, *rows, strict=True)]
         rule = tuple(

@@ -1,8 +1,8 @@
 """build-dataset: manifest -> find or fetch -> archives -> readers -> normalise -> slice -> shards -> groups -> index.
 
-A source is built under a temporary name beside the place where it will stand; index.json is written last, and the
-finished folder is put in place by renaming. A build that is killed leaves what was there before, and a folder that the
-next build removes; what was downloaded or unpacked is kept and not fetched again.
+A source is built in a temporary folder beside its final one, and the finished folder is put in place by renaming. A
+build that is killed leaves the earlier folder as it was, and a temporary folder that the next build removes; downloads
+and unpacked archives are kept.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _WRITTEN = re.compile(r"(index\.json|CARD\.md|contact-sheet\.png|.+-\d{5}\.h5)(\
 
 @dataclass(frozen=True)
 class Built:
-    """A source as it stands now, and how it came to stand there."""
+    """A built source, and whether this call built it."""
 
     name: str
     state: str
@@ -53,8 +53,8 @@ class Built:
 
 
 def run(config: BuildDatasetConfig, progress: Progress = Progress()) -> Result:  # noqa: B008 - stateless
-    """Build every source that the settings name, or only look: --dry-run, --verify, --check-leaks."""
-    if config.verify or config.check_leaks:  # of whatever is built, under the name that it has there
+    """Build every source of the settings, or only report: --dry-run, --verify, --check-leaks."""
+    if config.verify or config.check_leaks:  # these take built sources, by the names of their folders
         standing = {name: built_folder(config.data_root, name) for name in expand_built(config.sources)}
         return verify_built(standing, progress) if config.verify else check_leaks(standing, progress)
     names = expand_sources(config.sources)
@@ -77,19 +77,20 @@ def run(config: BuildDatasetConfig, progress: Progress = Progress()) -> Result: 
             if len(folders) == 1:
                 raise
             failures.append(f"{name}: {error}")
+    lines = [f"{source.name}: {source.index['num_chips']} chips, {source.state}" for source in built]
     if failures:
-        for one in built:
-            progress.note(f"{one.name}: {one.index['num_chips']} chips, {one.state}")
+        for line in lines:
+            progress.note(line)
         raise InputError(f"{len(failures)} of {len(folders)} sources could not be built", where="; ".join(failures))
     return Result(
-        message="\n".join(f"{one.name}: {one.index['num_chips']} chips, {one.state}" for one in built),
+        message="\n".join(lines),
         folder=Path(config.data_root) / "shards",
-        tables=tuple(counts_table(one.name, one.index["classes"], one.index["counts"]) for one in built),
+        tables=tuple(counts_table(source.name, source.index["classes"], source.index["counts"]) for source in built),
     )
 
 
 def _folders(names: Sequence[str], config: BuildDatasetConfig) -> dict[str, Path]:
-    """Where each source's shards stand, no two in one place."""
+    """The folder of each source's shards, no two the same."""
     for key, value in (("name", config.name), ("label-pattern", config.label_pattern)):
         if value is not None and sum(is_own(name) for name in names) != 1:
             expected = "one source folder:PATH that it is for"
@@ -106,7 +107,12 @@ def _folders(names: Sequence[str], config: BuildDatasetConfig) -> dict[str, Path
 
 
 def source_folder(name: str, data_root: str, called: str | None = None) -> Path:
-    """Where a source's shards stand: DATA_ROOT/shards/<source>; one's own is called as asked, or as its folder."""
+    """The folder of a source's shards: DATA_ROOT/shards/<source>; one's own source is named `called` or as its folder.
+
+    Example:
+        >>> str(source_folder("folder:harbour/tiles", "data"))
+        'data/shards/tiles'
+    """
     if not is_own(name):
         return Path(data_root) / "shards" / name
     own = called or source_name(name)
@@ -118,7 +124,7 @@ def source_folder(name: str, data_root: str, called: str | None = None) -> Path:
 
 
 def _build(name: str, final: Path, config: BuildDatasetConfig, progress: Progress) -> Built:
-    """Build one source, unless it stands."""
+    """Build one source, unless it is built already."""
     with exclusive(final):
         asked = _settings(config, name)
         if (final / "index.json").is_file() and not config.force:
@@ -132,14 +138,14 @@ def _build(name: str, final: Path, config: BuildDatasetConfig, progress: Progres
 
 
 def _standing(final: Path, asked: dict[str, Any], config: BuildDatasetConfig, progress: Progress) -> Built:
-    """Leave a source that was built before as it is, with a warning if it was built with other settings."""
+    """Leave a built source as it is, with a warning if it was built with other settings."""
     index = open_shards(final).index
     stored = index.get("settings") or {}
-    found = [str(one) for one in changes(config, stored) if one.name in by_name(asked)]
+    changed = [str(change) for change in changes(config, stored) if change.name in by_name(asked)]
     if stored.get("files") != asked.get("files"):
         progress.warn(f"{final.name} was built from other files; --force builds it again")
-    elif found:
-        progress.warn(f"{final.name} was built with other settings, now {', '.join(found)}; --force builds it again")
+    elif changed:
+        progress.warn(f"{final.name} was built with other settings, now {', '.join(changed)}; --force builds it again")
     return Built(final.name, f"already built in {final}", index)
 
 
@@ -153,9 +159,9 @@ def _open(name: str, config: BuildDatasetConfig, progress: Progress) -> Source:
             source = replace(source, manifest=replace(source.manifest, name=config.name, title=config.name))
         for note in source.manifest.notes:
             progress.note(f"{name}: {note}")
-        if config.split_by is None and (splits := [one for one in source.manifest.classes if split_of(one)]):
-            what = f"not every image is in a folder called like a split, so {', '.join(splits)} counts as a class"
-            progress.warn(f"{name}: {what}; --split-by folder or FILE.csv says the splits")
+        if config.split_by is None and (splits := [label for label in source.manifest.classes if split_of(label)]):
+            fault = f"not every image is in a folder called like a split, so {', '.join(splits)} counts as a class"
+            progress.warn(f"{name}: {fault}; --split-by folder or FILE.csv says the splits")
         return source
     manifest = load_manifest(name)
     cache = Path(config.data_root) / "cache"
@@ -172,7 +178,7 @@ def _open(name: str, config: BuildDatasetConfig, progress: Progress) -> Source:
 
 
 def _settings(config: BuildDatasetConfig, name: str) -> dict[str, Any]:
-    """The settings that the shards' content depends on."""
+    """The settings that decide the content of the shards."""
     asked = deciding(config, of_grid=True)
     if name in SIMULATED:
         return asked | {"seed": config.seed}
@@ -205,13 +211,13 @@ def _write(
         _stop_if_too_many(ledger.rejected, num_images, config.max_rejected, manifest.name)
     if ledger.said["polarisation"]:
         manifest = replace(manifest, polarisation=tuple(sorted(ledger.said["polarisation"])))
-    told = [f"{key}: {', '.join(sorted(ledger.said[key]))}" for key in ("calibration", "units") if ledger.said[key]]
-    manifest = replace(manifest, notes=(*manifest.notes, *told))
+    notes = [f"{key}: {', '.join(sorted(ledger.said[key]))}" for key in ("calibration", "units") if ledger.said[key]]
+    manifest = replace(manifest, notes=(*manifest.notes, *notes))
     rejected = [*ledger.rejected, *ledger.strays]
     if not ledger.paths:
         reasons = [item["reason"] for item in rejected[:1]]
         raise InputError("no chips came out", where=manifest.name, got=reasons[0] if reasons else "no files")
-    groups, found = ledger.group(config.near_duplicates)
+    groups, duplicates = ledger.group(config.near_duplicates)
     shards = writer.finish(groups)
     assert writer.dtype is not None, "chips were written"
     recordings = {key: values for key, values in recordings.items() if any(values)}
@@ -243,7 +249,7 @@ def _write(
         "rejected": rejected,
         "num_empty_tiles": ledger.num_empty,
         "leaks": [vars(leak) for leak in leaks],
-        "duplicates": found or dict.fromkeys(DUPLICATE_KEYS),
+        "duplicates": duplicates or dict.fromkeys(DUPLICATE_KEYS),
         "shards": shards,
         "card": provenance_of(manifest, differences),
     }
@@ -252,26 +258,26 @@ def _write(
 
 
 def _decoding(source: Source, config: BuildDatasetConfig, progress: Progress) -> decoding.Settings:
-    """How the files are decoded: the manifest's rules, overruled by the settings; set-wide numbers measured first."""
+    """How files are decoded: by the manifest's rules, overruled by the settings. A set-wide scale is measured here."""
     manifest, distribution = source.manifest, source.distribution
     chips = replace(manifest.chips, overlap=config.overlap or manifest.chips.overlap)
     if config.chip_size is not None:
         chips = ChipRule("tiles", config.chip_size, config.overlap)
-    wanted = (distribution and distribution.normalisation) or manifest.normalisation
+    normalisation = (distribution and distribution.normalisation) or manifest.normalisation
     if config.normalisation is not None:
-        wanted = {"method": config.normalisation, "per": config.normalise_per}
+        normalisation = {"method": config.normalisation, "per": config.normalise_per}
     settings = decoding.Settings(
         containers=source.containers,
         formats=distribution.formats if distribution else None,
         distribution=distribution,
         chips=chips,
-        normalisation=Normalisation(**wanted),
+        normalisation=Normalisation(**normalisation),
         describe=config.near_duplicates,
         bands=None if distribution else config.bands,
     )
     if settings.normalisation.needs_measuring:
-        found = decoding.sample(source.jobs, settings, config.workers)
-        pixels = progress.track(found, f"measuring {manifest.name}", total=len(source.jobs))
+        samples = decoding.sample(source.jobs, settings, config.workers)
+        pixels = progress.track(samples, f"measuring {manifest.name}", total=len(source.jobs))
         settings = replace(settings, normalisation=measured(settings.normalisation, pixels))
     return settings
 
@@ -291,7 +297,7 @@ def _stop_if_too_many(rejected: list[dict[str, str]], num_files: int, share: flo
 def _describe(
     index: dict[str, Any], differences: list[str], folder: Path, manifest: Manifest, progress: Progress
 ) -> None:
-    """Write index.json, the contact sheet and the card, and warn of what a user must not overlook."""
+    """Write index.json, the card and the contact sheet; warn of differing counts, files left out and duplicates."""
     with disk_errors(folder / "index.json"):
         write_json(folder / "index.json", index)
         built = read_record(folder / "index.json", BuiltIndex)
@@ -308,9 +314,9 @@ def _describe(
         progress.warn(
             f"{manifest.name}: {index['num_rejected']} files left out, e.g. {first['path']}: {first['reason']}"
         )
-    for example in (index["duplicates"]["examples"] or [])[:1]:
-        found = index["duplicates"]
+    duplicates = index["duplicates"]
+    for example in (duplicates["examples"] or [])[:1]:
         progress.warn(
-            f"{manifest.name}: near-duplicate groups span splits ({found['spanning_splits']}) or labels "
-            f"({found['spanning_labels']}), e.g. {' = '.join(example['paths'][:2])}"
+            f"{manifest.name}: near-duplicate groups span splits ({duplicates['spanning_splits']}) or labels "
+            f"({duplicates['spanning_labels']}), e.g. {' = '.join(example['paths'][:2])}"
         )

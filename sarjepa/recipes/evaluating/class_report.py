@@ -1,4 +1,4 @@
-"""What probe and finetune write of one run: report.json, confusion.png and what lies beside, and what they show."""
+"""The files that probe and finetune write of one run (report.json, confusion.png and others), and their result."""
 
 from __future__ import annotations
 
@@ -27,20 +27,25 @@ from sarjepa.results.records import REPORT, ClassScores, Report, Run
 from sarjepa.results.result import Result
 from sarjepa.results.statistics import wilson_interval
 
-# Every file of a report; a later report removes those that it does not write.
+# All possible files of a report; a later report removes those that it does not write.
 FILES = (REPORT, "confusion.png", "curve.csv", "curve.png", "predictions.csv")
 
 
 def report_folder(out: str | None, checkpoint: str, what: str, shots: int | None) -> Path:
-    """Where a report goes: as asked, else inside the run, else (no run folder) under results/."""
+    """The folder of a report: `out` if given, else inside the run, else (there is no run folder) under results/.
+
+    Example:
+        >>> str(report_folder(None, "hf-hub:owner/model", "probe-mstar", 5))
+        'results/probe-mstar-5-shot-owner-model'
+    """
     if out:
         return Path(out)
     name = what + (f"-{shots}-shot" if shots else "") + ("-random" if checkpoint.startswith("random:") else "")
-    place = bare(checkpoint.removeprefix("random:"))
-    if place in BASELINES or is_address(place):
-        without_scheme = re.sub(r"^[a-z-]+:/*", "", place)
+    address = bare(checkpoint.removeprefix("random:"))
+    if address in BASELINES or is_address(address):
+        without_scheme = re.sub(r"^[a-z-]+:/*", "", address)
         return Path("results") / f"{name}-{re.sub(r'[^A-Za-z0-9._]+', '-', without_scheme).strip('-')}"
-    run = Path(place)
+    run = Path(address)
     return (run if run.is_dir() else run.parent) / name
 
 
@@ -51,16 +56,16 @@ def write_files(
     progress: Progress,
     pictures: Mapping[str, Callable[[], Figure]] | None = None,
 ) -> None:
-    """Write the files of a report, in place of those that an earlier report left.
+    """Write the files of a report, in place of those of an earlier report.
 
-    Numbers come first, so that they are kept where a picture cannot be drawn.
+    Numbers are written first, so that they are kept if a picture cannot be drawn.
 
     Args:
         folder: existing folder of the report.
-        numbers: text by the file's name.
-        config: the command's settings.
-        progress: receiver of a warning where a report of other settings is replaced.
-        pictures: functions that draw a figure, by the file's name. All names are in `FILES`.
+        numbers: text by file name.
+        config: settings of the command.
+        progress: receiver of a warning if a report of other settings is replaced.
+        pictures: functions that draw a figure, by file name. All names are in `FILES`.
     """
     changed = _changed(folder / REPORT, config)
     if (folder / REPORT).is_file():  # other folders may hold files of these names that no command wrote
@@ -75,31 +80,31 @@ def write_files(
 
 
 def _changed(path: Path, config: Common) -> list[Change]:
-    """How a call differs from that of the report at a path; not at all where there is no report to read."""
+    """The settings in which a call differs from that of the report at a path; none if no report can be read."""
     try:
         return changes(config, read_record(path, Report).settings)
     except (FileNotFoundError, InputError):
         return []
 
 
-def report_of(run: Run, found: Scores, config: Common, **more: Any) -> Report:
+def report_of(run: Run, scores: Scores, config: Common, **more: Any) -> Report:
     """The report of a run.
 
     Args:
         run: record of the run.
-        found: scores of the run.
-        config: the command's settings.
+        scores: scores of the run.
+        config: settings of the command.
         more: further fields of `Report`.
     """
-    low, high = wilson_interval(int(np.trace(found.confusion)), int(found.confusion.sum()))
-    num_test = found.confusion.sum(axis=1).tolist()
-    by_class = zip(percentages(found.recall), percentages(found.precision), num_test, strict=True)
+    low, high = wilson_interval(int(np.trace(scores.confusion)), int(scores.confusion.sum()))
+    num_test = scores.confusion.sum(axis=1).tolist()
+    by_class = zip(percentages(scores.recall), percentages(scores.precision), num_test, strict=True)
     return Report(
         **{
             **vars(run),
             "accuracy_ci95": (round(low, 4), round(high, 4)),
             "ci95_kind": "Wilson over test images",
-            "per_class": {name: ClassScores(*scores) for name, scores in zip(run.recall, by_class, strict=True)},
+            "per_class": {name: ClassScores(*values) for name, values in zip(run.recall, by_class, strict=True)},
             "classes": tuple(run.recall),
             "settings": asdict(config),
             **more,
@@ -115,14 +120,14 @@ def write_report(
     numbers: Mapping[str, str] | None = None,
     pictures: Mapping[str, Callable[[], Figure]] | None = None,
 ) -> Result:
-    """Write the report's files and say what is in them.
+    """Write the files of a report, and return the result of its command.
 
     Args:
         folder: existing folder of the report.
         report: content of the report.
-        config: the command's settings.
-        progress: receiver of a warning where a report of other settings is replaced.
-        numbers, pictures: further files of the report, as `write_files` takes them.
+        config: settings of the command.
+        progress: receiver of a warning if a report of other settings is replaced.
+        numbers, pictures: further files of the report, as of `write_files`.
     """
     counts = np.array(report.confusion)
     title = f"{report.dataset}, {report.protocol}: {report.accuracy:.1f}% of {counts.sum()}"

@@ -1,4 +1,4 @@
-"""Labels for new chips from a saved classifier: predictions.csv, and a report where the truth is known."""
+"""Labels for new chips from a saved classifier: predictions.csv, and a report where the classes are known."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _OF_TRAINING = ("shots", "solver", "label_set", "split_policy", "pool", "recipe"
 
 
 def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -> Result:
-    """Label a source's test chips (all of its chips where it has no test split), and score those of a known class.
+    """Label a source's test chips (all chips of one without a test split), and score those of a known class.
 
-    On the data set that the classifier was trained on, its training chips are left out and only the test side of its
-    draw is scored. On other data sets near-copies of its training chips are not known, as the report states.
+    On the data set that the classifier was trained on, its training chips are left out and only the test chips of its
+    draw are scored. On other data sets near-copies of its training chips are not known, as the report states.
 
     Args:
-        config: names the classifier (`checkpoint`), the source (`dataset`) and the folder.
+        config: settings that name the classifier (`checkpoint`), the source (`dataset`) and the folder.
         device: device of the computation.
         progress: receiver of notes, warnings and progress bars.
 
     Raises:
         InputError: the source is not built or has changed since the training, the folder cannot be written, or a
-            setting was given that a trained classifier has no use for.
+            setting was given that only a training reads.
     """
     assert config.checkpoint is not None
     saved = load_classifier(config.checkpoint, str(device))
@@ -47,24 +47,24 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
     _refuse_idle(config, saved, shards)
     is_test = shards.splits == "test"
     chosen = np.flatnonzero(is_test) if is_test.any() else np.arange(len(shards))
-    tested, split_policy = chosen, "test" if is_test.any() else "no"
+    scored, split_policy = chosen, "test" if is_test.any() else "no"
     drawn: Draw | None = None
     copies: float | None = None
     if saved.describe["dataset"] == config.dataset:
         benchmark, drawn = _own_draw(saved, config)
-        chosen, tested = np.setdiff1d(chosen, drawn.train), drawn.test
+        chosen, scored = np.setdiff1d(chosen, drawn.train), drawn.test
         split_policy, copies = saved.describe["draw"]["split_policy"], near_copy_percent(drawn, benchmark)
     folder = writable_folder(report_folder(config.out, config.checkpoint, f"labels-{config.dataset}", None))
     probability = _probabilities(saved, shards, chosen, progress)
     predictions = {"predictions.csv": _predictions(saved, shards, chosen, probability)}
     true = _true_labels(saved, shards, chosen)
-    known = (true >= 0) & np.isin(chosen, tested)
+    known = (true >= 0) & np.isin(chosen, scored)
     if not known.any():
         write_files(folder, predictions, config, progress)
         return Result(f"{counted(len(chosen), 'chip')} labelled; {folder / 'predictions.csv'}", folder)
-    found = scores(true[known], probability[known].argmax(axis=1), len(saved.classes))
+    tested = scores(true[known], probability[known].argmax(axis=1), len(saved.classes))
     run = Run(
-        **score_fields(found, saved.classes),
+        **score_fields(tested, saved.classes),
         checkpoint=config.checkpoint,
         dataset=config.dataset,
         protocol="saved classifier",
@@ -86,23 +86,22 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
         short=drawn.short if drawn else {},
         near_copy_percent=copies,
     )
-    return write_report(folder, report_of(run, found, config), config, progress, predictions)
+    return write_report(folder, report_of(run, tested, config), config, progress, predictions)
 
 
 def _refuse_idle(config: ProbeConfig, saved: SavedClassifier, shards: Shards) -> None:
-    """Refuse settings of a training, and a crop (presets have one) other than the classifier's own."""
-    idle = [one.name for one in settings_of(ProbeConfig) if one.key in _OF_TRAINING
-            and (config.is_typed(one.key) or getattr(config, one.key) != one.default)]  # fmt: skip
+    """Refuse settings of a training, and a crop other than the classifier's (a preset may set the crop)."""
+    idle = [setting.name for setting in settings_of(ProbeConfig) if setting.key in _OF_TRAINING
+            and (config.is_typed(setting.key) or getattr(config, setting.key) != setting.default)]  # fmt: skip
     if config.crop != "published" and crop_side(config.crop, config.dataset, shards) != saved.describe["crop"]:
         idle.append("crop")
     if idle:
-        options = " ".join(f"--{name}" for name in idle)
-        hint = f"leave out {options}"
+        hint = "leave out " + " ".join(f"--{name}" for name in idle)
         raise InputError("a saved classifier is not trained again", where=config.checkpoint, hint=hint)
 
 
 def _own_draw(saved: SavedClassifier, config: ProbeConfig) -> tuple[Benchmark, Draw]:
-    """The draw that the classifier was trained on, made again.
+    """The data set and the draw that the classifier was trained on, made again.
 
     Raises:
         InputError: the data set no longer gives that draw.
@@ -122,6 +121,7 @@ def _own_draw(saved: SavedClassifier, config: ProbeConfig) -> tuple[Benchmark, D
 
 
 def _probabilities(saved: SavedClassifier, shards: Shards, chosen: np.ndarray, progress: Progress) -> np.ndarray:
+    """(N, C) probabilities of the chosen chips."""
     parts = []
     with progress.task("labelling", total=len(chosen), unit="chips") as task:
         for start in range(0, len(chosen), _BATCH):
@@ -132,14 +132,14 @@ def _probabilities(saved: SavedClassifier, shards: Shards, chosen: np.ndarray, p
 
 
 def _true_labels(saved: SavedClassifier, shards: Shards, chosen: np.ndarray) -> np.ndarray:
-    """The classifier's class id of each chip, by name; -1 where the chip has no label or a class it does not know."""
-    place = {name: label for label, name in enumerate(saved.classes)}
-    lookup = np.array([*(place.get(name, -1) for name in shards.classes), -1])
+    """The classifier's label of each chip's class; -1 for a chip without label or of a class it was not trained on."""
+    label_of = {name: label for label, name in enumerate(saved.classes)}
+    lookup = np.array([*(label_of.get(name, -1) for name in shards.classes), -1])  # the last: label -1 has no class
     return lookup[shards.labels[chosen]]
 
 
 def _predictions(saved: SavedClassifier, shards: Shards, chosen: np.ndarray, probability: np.ndarray) -> str:
-    """CSV: path, its label where there is one, the predicted class, and every class's probability."""
+    """CSV: path, label if there is one, predicted class, probability of every class."""
     names, labels = shards.paths, shards.labels
     rows = [
         [names[index], shards.classes[labels[index]] if labels[index] >= 0 else "", saved.classes[int(row.argmax())],

@@ -1,14 +1,14 @@
 """Evaluation recipes: settings that belong together, each of which can be given by itself.
 
-    published   no augmentation, class token, 40 epochs of AdamW, the last epoch: what the paper's numbers were made
-                with, and the only recipe that may stand beside them
-    augmented   what few labels leave room for: class token and 4 x 4 grid; frozen, shrinkage LDA on the shots and
-                their mirror images; fine-tuned, 1,200 steps on views of the shots drawn anew each epoch, a normalised
-                head with a rate of its own, dropout and label smoothing
+    published   no augmentation, class token, 40 epochs of AdamW, the last epoch: the paper's own recipe, and the only
+                one to compare with its numbers
+    augmented   for few labels: class token and 4 x 4 grid; frozen, shrinkage LDA on the shots and their mirror images;
+                fine-tuned, 1,200 steps on views of the shots that are drawn anew each epoch, a normalised head with a
+                rate of its own, dropout and label smoothing
 
-A setting that is not given has the recipe's value. A recipe of which a setting was changed says so in its name
-("published, epochs 20"), which stands in every record; feature, solver, augmentation and number format have places of
-their own there.
+A setting that is not given has the recipe's value. Changed settings are part of the recipe's name in every record
+("published, epochs 20"), except for feature, solver, augmentation and number format, which have fields of their own
+there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sarjepa.evaluation.opened import Copy
 from sarjepa.evaluation.runs import Training
 
 Config = TypeVar("Config", bound=Evaluation)
-NUM_COPIES = 4  # of a shot and its views, where they are drawn
+NUM_COPIES = 4  # of a shot, itself included, where its views are drawn at random
 
 _PUBLISHED: dict[str, Any] = {
     "pool": "cls",
@@ -78,21 +78,25 @@ def settled(config: Config, protocol: str) -> Config:
     """The config with the recipe's value for every setting of a protocol that was not given.
 
     Raises:
-        InputError: the settings contradict each other.
+        InputError: both epochs and steps are given.
+
+    Example:
+        >>> settled(Evaluation(epochs=20), "fine-tune").epochs
+        20
     """
     own, recipe = vars(config), dict(RECIPES[config.recipe][protocol])
     if config.epochs is not None:
         if own.get("steps") is not None:
             raise InputError("both epochs and steps are given", where="steps", hint="leave one of them out")
-        recipe.pop("steps", None)  # one's own epochs are in place of the recipe's steps
+        recipe.pop("steps", None)  # given epochs replace the recipe's steps
     missing = {key: value for key, value in recipe.items() if key in own and own[key] is None}
-    if config.command == "fewshot-bench":  # a row for each
+    if config.command == "fewshot-bench":  # takes several, with a row for each
         missing |= {key: (missing[key],) for key in ("pool", "solver", "augment") if key in missing}
     return replace(config, **missing)
 
 
 def augmentations(text: str) -> tuple[str, ...]:
-    """The augmentations that a text asks for, in the order of the table: "none", "mirror,shift".
+    """The augmentations that a text names ("none", "mirror,shift"), in the order of `VIEW_AUGMENTATIONS`.
 
     Example:
         >>> augmentations("shift,mirror")
@@ -103,14 +107,14 @@ def augmentations(text: str) -> tuple[str, ...]:
 
 
 def copies_of(config: Evaluation, augment: str) -> list[Copy | None]:
-    """The training rows of a frozen chip: itself (None) and its views."""
+    """The copies of a frozen training chip: the chip itself (None) and its views."""
     names = augmentations(augment)
     num = (config.copies or (2 if augment == "mirror" else NUM_COPIES)) if names else 1
     return [None, *(Copy(names, number) for number in range(1, num))]
 
 
 def recipe_name(config: Evaluation, protocol: str) -> str:
-    """The recipe as it stands in a record: its name and what was changed of it.
+    """The recipe as a record states it: its name and the changed settings.
 
     Args:
         config: settings as given, before `settled`.
@@ -124,12 +128,12 @@ def recipe_name(config: Evaluation, protocol: str) -> str:
 
 
 def training_of(config: Evaluation, protocol: str, augment: str) -> Training:
-    """How a protocol trains.
+    """The settings of the training of a protocol.
 
     Args:
-        config: settled.
+        config: settings, as `settled` returns them.
         protocol: protocol of the run.
-        augment: augmentations of this row.
+        augment: augmentations of the row of the table.
     """
     own = vars(config)
     keys = (*_OF_BOTH, *_OF_TUNING) if protocol == "fine-tune" else _OF_BOTH

@@ -1,4 +1,4 @@
-"""An evaluated run as a record: its scores and everything they depend on."""
+"""The record of an evaluated run: its scores and what they depend on."""
 
 from __future__ import annotations
 
@@ -25,30 +25,33 @@ SELECTION = {
 
 
 def percentages(values: np.ndarray) -> list[float | None]:
-    """Rounded numbers, None for what is undefined."""
+    """Numbers rounded to four digits, None for NaN.
+
+    Example:
+        >>> percentages(np.array([93.12345, np.nan]))
+        [93.1235, None]
+    """
     return [None if np.isnan(value) else round(float(value), 4) for value in values]
 
 
-def score_fields(found: Scores, classes: Sequence[str]) -> dict[str, Any]:
+def score_fields(scores: Scores, classes: Sequence[str]) -> dict[str, Any]:
     """The fields of a `Run` that hold its scores."""
     return {
-        "accuracy": round(found.accuracy, 4),
-        "balanced_accuracy": round(found.balanced_accuracy, 4),
-        "macro_f1": round(found.macro_f1, 4),
-        "recall": dict(zip(classes, percentages(found.recall), strict=True)),
-        "confusion": tuple(map(tuple, found.confusion.tolist())),
+        "accuracy": round(scores.accuracy, 4),
+        "balanced_accuracy": round(scores.balanced_accuracy, 4),
+        "macro_f1": round(scores.macro_f1, 4),
+        "recall": dict(zip(classes, percentages(scores.recall), strict=True)),
+        "confusion": tuple(map(tuple, scores.confusion.tolist())),
     }
 
 
 def near_copy_percent(draw: Draw, benchmark: Benchmark) -> float | None:
-    """The share of the test chips with a near-copy among the training chips (%); None where nobody knows."""
-    if benchmark.is_foreign:
-        return None
-    return round(100 * near_copy_share(benchmark.candidates, draw), 2)
+    """Share of the test chips with a near-copy among the training chips (%); None where it is not known."""
+    return None if benchmark.is_foreign else round(100 * near_copy_share(benchmark.candidates, draw), 2)
 
 
 def run_record(
-    found: Scores,
+    scores: Scores,
     opened: OpenedEncoder,
     benchmark: Benchmark,
     draw: Draw,
@@ -56,10 +59,10 @@ def run_record(
     precision: str,
     head: str = "",
 ) -> Run:
-    """The record of one draw; `head` is that of fine-tuning."""
+    """The record of one draw; `head` is the head of fine-tuning."""
     return Run(
         **asdict(variant),
-        **score_fields(found, benchmark.classes),
+        **score_fields(scores, benchmark.classes),
         checkpoint=opened.name,
         dataset=benchmark.name,
         shots=draw.shots,

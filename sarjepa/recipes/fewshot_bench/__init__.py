@@ -31,20 +31,16 @@ from sarjepa.results.tables import Table, counted
 from sarjepa.training.runtime import pick_device, pick_precision
 
 DEFAULT_OUT = "results/fewshot"
-# Settings of the published recipe that folders from before there were recipes have in full.
+# Settings that folders from before there were recipes store, with the values of the published recipe.
 _SPELT_OUT = ("precision", "epochs", "batch_size", "lr", "weight_decay", "layer_decay")
 Draws = dict[tuple[str, str], list[Draw]]  # by data set and split policy
 
 
 def run(config: FewshotBenchConfig, progress: Progress) -> Result:
-    """Fill the grid, going on where it was, and write the tables.
-
-    Args:
-        config: the settings.
-        progress: receiver of notes, warnings and progress bars.
+    """Do the runs that are missing, and write the tables.
 
     Raises:
-        InputError: a data set is not built, a checkpoint cannot be read, nothing is left to do, or the folder cannot be
+        InputError: a data set is not built, a checkpoint cannot be read, no run makes sense, or the folder cannot be
             written, is in use or holds results of other settings.
     """
     device = pick_device(config.device)
@@ -56,7 +52,7 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
     draws = {(b.name, policy): _draws(config, b, policy) for b in benchmarks for policy in config.split_policy}
     checkpoints = config.checkpoint or (newest_run(),)
     baselines = tuple(name for name in config.baselines if name in BASELINES and name not in checkpoints)
-    # Faults of the input are errors before the folder is made.
+    # Encoders are opened before the folder is made, so that a wrong input leaves no folder.
     encoders = [
         open_checkpoint(name, config.seed, device, progress, config.blocks) for name in (*checkpoints, *baselines)
     ]
@@ -86,7 +82,7 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
 
 
 def _spelt_out(config: FewshotBenchConfig, device: torch.device) -> FewshotBenchConfig:
-    """The settings in the words of folders that know no recipe, where they can be said so."""
+    """The settings with the published recipe's values written out, as in folders from before there were recipes."""
     if config.recipe != "published":
         return config
     published = RECIPES["published"]["fine-tune"]
@@ -97,10 +93,10 @@ def _spelt_out(config: FewshotBenchConfig, device: torch.device) -> FewshotBench
 
 
 def _datasets(config: FewshotBenchConfig) -> tuple[str, ...]:
-    """The data sets asked for, or the downstream ones that are built."""
+    """The data sets of the settings, else the downstream ones that are built."""
     built = built_datasets(config.data_root)
-    found = config.datasets or tuple(name for name in DOWNSTREAM if name in built)
-    if not found:
+    datasets = config.datasets or tuple(name for name in DOWNSTREAM if name in built)
+    if not datasets:
         raise InputError(
             "no downstream data set is built",
             where=Path(config.data_root) / "shards",
@@ -108,19 +104,19 @@ def _datasets(config: FewshotBenchConfig) -> tuple[str, ...]:
             got=", ".join(built) or "none",
             hint="run sarjepa build-dataset --sources mstar,saracd",
         )
-    return found
+    return datasets
 
 
 def _draws(config: FewshotBenchConfig, benchmark: Benchmark, policy: str) -> list[Draw]:
-    """The draws of every shot count and seed: read from the file, or made.
+    """The draws of every number of shots and seed: read from the file of the settings, or made.
 
     Raises:
         InputError: the file cannot be read, or lacks a draw.
     """
     seeds = range(config.seed, config.seed + config.runs)
-    places = [(shots, seed) for shots in sorted(set(config.shots)) for seed in seeds]
+    wanted = [(shots, seed) for shots in sorted(set(config.shots)) for seed in seeds]
     if config.draws is None:
-        return [draw(benchmark.candidates, policy, shots, seed) for shots, seed in places]
+        return [draw(benchmark.candidates, policy, shots, seed) for shots, seed in wanted]
     path = Path(config.draws)
     if not path.is_file():
         raise InputError("no such file of draws", where=path, hint=HINT)
@@ -128,15 +124,15 @@ def _draws(config: FewshotBenchConfig, benchmark: Benchmark, policy: str) -> lis
     if record is None:
         expected = f"{benchmark.name}, {policy} split"
         raise InputError("no such draws in the file", where=path, expected=expected, hint=HINT)
-    found = from_record(benchmark.candidates, record, str(path))
-    missing = [place for place in places if place not in found]
-    if missing:
-        raise InputError("the file lacks draws", where=path, expected=f"{missing[0][0]} shots of seed {missing[0][1]}")
-    return [found[place] for place in places]
+    draws = from_record(benchmark.candidates, record, str(path))
+    for shots, seed in wanted:
+        if (shots, seed) not in draws:
+            raise InputError("the file lacks draws", where=path, expected=f"{shots} shots of seed {seed}")
+    return [draws[shots, seed] for shots, seed in wanted]
 
 
 def _draws_file(benchmarks: Sequence[Benchmark], draws: Draws) -> DrawsFile:
-    """draws.json: by data set and split policy."""
+    """The content of draws.json: draws by data set and split policy."""
     datasets: dict[str, dict[str, DatasetDraws]] = {}
     candidates = {benchmark.name: benchmark.candidates for benchmark in benchmarks}
     for (name, policy), drawn in draws.items():
@@ -147,7 +143,7 @@ def _draws_file(benchmarks: Sequence[Benchmark], draws: Draws) -> DrawsFile:
 def _write(
     config: FewshotBenchConfig, store: RunStore, runs: Sequence[Run], failures: Sequence[str]
 ) -> tuple[Table, ...]:
-    """The folder's files; the tables that are worth showing."""
+    """Write results.json and the tables; return the tables to show."""
     cells, pairs = make_cells(runs, config.runs), comparisons(runs)
     results = FewshotResults(
         settings=asdict(config),
@@ -161,7 +157,7 @@ def _write(
 
 
 def write_tables(store: RunStore, results: FewshotResults) -> tuple[Table, ...]:
-    """results.csv, table.md, table.tex and plot.png; the table of each data set."""
+    """Write results.csv, table.md, table.tex and plot.png; return the table of each data set."""
     cells, paper = results.cells, results.settings["compare"] == "paper"
     if not cells:
         store.write("table.md", failed_text(results.failed))

@@ -1,4 +1,4 @@
-"""The runs behind the few-shot table: one checkpoint on one data set in one variant, resumable run by run."""
+"""The runs of a few-shot table for one checkpoint, data set and variant, resumable run by run."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from sarjepa.training.runtime import pick_precision
 def variants(config: FewshotBenchConfig, opened: OpenedEncoder) -> list[Variant]:
     """Every combination that makes sense: baselines have one feature and no weights, fine-tuning has no solver.
 
-    A baseline that was not asked for by name stands for what can be had without an encoder, by the best solver.
+    A baseline that is not among the checkpoints shows what is possible without an encoder, by the best solver.
     """
     is_baseline, is_extra = isinstance(opened.encoder, Baseline), opened.name not in (config.checkpoint or ())
-    found = []
+    combinations = []
     for protocol in ("linear-probe",) if is_baseline and is_extra else config.protocols:
         settings, name = settled(config, protocol), recipe_name(config, protocol)
         assert settings.pool and settings.augment
@@ -42,14 +42,14 @@ def variants(config: FewshotBenchConfig, opened: OpenedEncoder) -> list[Variant]
         solvers = ("lda",) if is_baseline and is_extra else settings.solver or ()
         if protocol == "fine-tune":
             solvers = ("fine-tune",)
-        found += [
+        combinations += [
             Variant(protocol=protocol, pool=pool, solver=solver, split_policy=policy, recipe=name, augment=augment)
             for pool in ((opened.name,) if is_baseline else tuple(config.feature(pool) for pool in settings.pool))
             for solver in solvers
             for augment in settings.augment
             for policy in config.split_policy
         ]
-    return found
+    return combinations
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Grid:
     """The runs of one checkpoint on one data set in one variant.
 
     Attributes:
-        config: rates and epochs.
+        config: settings of the command.
         store: store of finished runs.
         opened: the checkpoint.
         benchmark: the data set.
@@ -76,7 +76,7 @@ class Grid:
 
     @functools.cached_property
     def _config(self) -> FewshotBenchConfig:
-        """With the recipe's settings of the protocol."""
+        """The settings, with the recipe's values for the protocol."""
         config = settled(self.config, self.variant.protocol)
         return replace(config, precision=pick_precision(config.precision or "auto", self.device))
 
@@ -94,14 +94,14 @@ class Grid:
         return training_of(self._config, self.variant.protocol, self.variant.augment)
 
     def fill(self, draws: Sequence[Draw], failures: list[str]) -> list[Run]:
-        """The records of all draws, doing those that are missing; what fails is added to `failures`."""
+        """Do the missing draws and return the records of all; failures are appended to `failures`, in words."""
         missing = [drawn for drawn in draws if self._record(drawn) is None]
         if self.variant.protocol == "fine-tune":
             self._finetune(missing, failures)
         elif missing:
             self._probe(missing, failures)
         runs = [self._record(drawn) for drawn in draws]
-        # The name is the user's, not the weights': two paths may lead to one encoder. Older runs know no recipe.
+        # Two paths may lead to one encoder: the record gets the user's name of it. Older runs have no recipe.
         name, recipe = self.opened.name, self.variant.recipe
         return [replace(run, checkpoint=name, recipe=recipe) for run in runs if run is not None]
 
@@ -109,9 +109,9 @@ class Grid:
         return self.store.get(self._key(drawn))
 
     def _key(self, drawn: Draw) -> dict[str, Any]:
-        """Everything that decides a run's numbers; without defaults, since the key of an older run has none."""
+        """Everything that decides a run's numbers; defaults are left out, since the keys of older runs lack them."""
         variant = {field.name: (getattr(self.variant, field.name), field.default) for field in fields(Variant)}
-        del variant["recipe"]  # what it comes to stands in the settings of the folder
+        del variant["recipe"]  # its settings are among those of the folder
         return {
             "dataset": self.benchmark.name,
             **{name: value for name, (value, default) in variant.items() if value != default},
@@ -124,13 +124,13 @@ class Grid:
             "settings": self.store.settings,
         } | ({"head": self._head} if self._head else {})
 
-    def _keep(self, drawn: Draw, found: Scores, train_loss: Sequence[float] | None = None) -> None:
-        run = run_record(found, self.opened, self.benchmark, drawn, self.variant, self._precision, self._head)
+    def _keep(self, drawn: Draw, tested: Scores, train_loss: Sequence[float] | None = None) -> None:
+        run = run_record(tested, self.opened, self.benchmark, drawn, self.variant, self._precision, self._head)
         loss = None if train_loss is None else tuple(round(value, 5) for value in train_loss)
         self.store.put(self._key(drawn), replace(run, train_loss=loss))
 
     def _feature(self) -> Feature:
-        """What of the tokens is looked at; a baseline has but one token."""
+        """The tokens that make the feature; a baseline has only one token."""
         return Feature(("cls",)) if isinstance(self.opened.encoder, Baseline) else Feature.read(self.variant.pool)
 
     def _failure(self, drawn: Draw, why: str) -> str:
@@ -138,14 +138,16 @@ class Grid:
         return f"{row}, {drawn.shots} shots, seed {drawn.seed}: {why}"
 
     def _probe(self, missing: Sequence[Draw], failures: list[str]) -> None:
-        """Probes on frozen features, the runs of a shot count together."""
-        open_its = functools.partial(open_features, self.opened, self.benchmark, self._feature(), self._precision,
-                                     Path(self.config.data_root) / "features", self.device, self.progress)  # fmt: skip
-        features, *copies = [open_its(copy) for copy in copies_of(self._config, self.variant.augment)]
+        """Probes on frozen features, the runs of one number of shots together."""
+        own_features = functools.partial(
+            open_features, self.opened, self.benchmark, self._feature(), self._precision,
+            Path(self.config.data_root) / "features", self.device, self.progress,
+        )  # fmt: skip
+        features, *copies = [own_features(copy) for copy in copies_of(self._config, self.variant.augment)]
         solver, disturbance = self.variant.solver, self.benchmark.disturbance
-        tested = None if disturbance == "none" else open_its(disturbance=disturbance)
-        what = f"{self.benchmark.name}: {solver} on {self.opened.name}"
-        for shots in self.progress.track(sorted({drawn.shots or 0 for drawn in missing}), what):
+        tested = None if disturbance == "none" else own_features(disturbance=disturbance)
+        description = f"{self.benchmark.name}: {solver} on {self.opened.name}"
+        for shots in self.progress.track(sorted({drawn.shots or 0 for drawn in missing}), description):
             cell = [drawn for drawn in missing if drawn.shots == shots]
             probes = probe_runs(features, self.benchmark, cell, solver, self._training, self.device, copies, tested)
             for probed in probes:
@@ -174,5 +176,5 @@ class Grid:
                 failures.append(self._failure(drawn, str(error)))
                 continue
             logits = classify(classifier, self.opened, self.benchmark, drawn.test, self._precision)
-            found = scores(labels[drawn.test], logits.argmax(dim=1).numpy(), len(self.benchmark.classes))
-            self._keep(drawn, found, curve.loss)
+            tested = scores(labels[drawn.test], logits.argmax(dim=1).numpy(), len(self.benchmark.classes))
+            self._keep(drawn, tested, curve.loss)

@@ -29,6 +29,7 @@ from sarjepa.models.encoder import Encoder
 from sarjepa.pretext.methods import METHODS, check_facts, check_revision
 from sarjepa.progress import Progress, Task
 from sarjepa.recipes.pretrain.batches import Batches
+from sarjepa.recipes.pretrain.method import ready_method
 from sarjepa.recipes.pretrain.run_folder import RunFolder
 from sarjepa.recipes.pretrain.state import (
     TrainingState,
@@ -110,19 +111,20 @@ def run(config: PretrainConfig, progress: Progress) -> Result:
     with process_group(device) as ranks:
         progress = progress if ranks.is_first else Progress()
         torch.manual_seed(config.seed)
-        state = new_state(config, device, ranks, progress)
-        batches = Batches(config, device, ranks, state.method.views, state.method.optical)
+        method = ready_method(config, device, progress)
+        state = new_state(config, method, device, ranks)
+        batches = Batches(config, device, ranks, method.views, method.optical)
         watch = None
         if config.probe_every is not None and ranks.is_first:
             dataset = config.probe_dataset or config.sources[0]
             watch = Watch(config.data_root, dataset, config.probe_crop, config.precision, device)
-        opened = _Run(config, device, ranks, progress, batches, RunFolder(path, config), watch)
-        with opened.folder.taken() if ranks.is_first else nullcontext():
-            return _train(_started(opened, state), state)
+        prepared = _Run(config, device, ranks, progress, batches, RunFolder(path, config), watch)
+        with prepared.folder.taken() if ranks.is_first else nullcontext():
+            return _train(_started(prepared, state), state)
 
 
 def _started(run: _Run, state: TrainingState) -> _Run:
-    """Start a new run in its folder, or restore the state of the run that is there."""
+    """Start a new run in its folder, or restore the state of the run in it."""
     config, folder = run.config, run.folder
     for line in run.batches.pool.left_out:
         run.progress.note(line)
@@ -130,24 +132,24 @@ def _started(run: _Run, state: TrainingState) -> _Run:
         run.progress.note(f"the learning rate warms up over {warmup_epochs(config):g} of {config.epochs} epochs")
     if config.resume:
         stored = folder.state(run.device, run.progress)
-        said = described(stored)
-        check_revision(config.method, said, folder.path)
-        run.batches.check_data(said)
-        check_facts(state.method, said, folder.path)
+        describe = described(stored)
+        check_revision(config.method, describe, folder.path)
+        run.batches.check_data(describe)
+        check_facts(state.method, describe, folder.path)
         restore(state, stored, folder.path)
-    elif run.ranks.is_first:  # the others might look when rank 0 has begun to write
+    elif run.ranks.is_first:  # another rank might see files that rank 0 has already written
         folder.check_new()
     log = folder.start(state.step) if run.ranks.is_first else None
     return replace(run, log=log, first=state.step, began=time.monotonic())
 
 
 def warmup_epochs(config: PretrainConfig) -> float:
-    """The epochs in which the rate rises: as set, or those of the paper, or a tenth of a shorter run."""
+    """Number of epochs in which the learning rate rises: as set, else as published, at most a tenth of the run."""
     return min(_WARMUP_EPOCHS, _WARMUP_SHARE * config.epochs) if config.warmup_epochs is None else config.warmup_epochs
 
 
 def _train(run: _Run, state: TrainingState) -> Result:
-    """Take the steps that are left, save, export, draw."""
+    """Take the remaining steps, save, export, draw."""
     if run.ranks.is_first and state.method.views:
         picture = views_picture(run.batches, run.config.seed)
         write_atomically(run.folder.path / "views.png", figure_bytes(picture))
@@ -170,9 +172,9 @@ def _train(run: _Run, state: TrainingState) -> Result:
                 after_step=lambda record: _after_step(run, state, record, stop, bar),
             )
         except InputError as error:
-            # The weights of the step before are worth keeping. (Shards need every process, and an error may be of
-            # this one alone: there the last checkpoint has to do.) Weights that gave no loss may be ruined
-            # themselves: they do not take the place of a checkpoint.
+            # The weights of the step before are worth keeping. Not so with shards: gathering them takes every
+            # process, and the error may be of this one alone. Weights that gave no finite loss may be ruined, so they
+            # do not replace a checkpoint.
             diverged = isinstance(error, LossNotFiniteError)
             if not state.sharding and not (diverged and (run.folder.path / LAST).is_file()):
                 _save(run, state)
@@ -186,7 +188,7 @@ def _train(run: _Run, state: TrainingState) -> Result:
 
 
 def _after_step(run: _Run, state: TrainingState, record: StepRecord, stop: StopRequest, bar: Task) -> bool:
-    """Move the teacher, log, show, save; True ends the training."""
+    """Move the teacher, log, show, save; return whether the training ends here."""
     config, epoch_steps = run.config, run.batches.epoch_steps
     state.step = record.step
     state.method.after_step(record.step / run.num_steps)
@@ -206,7 +208,7 @@ def _after_step(run: _Run, state: TrainingState, record: StepRecord, stop: StopR
     bar.advance(1, f"loss {record.loss:.4f} {speed:.0f} images/s")
     hours = (time.monotonic() - run.began) / 3600
     late = config.max_hours is not None and hours > config.max_hours
-    # Every rank ends at the same step, whichever of them got the signal.
+    # Every rank ends at the same step, whichever rank got the signal.
     ending = bool(run.ranks.gather_max(float(bool(stop.reason) or late), run.device))
     if ending or record.step % (config.save_every * epoch_steps) == 0 or record.step == run.last:
         _save(run, state)
@@ -214,11 +216,11 @@ def _after_step(run: _Run, state: TrainingState, record: StepRecord, stop: StopR
 
 
 def _look(run: _Run, state: TrainingState) -> dict[str, float]:
-    """At the end of some epochs: a picture, and what the online probe sees."""
+    """At the end of some epochs: draw a picture, run the online probe; return the probe's numbers."""
     epoch, position = divmod(state.step, run.batches.epoch_steps)
     if position:
         return {}
-    if epoch % run.config.picture_every == 0 and state.step < run.last:  # the last are drawn at the end
+    if epoch % run.config.picture_every == 0 and state.step < run.last:  # `_finish` draws those of the last step
         _draw(run, state)
     if run.watch is None or epoch % (run.config.probe_every or 1):
         return {}
@@ -226,7 +228,7 @@ def _look(run: _Run, state: TrainingState) -> dict[str, float]:
 
 
 def _save(run: _Run, state: TrainingState) -> None:
-    """Checkpoint of the present step."""
+    """Write a checkpoint of the present step."""
     content = checkpoint_of(state, _describe(run, state), run.ranks)
     if content is None:
         return
@@ -236,6 +238,7 @@ def _save(run: _Run, state: TrainingState) -> None:
 
 
 def _describe(run: _Run, state: TrainingState) -> dict[str, Any]:
+    """The facts that checkpoints and exports carry."""
     pool = run.batches.pool
     return {
         "model": run.config.model,
@@ -273,7 +276,7 @@ def _draw(run: _Run, state: TrainingState) -> None:
     if run.log and run.log.records:
         write_atomically(path / "curves.png", figure_bytes(curves_figure(run.log.records)))
     if state.sharding:
-        return  # predicting takes every process
+        return  # a prediction takes every process
     image, keys = run.batches.spread(_NUM_PREVIEWS)
     if method.views:
         image = image[:, 0]

@@ -1,7 +1,7 @@
 """The images of each step, as a function of the step alone.
 
-Which chips, which crop, which mask: all of it follows from the seed, the epoch and the chip. So the batches of a
-resumed run are those of a run that was never stopped, and processes take their parts of one batch without exchange.
+Chips, crops and masks follow from the seed, the epoch and the chip alone. So a resumed run gets the batches of a run
+that was never stopped, and each process takes its part of a batch without communication.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from sarjepa.data.built import open_source
 from sarjepa.data.crops import check_crop, crop_side, parse_crop
 from sarjepa.data.index import chips_sha256
 from sarjepa.data.loader import ChipPool, batch_indices, mixed, steps_per_epoch
-from sarjepa.data.shards import Shards
 from sarjepa.data.views import ViewKey, ViewParameters, draw_views, render_views
 from sarjepa.errors import InputError
 from sarjepa.pretext.masking import ImageKeys
@@ -30,14 +29,6 @@ WINDOWS_PER_CHIP = 1.25  # sides: with shifts of an eighth of its side a window 
 Batch = tuple[torch.Tensor, ImageKeys]
 
 
-def _crops(config: PretrainConfig, sources: Sequence[tuple[str, Shards]]) -> dict[str, int | None]:
-    crop = config.centre_crop
-    check_crop(config.data_root, crop)
-    # A chip's centre is the evaluation's business ("published"); pre-training sees whole chips unless told otherwise.
-    whole = {name for name, _ in sources if not isinstance(parse_crop(crop, name), int)}
-    return {name: None if name in whole else crop_side(crop, name, shards) for name, shards in sources}
-
-
 class Batches:
     """The batches of a run.
 
@@ -45,14 +36,14 @@ class Batches:
         config: the run's settings.
         device: device of the augmentation.
         ranks: the processes that share a batch.
-        views: for each view of a chip that the method compares, the augmentations that it does without; empty for the
+        views: for each view of a chip that the method compares, the augmentations that it leaves out; empty for the
             random resized crop.
-        wants_optical: the method looks at optical images beside the chips.
+        wants_optical: whether the method reads optical images beside the chips.
 
     Attributes:
         views: the argument of this name.
         data_sha256: checksum of the checksums of the shards, by source.
-        crops: side (px) of the centre of a chip that is kept, by source; None: the whole chip.
+        crops: side (px) of the centre crop of chips, by source; None: whole chips.
         pool: the chips.
         size: images per step, over all processes.
         epoch_steps: steps per pass over the chips.
@@ -72,7 +63,14 @@ class Batches:
         self._config, self._device, self._ranks, self.views = config, device, ranks, views
         self._wants_optical = wants_optical
         sources = [(name, open_source(config.data_root, name)) for name in config.sources]
-        self.crops = _crops(config, sources)
+        check_crop(config.data_root, config.centre_crop)
+        # The published crop is for evaluation: pre-training crops only to a side (px) that the setting states.
+        self.crops = {
+            name: crop_side(config.centre_crop, name, shards)
+            if isinstance(parse_crop(config.centre_crop, name), int)
+            else None
+            for name, shards in sources
+        }
         self.data_sha256 = {
             name: chips_sha256(shard["sha256"] for shard in shards.index["shards"]) for name, shards in sources
         }
@@ -95,10 +93,10 @@ class Batches:
                 hint="build synthetic-pairs or pairs:SAR_FOLDER,OPTICAL_FOLDER",
             )
         if config.paired_share is not None:
-            mixed(self.pool.paired, config.paired_share, 0, 0)  # refused here and not in a thread
+            mixed(self.pool.paired, config.paired_share, 0, 0)  # raises its error here, not in the loader's thread
 
     def __call__(self, step: int) -> list[Batch]:
-        """The process's own share of a step, on the device, in as many parts as gradients are accumulated over."""
+        """The process's share of a step, on the device, in `accumulate` parts."""
         config, ranks, num_chips = self._config, self._ranks, len(self.pool)
         epoch, places = batch_indices(num_chips, self.size, config.seed, step)
         if config.paired_share is not None:
@@ -107,7 +105,7 @@ class Batches:
         return [self.augmented(epoch, part, self.pool.paired[places % num_chips]) for part in own]
 
     def augmented(self, epoch: int, indices: np.ndarray, paired: np.ndarray | None = None) -> Batch:
-        """Chips of the pool as the method gets them, and what its draws belong to.
+        """Chips of the pool as the method gets them, and the keys of its draws.
 
         Args:
             epoch: epoch of the draws.
@@ -156,24 +154,24 @@ class Batches:
         return draw_views(self.windows(keys.indices), names, key)
 
     def view(self, number: int, keys: ImageKeys) -> torch.Tensor:
-        """A view of each chip, (B, 1, S, S); where it reaches past the centre crop it shows what the chip has there."""
+        """A view of each chip, (B, 1, S, S); outside of the centre crop it shows the rest of the chip."""
         images, scales = self.pool.images(keys.indices, whole=True)
         windows_B2, size = self.windows(keys.indices), self._config.image_size
         return render_views(images, scales, windows_B2, self.drawn(number, keys), size, self._device)
 
     def spread(self, num: int) -> Batch:
-        """A few chips from all over the pool, to look at."""
+        """A few chips, evenly spaced in the pool."""
         chosen = np.linspace(0, len(self.pool) - 1, min(num, len(self.pool))).astype(np.int64)
         return self.augmented(0, chosen)
 
     def check_data(self, described: Mapping[str, Any]) -> None:
-        """Refuse to go on with other chips than a run was started with.
+        """Refuse to resume a run with other chips than it was started with.
 
         Args:
-            described: facts stored in its checkpoint.
+            described: facts stored in the run's checkpoint.
 
         Raises:
-            InputError: a source was built anew since, and came out differently.
+            InputError: a source was rebuilt since, with another result.
         """
         for name, digest in described.get("data", {}).items():
             if digest != (now := self.data_sha256.get(name, "none")):
@@ -182,5 +180,5 @@ class Batches:
                     where=name,
                     expected=f"shards of checksum {str(digest)[:12]}",
                     got=now[:12],
-                    hint="build it with the settings of then, or start another run",
+                    hint="build it with the settings of that time, or start another run",
                 )

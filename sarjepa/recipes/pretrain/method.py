@@ -23,10 +23,11 @@ def bare_method(config: PretrainConfig) -> Method:
 
 
 def ready_method(config: PretrainConfig, device: torch.device, progress: Progress) -> Method:
-    """The method as it starts: from `--init` where given, its blocks compiled or recomputed as asked.
+    """The method before training: with the weights of `--init` if given, its blocks compiled or recomputed as asked.
 
     Raises:
-        InputError: settings that the method cannot take or does not read, weights of another shape, or no compiler.
+        InputError: the method cannot take or does not read a setting, weights are of another shape, or there is no
+            compiler.
     """
     if config.compile:
         check_compiler(device)
@@ -40,16 +41,16 @@ def ready_method(config: PretrainConfig, device: torch.device, progress: Progres
             hint="leave it out; --recompute needs less memory too",
         )
     if config.init:
-        start = load_encoder(config.init)
-        if asdict(start.shape) != asdict(method.encoder.shape):
+        encoder = load_encoder(config.init)
+        if asdict(encoder.shape) != asdict(method.encoder.shape):
             raise InputError(
                 "the checkpoint's encoder is of another shape",
                 where=config.init,
                 expected=method.encoder.shape,
-                got=start.shape,
+                got=encoder.shape,
             )
-        method.start_from(start)
-        progress.note(describe_line(start))
+        method.start_from(encoder)
+        progress.note(describe_line(encoder))
     for module in method.modules():
         if isinstance(module, Block):
             module.recompute = config.recompute
@@ -59,10 +60,11 @@ def ready_method(config: PretrainConfig, device: torch.device, progress: Progres
 
 
 def _refuse_unread(config: PretrainConfig, method: Method) -> None:
-    """Refuse a setting that would change nothing, unless a preset gave it: that is for all methods.
+    """Refuse a setting without effect, unless a preset gave it: presets serve all methods.
 
     Raises:
-        InputError: neither the method nor its target reads it, and it was typed, or is neither default nor a preset's.
+        InputError: neither the method nor its target reads a setting that was typed, or whose value is neither the
+            default nor a preset's.
     """
     presets = [overlay(PretrainConfig, [(name, read_preset(name, "pretrain"))]) for name in preset_names()]
     target = method.target.name if method.target else None

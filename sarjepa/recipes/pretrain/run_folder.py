@@ -1,4 +1,4 @@
-"""The folder of a pre-training run: refused where it would be overwritten, picked up where it can be gone on with.
+"""The folder of a pre-training run: a new run never overwrites another, a resumed run goes on from its checkpoint.
 
 settings.yaml  log.jsonl  checkpoint-last.pt  checkpoint-previous.pt  encoder.safetensors  curves.png  targets.png
 views.png  pairs.png
@@ -29,14 +29,14 @@ _EXPORTS = ("encoder.safetensors", "encoder-ema.safetensors")
 _LOCK = ".lock"
 # What may be there before the first checkpoint, besides files that are still being written.
 _START = {SETTINGS, LOG, _LOCK, "curves.png", "targets.png", "views.png", "pairs.png", "tensorboard"}
-_KEPT = "checkpoint-[0-9]*.pt"  # of an epoch; one may be there before the first checkpoint has its name
+_KEPT = "checkpoint-[0-9]*.pt"  # of an epoch; written before the first checkpoint-last.pt
 
 
 class RunFolder:
     """One run's folder.
 
     Args:
-        path: path of the folder, which need not exist yet.
+        path: path of the folder, which may not exist yet.
         config: the run's settings.
     """
 
@@ -45,10 +45,10 @@ class RunFolder:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Keep other processes out of the folder, which is made if need be, and removed if nothing came into it.
+        """Lock the folder, which is made if need be, and removed if it stays empty.
 
         Raises:
-            InputError: another process is training here.
+            InputError: another process trains in this folder.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         try:
@@ -65,7 +65,7 @@ class RunFolder:
                     self.path.rmdir()
 
     def check_new(self) -> None:
-        """Refuse a folder that holds more than the start of a run that never came to its first checkpoint.
+        """Refuse a folder that holds more than the files of a run before its first checkpoint.
 
         Raises:
             InputError: the folder holds more.
@@ -79,8 +79,7 @@ class RunFolder:
         """The last good checkpoint of a run that was started with the same settings.
 
         Raises:
-            InputError: there is no run, its settings cannot be read or are others, or
-                there is no checkpoint.
+            InputError: there is no run, its settings cannot be read or differ, or there is no checkpoint.
         """
         file = self.path / SETTINGS
         if not file.is_file():
@@ -90,13 +89,13 @@ class RunFolder:
         return load_last_checkpoint(self.path, device, progress)
 
     def start(self, step: int) -> StepLog:
-        """Make the folder ready to go on from a step: settings stored, log cut back."""
-        kept = as_dict(self._config)
-        del kept["resume"]  # of one call, not of the run
+        """Store the settings, remove exports of an earlier stop, and cut the log back to a step."""
+        settings = as_dict(self._config)
+        del settings["resume"]  # it belongs to one call, not to the run
         for name in _EXPORTS:
-            # The export of an earlier stop would be taken for the run's present state.
+            # An export of an earlier stop would be mistaken for the run's present state.
             (self.path / name).unlink(missing_ok=True)
-        write_atomically(self.path / SETTINGS, yaml.safe_dump(kept, sort_keys=False))
+        write_atomically(self.path / SETTINGS, yaml.safe_dump(settings, sort_keys=False))
         return StepLog(self.path / LOG, step)
 
     def export(self, encoder: Encoder, describe: dict[str, Any], name: str = _EXPORTS[0]) -> None:

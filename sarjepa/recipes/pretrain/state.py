@@ -14,8 +14,7 @@ from sarjepa.errors import InputError
 from sarjepa.models.blocks import Block
 from sarjepa.pretext.method import Method
 from sarjepa.pretext.methods import take_weights
-from sarjepa.progress import Progress
-from sarjepa.recipes.pretrain.method import bare_method, ready_method
+from sarjepa.recipes.pretrain.method import bare_method
 from sarjepa.training.checkpoint import Checkpoint
 from sarjepa.training.optim import adamw
 from sarjepa.training.runtime import Ranks
@@ -29,7 +28,7 @@ class TrainingState:
     """Weights, moments and step.
 
     Attributes:
-        method: the method, with its weights; if they are sharded, with this process's part of them.
+        method: the method with its weights, or with this process's part of them if they are sharded.
         optimizer: the optimiser, with its moments.
         average: exponential moving average of the encoder's weights, where it is asked for.
         sharding: division of the weights among processes, if they are divided.
@@ -43,14 +42,18 @@ class TrainingState:
     step: int = 0
 
 
-def new_state(config: PretrainConfig, device: torch.device, ranks: Ranks, progress: Progress) -> TrainingState:
+def new_state(config: PretrainConfig, method: Method, device: torch.device, ranks: Ranks) -> TrainingState:
     """The state before the first step.
 
+    Args:
+        config: settings of the run.
+        method: method on `device`, as `ready_method` returns it.
+        device, ranks: device and ranks of this process.
+
     Raises:
-        InputError: the method or its shards cannot be had with these settings.
+        InputError: the settings do not allow sharding.
     """
-    method = ready_method(config, device, progress)
-    sharding = _shards_of(config, method, device, ranks)
+    sharding = _sharding(config, method, device, ranks)
     optimizer = adamw(method, config.weight_decay)
     average = AveragedModel(method.encoder, multi_avg_fn=get_ema_multi_avg_fn(config.ema)) if config.ema else None
     return TrainingState(method, optimizer, average, sharding)
@@ -62,10 +65,10 @@ def restore(state: TrainingState, stored: Checkpoint, where: object) -> None:
     Args:
         state: state to fill.
         stored: the checkpoint.
-        where: the run's folder.
+        where: folder of the run, for errors.
 
     Raises:
-        InputError: the checkpoint does not fit the method, or a key holds something of another kind.
+        InputError: the checkpoint does not fit the method, or a key holds a value of the wrong type.
     """
     weights, moments = _tensors(stored, "method", state.method.state_dict()), _moments(stored, state.optimizer)
     if state.sharding:
@@ -78,52 +81,54 @@ def restore(state: TrainingState, stored: Checkpoint, where: object) -> None:
 
 
 def described(stored: Checkpoint) -> dict[str, Any]:
-    """What a checkpoint says of itself.
+    """The description of a checkpoint.
 
     Raises:
-        InputError: it says nothing, or not the step that it is of.
+        InputError: there is none, or its number of steps is not that of the checkpoint.
     """
-    found: dict[str, Any] = _mapping(stored, "describe", stored.content.get("describe"))
-    _mapping(stored, "describe.data", found.get("data", {}))
+    describe: dict[str, Any] = _mapping(stored, "describe", stored.content.get("describe"))
+    _mapping(stored, "describe.data", describe.get("data", {}))
     step = stored.content.get("step")
-    if type(step) is not int or step < 0 or step != found.get("steps", step):
-        raise _fault(stored, "step", f"the number of steps, as described: {found.get('steps')}", step)
-    return found
+    if type(step) is not int or step < 0 or step != describe.get("steps", step):
+        raise _fault(stored, "step", f"the number of steps, as described: {describe.get('steps')}", step)
+    return describe
 
 
 def _fault(stored: Checkpoint, key: str, expected: object, got: object) -> InputError:
-    said = f"{got.dtype}, {tuple(got.shape)}" if isinstance(got, torch.Tensor) else repr(got)[:60]
+    got = f"{got.dtype}, {tuple(got.shape)}" if isinstance(got, torch.Tensor) else repr(got)[:60]
     hint = "start another run, with --init an encoder that was exported"
-    return InputError("not as a checkpoint has it", where=f"{key} in {stored.path}", expected=expected, got=said,
+    return InputError("not as a checkpoint has it", where=f"{key} in {stored.path}", expected=expected, got=got,
                       hint=hint)  # fmt: skip
 
 
-def _mapping(stored: Checkpoint, key: str, found: object) -> dict[Any, Any]:
-    if not isinstance(found, dict):
-        raise _fault(stored, key, "a mapping", found)
-    return found
+def _mapping(stored: Checkpoint, key: str, value: object) -> dict[Any, Any]:
+    if not isinstance(value, dict):
+        raise _fault(stored, key, "a mapping", value)
+    return value
 
 
 def _tensors(stored: Checkpoint, key: str, own: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A state dict of a checkpoint, if it is of tensors in the number formats of `own`; shapes are torch's to check."""
-    found = _mapping(stored, key, stored.content.get(key))
-    for name, value in found.items():
+    """A state dict of a checkpoint, checked to hold tensors of the dtypes of `own`; torch checks the shapes."""
+    tensors = _mapping(stored, key, stored.content.get(key))
+    for name, value in tensors.items():
         if not isinstance(value, torch.Tensor) or (name in own and value.dtype != own[name].dtype):
             expected = own[name].dtype if name in own else "a tensor"
             raise _fault(stored, f"{key}.{name}", expected, value)
-    return found
+    return tensors
 
 
 def _moments(stored: Checkpoint, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """The moments of a checkpoint, with the rates and decays of now, which are those of then.
+    """The moments of a checkpoint, with the optimiser's own rates and decays, which are the same.
 
     Raises:
-        InputError: they are not those of the weights, or of a version that grouped the weights otherwise.
+        InputError: the moments do not fit the weights, or another version grouped the weights differently.
     """
-    found, own = _mapping(stored, "optimizer", stored.content.get("optimizer")), optimizer.state_dict()["param_groups"]
-    groups = found.get("param_groups")
-    kept = [group.get("params") if isinstance(group, dict) else None for group in groups or ()]
-    if kept != [group["params"] for group in own]:
+    held = _mapping(stored, "optimizer", stored.content.get("optimizer"))
+    own_groups = optimizer.state_dict()["param_groups"]
+    stored_params = [
+        group.get("params") if isinstance(group, dict) else None for group in held.get("param_groups") or ()
+    ]
+    if stored_params != [group["params"] for group in own_groups]:
         where = stored.path.parent
         raise InputError(
             "the run was started by a version with other weight decay",
@@ -131,7 +136,7 @@ def _moments(stored: Checkpoint, optimizer: torch.optim.Optimizer) -> dict[str, 
             hint=f"start another run with --init {where}",
         )
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    moments = _mapping(stored, "optimizer.state", found.get("state"))
+    moments = _mapping(stored, "optimizer.state", held.get("state"))
     for number, entries in moments.items():
         key = f"optimizer.state.{number}"
         if number not in range(len(weights)):
@@ -143,11 +148,11 @@ def _moments(stored: Checkpoint, optimizer: torch.optim.Optimizer) -> dict[str, 
             value = entries[name]
             if not isinstance(value, torch.Tensor) or (value.dtype, value.shape) != (tensor.dtype, tensor.shape):
                 raise _fault(stored, f"{key}.{name}", f"{tensor.dtype}, {tuple(tensor.shape)}", value)
-    return {"state": moments, "param_groups": own}
+    return {"state": moments, "param_groups": own_groups}
 
 
 def checkpoint_of(state: TrainingState, describe: Mapping[str, Any], ranks: Ranks) -> dict[str, Any] | None:
-    """What a checkpoint holds, on rank 0; every process calls it, since shards are gathered here."""
+    """The content of a checkpoint on rank 0, None on other ranks; every rank calls it, since shards are gathered."""
     weights, moments = state.method.state_dict(), state.optimizer.state_dict()
     if state.sharding:
         weights, moments = state.sharding.gathered((weights, moments), ranks.is_first)
@@ -167,7 +172,7 @@ def checkpoint_of(state: TrainingState, describe: Mapping[str, Any], ranks: Rank
 def with_whole_weights(
     state: TrainingState, config: PretrainConfig, device: torch.device, ranks: Ranks
 ) -> TrainingState:
-    """The state with whole weights on rank 0, to be exported and drawn; as it is where none are cut."""
+    """The state with whole weights on rank 0, to be exported and drawn; the same state where nothing is sharded."""
     if not state.sharding:
         return state
     weights = state.sharding.gathered(state.method.state_dict(), ranks.is_first)
@@ -178,11 +183,11 @@ def with_whole_weights(
     return replace(state, method=method, sharding=None)
 
 
-def _shards_of(config: PretrainConfig, method: Method, device: torch.device, ranks: Ranks) -> Sharding | None:
+def _sharding(config: PretrainConfig, method: Method, device: torch.device, ranks: Ranks) -> Sharding | None:
     """Divide the method's weights among the processes, if that is asked for and there are several.
 
     Raises:
-        InputError: something needs whole weights between steps, or this torch has no FSDP2.
+        InputError: a setting needs whole weights between steps, or this torch has no FSDP2.
     """
     if not config.shard:
         return None

@@ -1,8 +1,8 @@
 """report: a run and all that is known of it as one HTML file.
 
-The file is read by people who have neither the run nor a network: a colleague, a reviewer, oneself in two years. So
-everything stands inside it, and what a reader would look for and not find is named, with the command that makes it. The
-page is a function of the files: the same run gives the same bytes.
+Its readers may have neither the run nor a network: a colleague, a reviewer, the author two years later. So the file
+contains everything, and names what is missing, with the command that makes it. The page is a function of the files: the
+same run gives the same bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sarjepa.recipes.report.results import (
     class_section,
     fewshot_lines,
     fewshot_section,
-    find_reports,
+    find_results,
     find_tables,
     report_line,
 )
@@ -32,24 +32,26 @@ from sarjepa.recipes.report.sources import data_root_of, data_section
 from sarjepa.recipes.report.training import curves_section, files_section, settings_section, targets_section
 from sarjepa.reports.elements import bullets, element, facts
 from sarjepa.reports.page import Section, gap_list, html_page
+from sarjepa.results.records import REPORT, Report
 from sarjepa.results.result import Result
 from sarjepa.results.tables import counted
 from sarjepa.version import __version__
 
 
 def run(config: ReportConfig, progress: Progress) -> Result:
-    """Gather a run into one page.
-
-    Args:
-        config: the settings.
-        progress: receiver of a note on each missing part.
+    """Gather a run into one page, with a note on each missing part.
 
     Raises:
-        InputError: there is no such run, or what is named cannot be read.
+        InputError: there is no such run, or a folder or file of the settings cannot be read.
     """
     if config.is_typed("data_root") and not Path(config.data_root).is_dir():
         raise InputError("no such folder", where=f"--data-root {config.data_root}")
-    content = read_run(Path(config.run or _newest()))
+    try:
+        folder = Path(config.run or newest_run())
+    except InputError as error:
+        hint = "give --run, or run sarjepa pretrain first"
+        raise InputError("no run to report on", where=error.where, hint=hint) from error
+    content = read_run(folder)
     out = Path(config.out) if config.out else content.folder / "report.html"
     if out.is_dir():
         raise InputError("a folder stands where the page would go", where=out, hint="give --out a file name")
@@ -60,7 +62,7 @@ def run(config: ReportConfig, progress: Progress) -> Result:
     lead = f"Self-supervised pre-training with {method} on {sources}."
     page = html_page(title, lead, sections, f"Written by sarjepa {__version__}.")
     out.parent.mkdir(parents=True, exist_ok=True)
-    # Names of files may hold bytes that are not text; they are shown as question marks.
+    # Bytes of file names that are not text are shown as question marks.
     write_atomically(out, page.encode("utf-8", errors="replace"))
     gaps = [gap for section in sections for gap in section.gaps]
     for gap in gaps:
@@ -71,26 +73,20 @@ def run(config: ReportConfig, progress: Progress) -> Result:
     )
 
 
-def _newest() -> str:
-    try:
-        return newest_run()
-    except InputError as error:
-        raise InputError(
-            "no run to report on", where=error.where, hint="give --run, or run sarjepa pretrain first"
-        ) from error
-
-
 def _sections(content: RunContent, config: ReportConfig, out: Path) -> list[Section]:
-    reports, bad_reports = find_reports(content)
+    reports, bad_reports = find_results(REPORT, Report, [content.folder])
     tables, bad_tables = find_tables(content, config.results)
     root = data_root_of(content, config.data_root)
+    evaluated = [report.content.dataset for report in reports]
+    evaluated += [cell.dataset for table in tables for cell in table.content.cells]
+    sources = list(dict.fromkeys([*content.sources, *evaluated]))
     sections = [
         fewshot_section(content, tables, bad_tables, root),
         class_section(content, reports, bad_reports, root, config.chips),
         attention_section(content, root, config.chips),
         curves_section(content),
         targets_section(content, config.chips),
-        data_section(content, _all_sources(content, reports, tables), root, config.chips),
+        data_section(content, sources, root, config.chips),
         settings_section(content),
         files_section(content, out),
         commands_section(content, reports, tables, root, config),
@@ -98,19 +94,7 @@ def _sections(content: RunContent, config: ReportConfig, out: Path) -> list[Sect
     return [_overview(content, reports, tables, sections), *sections]
 
 
-def _all_sources(content: RunContent, reports: Reports, tables: Tables) -> list[str]:
-    """The sources of the training and of every evaluation, each once."""
-    evaluated = [report.content.dataset for report in reports]
-    evaluated += [cell.dataset for table in tables for cell in table.content.cells]
-    return list(dict.fromkeys([*content.sources, *evaluated]))
-
-
-def _overview(
-    content: RunContent,
-    reports: Reports,
-    tables: Tables,
-    sections: Sequence[Section],
-) -> Section:
+def _overview(content: RunContent, reports: Reports, tables: Tables, sections: Sequence[Section]) -> Section:
     """Results in one line each, facts, and what is missing."""
     parts = []
     if lines := [*fewshot_lines(content, tables), *map(report_line, reports)]:

@@ -1,4 +1,4 @@
-"""The commands that made everything on the page, rebuilt from the settings that each kept."""
+"""The commands that made the content of the page, rebuilt from the settings that each command stored."""
 
 from __future__ import annotations
 
@@ -20,19 +20,12 @@ from sarjepa.recipes.report.run_content import RunContent, root_option
 from sarjepa.recipes.report.sources import built_index, typed_source
 from sarjepa.reports.elements import code_block, element
 from sarjepa.reports.page import Section
-from sarjepa.results.records import Report
 from sarjepa.results.stored import SETTINGS, read_settings
 
 
-def commands_section(
-    run: RunContent,
-    reports: Reports,
-    tables: Tables,
-    root: str,
-    page: ReportConfig,
-) -> Section:
-    """The commands, from the settings that each kept."""
-    said = (
+def commands_section(run: RunContent, reports: Reports, tables: Tables, root: str, page: ReportConfig) -> Section:
+    """The commands of the data, the training, the evaluations and the page itself."""
+    note = (
         "Rebuilt from the settings that each command kept: what differs from the defaults is spelt out, whether it was "
         "typed or came from a preset or a file."
     )
@@ -41,11 +34,14 @@ def commands_section(
         steps.append(
             ("pre-training", command_line(PretrainConfig, run.settings, always=("sources",), never=("resume",)))
         )
-    steps += [(str(report.path.parent), _evaluated_with(report.content)) for report in reports]
+    for report in reports:
+        config_class = FinetuneConfig if report.content.protocol == "fine-tune" else ProbeConfig
+        line = command_line(config_class, report.content.settings, always=("checkpoint", "dataset"))
+        steps.append((str(report.path.parent), line))
     steps += [(str(table.path.parent), command_line(FewshotBenchConfig, table.content.settings)) for table in tables]
     steps += [_looked_with(run, folder, root) for folder in attention_folders(run)]
     steps.append(("this page", command_line(ReportConfig, vars(page) | {"run": str(run.folder)})))
-    content = [element("p", said, class_="note")]
+    content = [element("p", note, class_="note")]
     for name, line in steps:
         content += [element("h3", name), code_block(line)]
     return Section("commands", "Commands that made it", content)
@@ -54,21 +50,16 @@ def commands_section(
 def _built_with(source: str, root: str) -> str:
     try:
         built = built_index(source, root)
-    except InputError:  # the section of the data says so
+    except InputError:  # the section on data reports it
         built = None
     settings = {**(built.settings if built else {}), "sources": [typed_source(source)], "data_root": root}
     return command_line(BuildDatasetConfig, settings, always=("sources",))
 
 
 def _looked_with(run: RunContent, folder: Path, root: str) -> tuple[str, str]:
-    """The command of a folder of attention pictures; the settings of several checkpoints stand above their folders."""
-    for place in (folder, folder.parent):
-        if place.name.startswith("attention") and (place / SETTINGS).is_file():
-            return str(folder), command_line(VisualizeAttentionConfig, read_settings(place), always=("checkpoint",))
-    named = f"sarjepa visualize-attention --checkpoint {run.typed}{root_option(root)}"
-    return f"{folder} (no settings were kept; these are the defaults)", named
-
-
-def _evaluated_with(report: Report) -> str:
-    config_class = FinetuneConfig if report.protocol == "fine-tune" else ProbeConfig
-    return command_line(config_class, report.settings, always=("checkpoint", "dataset"))
+    """Heading and command of a folder of attention pictures; several checkpoints share the settings above theirs."""
+    for path in (folder, folder.parent):
+        if path.name.startswith("attention") and (path / SETTINGS).is_file():
+            return str(folder), command_line(VisualizeAttentionConfig, read_settings(path), always=("checkpoint",))
+    line = f"sarjepa visualize-attention --checkpoint {run.typed}{root_option(root)}"
+    return f"{folder} (no settings were kept; these are the defaults)", line

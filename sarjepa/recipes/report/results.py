@@ -1,7 +1,7 @@
-"""What was measured of a run: few-shot tables and reports a class. Read from the files that the commands left.
+"""What was measured of a run, read from the files of the commands: few-shot tables, reports of one run, attention.
 
-A table is shown where it lies inside the run or was named; one under results/ is recognised by the hash of the weights
-that its rows carry, so a table of another state of the run is never taken for this one's.
+A table is shown if it lies inside the run or was named. One under results/ is recognised by the checksum of the weights
+in its rows, so a table of another state of the run is never taken for one of this state.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from sarjepa.reports.elements import bullets, element, notice, table_element
 from sarjepa.reports.fewshot_tables import accuracy_table, comparison_table, detail_table, heading
 from sarjepa.reports.page import Gap, Section
 from sarjepa.reports.pictures import SUFFIXES, pictures, shown_picture
-from sarjepa.results.records import REPORT, RESULTS, VARIANT, FewshotResults, Report
+from sarjepa.results.records import RESULTS, VARIANT, FewshotResults, Report
 from sarjepa.results.tables import counted, mean_with_spread
 
-USUAL_PLACE = Path("results")  # where fewshot-bench writes when it is not told
+USUAL_PLACE = Path("results")  # where fewshot-bench writes without --out
 _Kind = TypeVar("_Kind", Report, FewshotResults)
 
 
 @dataclass(frozen=True)
 class Found(Generic[_Kind]):
-    """A JSON file of results: where it is and what is in it."""
+    """A JSON file of results: its path and its content."""
 
     path: Path
     content: _Kind
@@ -41,35 +41,30 @@ Tables = Sequence[Found[FewshotResults]]
 
 
 def find_results(name: str, kind: type[_Kind], folders: Sequence[Path]) -> tuple[list[Found[_Kind]], list[Gap]]:
-    """The JSON files of a name below some folders, each once, and those that are not what they are called.
+    """The JSON files of a name below some folders, each once, and a gap for each that cannot be read.
 
     Args:
         name: name of the files.
         kind: type of the content.
-        folders: searched through, in order.
+        folders: folders to search, in order.
     """
-    found: dict[Path, Found[_Kind]] = {}
+    results: dict[Path, Found[_Kind]] = {}
     gaps = []
     for path in (path for folder in folders for path in sorted(folder.rglob(name))):
-        if path.resolve() in found:
+        if path.resolve() in results:
             continue
         try:
-            found[path.resolve()] = Found(path, read_record(path, kind))
+            results[path.resolve()] = Found(path, read_record(path, kind))
         except InputError as error:
             gaps.append(Gap(str(error)))
-    return list(found.values()), gaps
-
-
-def find_reports(run: RunContent) -> tuple[list[Found[Report]], list[Gap]]:
-    """What probe and finetune left inside the run."""
-    return find_results(REPORT, Report, [run.folder])
+    return list(results.values()), gaps
 
 
 def find_tables(run: RunContent, named: Sequence[str]) -> tuple[list[Found[FewshotResults]], list[Gap]]:
-    """The few-shot tables inside the run and in the named folders, and those of the usual place with its weights.
+    """The few-shot tables inside the run and in the named folders, and those under results/ with the run's weights.
 
     Raises:
-        InputError: a named folder is not there, or holds none.
+        InputError: a named folder does not exist, or holds no table.
     """
     for folder in map(Path, named):
         if not any(folder.rglob(RESULTS)):
@@ -83,7 +78,7 @@ def find_tables(run: RunContent, named: Sequence[str]) -> tuple[list[Found[Fewsh
 
 
 def _own_rows(run: RunContent, table: Found[FewshotResults]) -> set[str]:
-    """What a table calls the weights that the run holds now; nothing where it has no row of them."""
+    """The names that a table gives to the run's present weights; empty if no row was measured with them."""
     own = run.weights_sha256
     return {row.checkpoint for row in table.content.runs if own and row.weights_sha256 == own}
 
@@ -91,41 +86,41 @@ def _own_rows(run: RunContent, table: Found[FewshotResults]) -> set[str]:
 def fewshot_section(run: RunContent, tables: Tables, unread: Sequence[Gap], root: str) -> Section:
     """Every few-shot table with its notes, intervals and comparisons."""
     content: list[Element] = []
-    for found in tables:
-        content += [element("h3", str(found.path.parent)), *_table_elements(run, found)]
+    for table in tables:
+        content += [element("h3", str(table.path.parent)), *_table_elements(run, table)]
     inside = shlex.quote(str(run.folder / "fewshot"))
     line = f"sarjepa fewshot-bench --checkpoint {run.typed} --out {inside}{root_option(root)}"
     gaps = unread if tables else [*unread, Gap("no few-shot table", line)]
     return Section("few-shot", "Few-shot tables", content, tuple(gaps))
 
 
-def _table_elements(run: RunContent, found: Found[FewshotResults]) -> Iterator[Element]:
-    cells, failed = found.content.cells, found.content.failed
-    if not _own_rows(run, found):
+def _table_elements(run: RunContent, table: Found[FewshotResults]) -> Iterator[Element]:
+    cells, failed = table.content.cells, table.content.failed
+    if not _own_rows(run, table):
         yield notice("No row of these tables was measured with the weights that the run holds now.")
     if failed:
         yield notice("Runs that failed and are not in the tables: ", bullets(failed))
-    paper = found.content.settings.get("compare") == "paper"
+    paper = table.content.settings.get("compare") == "paper"
     for dataset in dict.fromkeys(cell.dataset for cell in cells):
         yield table_element(accuracy_table(cells, dataset, paper))
-    if (plot := found.path.with_name("plot.png")).is_file():
+    if (plot := table.path.with_name("plot.png")).is_file():
         yield shown_picture(plot)
-    if pairs := found.content.comparisons:
+    if pairs := table.content.comparisons:
         yield table_element(comparison_table(pairs, cells))
     if cells:
         yield table_element(detail_table(cells))
 
 
 def class_section(run: RunContent, reports: Reports, unread: Sequence[Gap], root: str, chips: bool) -> Section:
-    """What probe and finetune found, a class at a time, with their pictures."""
+    """The reports of probe and finetune, class by class, with their pictures."""
     content: list[Element] = []
-    for found in reports:
+    for report in reports:
         content += [
-            element("h3", f"{found.content.protocol} on {found.content.dataset}"),
-            table_element(class_table(found.content)),
-            *pictures(found.path.parent, chips),
+            element("h3", f"{report.content.protocol} on {report.content.dataset}"),
+            table_element(class_table(report.content)),
+            *pictures(report.path.parent, chips),
         ]
-    protocols = {found.content.protocol for found in reports}
+    protocols = {report.content.protocol for report in reports}
     dataset = run.sources[0] if run.sources else "mstar"
     gaps = [
         Gap(
@@ -141,7 +136,7 @@ def class_section(run: RunContent, reports: Reports, unread: Sequence[Gap], root
 def report_line(found: Found[Report]) -> str:
     """A report's accuracy in one line."""
     report = found.content
-    # The training chips of a saved classifier are not known here.
+    # num_train is 0 for a saved classifier, whose training chips are unknown.
     whole = ", the whole training split" if report.num_train else ""
     trained_on = f", {counted(report.shots, 'shot')} a class" if report.shots else whole
     low, high = report.accuracy_ci95
@@ -165,7 +160,7 @@ def fewshot_lines(run: RunContent, tables: Tables) -> list[str]:
 
 
 def attention_folders(run: RunContent) -> list[Path]:
-    """The folders of visualize-attention inside the run: one, or one a checkpoint."""
+    """The folders of visualize-attention inside the run: one, or one per checkpoint."""
     files = [path for path in run.folder.glob("attention*/**/*") if path.suffix in (*SUFFIXES, ".pdf")]
     return sorted({path.parent for path in files})
 

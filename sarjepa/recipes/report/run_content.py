@@ -1,7 +1,6 @@
-"""What a run folder says of its pre-training, read once, and the headline facts.
+"""The content of a run folder, read once, and the headline facts.
 
-Everything is read from the folder. What a run does not store (the day) is not made up; what
-is derived from the log (time, speed) says so.
+Everything comes from the folder. A fact that the run does not store is left out or called missing.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ class RunContent:
         settings: stored settings, by their names on the command line; empty if there are none.
         records: the lines of the log.
         describe: facts stored with the encoder's weights.
-        num_parameters: number of the encoder's parameters; 0 if it cannot be read.
-        weights_sha256: checksum of the encoder's weights, as results state it; empty if it cannot be read.
-        num_cut_lines: lines of the log that cannot be read.
-        encoder_fault: why the encoder cannot be read; empty where it can, or is not there.
+        num_parameters: number of the encoder's parameters; 0 if the encoder cannot be read.
+        weights_sha256: checksum of the encoder's weights, as results state it; empty if the encoder cannot be read.
+        num_cut_lines: number of lines of the log that cannot be read.
+        encoder_fault: why the encoder cannot be read; empty if it can, or does not exist.
     """
 
     folder: Path
@@ -49,22 +48,22 @@ class RunContent:
     encoder_fault: str
 
     def known(self, key: str) -> Any:
-        """A fact from the encoder's file; else the setting of that name."""
+        """A fact from the encoder's file, else the setting of that name."""
         return self.describe.get(key) or self.settings.get(key)
 
     @property
     def sources(self) -> list[str]:
-        """The sources it was trained on."""
+        """The sources that the run was trained on."""
         return [str(name) for name in self.known("sources") or ()]
 
     @property
     def typed(self) -> str:
-        """The folder as it is typed in a command."""
+        """The folder, quoted for a command line."""
         return shlex.quote(str(self.folder))
 
     @property
     def resume(self) -> str:
-        """The command that goes on with it; empty where its settings are not known."""
+        """The command that resumes the run; empty where its settings are not known."""
         if not self.settings:
             return ""
         stored = shlex.quote(str(self.folder / SETTINGS))
@@ -84,34 +83,37 @@ def read_run(folder: Path) -> RunContent:
         raise InputError("not a run folder", where=folder, expected=f"one of {', '.join(names)}", hint=hint)
     settings = by_name(read_settings(folder)) if (folder / SETTINGS).is_file() else {}
     records, num_cut_lines = read_log(folder / LOG)
-    describe, num_parameters, sha256, fault = _read_encoder(folder)
+    describe: dict[str, Any] = {}
+    num_parameters, sha256, fault = 0, "", ""
+    if any((folder / name).is_file() for name in RUN_FILES):
+        try:
+            encoder = load_encoder(folder)
+        except InputError as error:
+            fault = str(error)
+        else:
+            describe, sha256 = dict(encoder.describe), weights_sha256(encoder)
+            num_parameters = sum(weight.numel() for weight in encoder.parameters())
     return RunContent(folder, settings, records, describe, num_parameters, sha256, num_cut_lines, fault)
 
 
-def _read_encoder(folder: Path) -> tuple[dict[str, Any], int, str, str]:
-    """Description, number of parameters and weights' hash of the run's encoder, and why it cannot be read."""
-    if not any((folder / name).is_file() for name in RUN_FILES):
-        return {}, 0, "", ""
-    try:
-        encoder = load_encoder(folder)
-    except InputError as error:
-        return {}, 0, "", str(error)
-    num_parameters = sum(weight.numel() for weight in encoder.parameters())
-    return dict(encoder.describe), num_parameters, weights_sha256(encoder), ""
-
-
 def root_option(root: str) -> str:
-    """What a command needs to find the data; nothing where they are in the usual place."""
+    """The option that a command needs to find the data; empty for the default folder.
+
+    Example:
+        >>> root_option("my data")
+        " --data-root 'my data'"
+    """
     return "" if root == "data" else f" --data-root {shlex.quote(root)}"
 
 
 def overview_facts(run: RunContent) -> dict[str, str]:
-    """The headline: what was trained on what, how far, how well, how fast."""
+    """The headline facts by name: method, encoder, data, steps, loss, speed."""
     shape = run.describe.get("shape") or {}
     form = "{width} wide, {depth} blocks, {num_heads} heads, patch {patch_size} px"
     described = {
         "method": run.known("method"),
-        "target": _target(run),
+        # A run that stores no target used the one of its method.
+        "target": run.known("target") or ("the method's own" if run.known("method") else None),
         "encoder": run.known("model"),
         "shape": form.format(**shape) if shape else "",
         "encoder parameters": f"{run.num_parameters:,}" if run.num_parameters else "",
@@ -127,13 +129,8 @@ def overview_facts(run: RunContent) -> dict[str, str]:
             if value or name in ("method", "chips", "versions")}  # fmt: skip
 
 
-def _target(run: RunContent) -> str | None:
-    """The target from the encoder's file or the settings; a run without either used its method's own."""
-    return run.known("target") or ("the method's own" if run.known("method") else None)
-
-
 def batch_and_epoch(run: RunContent) -> tuple[int, int] | None:
-    """Images a step and steps an epoch, as the run took them; None where the number of chips is not known."""
+    """Images per step and steps per epoch; None where the number of chips is not known."""
     chips, wanted = run.describe.get("num_chips"), run.settings.get("batch-size")
     if not chips or not wanted:
         return None
@@ -143,27 +140,27 @@ def batch_and_epoch(run: RunContent) -> tuple[int, int] | None:
 
 def _steps(run: RunContent) -> str:
     taken = int(run.records[-1]["step"]) if run.records else run.describe.get("steps")
-    found, epochs = batch_and_epoch(run), run.settings.get("epochs")
-    if taken is None or found is None or epochs is None:
+    sizes, epochs = batch_and_epoch(run), run.settings.get("epochs")
+    if taken is None or sizes is None or epochs is None:
         return f"{taken:,}" if taken is not None else ""
-    _, epoch_steps = found
+    _, epoch_steps = sizes
     return f"{taken:,} of {epochs * epoch_steps:,}: {taken / epoch_steps:.4g} of {epochs} epochs"
 
 
 def _log_facts(run: RunContent) -> dict[str, str]:
     """Loss, time and speed from the log."""
     loss, speed = (curve_of(run.records, key).value_N for key in ("loss", "images/s"))
-    found = {}
+    facts = {}
     if len(loss):
         recent = loss[-_RECENT:]
-        found["loss"] = f"{loss[-1]:.4g} at the last step, {recent.mean():.4g} over the last {len(recent)}"
+        facts["loss"] = f"{loss[-1]:.4g} at the last step, {recent.mean():.4g} over the last {len(recent)}"
     if len(speed):
-        found["speed"] = f"{median(speed):.4g} images/s (median)"
-    batch = batch_and_epoch(run)
-    if batch and len(speed) and speed.min() > 0:
-        seconds, wait = float((batch[0] / speed).sum()), curve_of(run.records, "wait").value_N.sum()
-        found["time in steps"] = f"{_duration(seconds)}, {100 * wait / seconds:.1f}% of it waiting for data"
-    return found
+        facts["speed"] = f"{median(speed):.4g} images/s (median)"
+    sizes = batch_and_epoch(run)
+    if sizes and len(speed) and speed.min() > 0:
+        seconds, wait = float((sizes[0] / speed).sum()), curve_of(run.records, "wait").value_N.sum()
+        facts["time in steps"] = f"{_duration(seconds)}, {100 * wait / seconds:.1f}% of it waiting for data"
+    return facts
 
 
 def _duration(seconds: float) -> str:

@@ -18,19 +18,24 @@ from sarjepa.reports.page import Gap, Section
 
 
 def data_root_of(run: RunContent, root: str) -> str:
-    """Where the run's data are: under the given root, or where the run found them."""
+    """The folder of the run's data: `root` if it holds any of them, else the one in the run's settings."""
     own = run.settings.get("data-root")
-    there = any(shards_folder(root, source).is_dir() for source in run.sources)
-    return str(own) if own and not there else root
+    is_there = any(shards_folder(root, source).is_dir() for source in run.sources)
+    return str(own) if own and not is_there else root
 
 
 def typed_source(source: str) -> str:
-    """What `build-dataset --sources` calls a source."""
+    """A source's name for `build-dataset --sources`.
+
+    Example:
+        >>> typed_source("mstar"), typed_source("harbour")
+        ('mstar', 'folder:PATH/harbour')
+    """
     return source if source in source_names() else f"folder:PATH/{source}"
 
 
 def built_index(source: str, root: str) -> BuiltIndex | None:
-    """What was built of a source; None where nothing was.
+    """The index of a source; None where it is not built.
 
     Raises:
         InputError: index.json is damaged.
@@ -43,22 +48,22 @@ def data_section(run: RunContent, sources: Sequence[str], root: str, chips: bool
     """The card of every source, with a notice where its chips are not those of the training.
 
     Args:
-        run: the run.
-        sources: names of the sources of the training, then of those of the evaluation.
-        root: holds shards/SOURCE.
+        run: content of the run.
+        sources: names of the sources of the training, then of the evaluations.
+        root: data folder, which holds shards/SOURCE.
         chips: whether contact sheets are shown.
     """
     content: list[Element] = []
     gaps = []
     for source in sources:
-        again = f"sarjepa build-dataset --sources {shlex.quote(typed_source(source))}{root_option(root)}"
+        line = f"sarjepa build-dataset --sources {shlex.quote(typed_source(source))}{root_option(root)}"
         try:
             built = built_index(source, root)
         except InputError as error:
-            gaps.append(Gap(f"no data card of {source}: {error}", f"{again} --force"))
+            gaps.append(Gap(f"no data card of {source}: {error}", f"{line} --force"))
             continue
         if built is None:
-            gaps.append(Gap(f"no data card of {source}: {shards_folder(root, source)} is not built", again))
+            gaps.append(Gap(f"no data card of {source}: {shards_folder(root, source)} is not built", line))
             continue
         is_public = source in source_names()
         provenance = built.card or (provenance_of(load_manifest(source)) if is_public else Provenance(title=source))
@@ -71,7 +76,7 @@ def data_section(run: RunContent, sources: Sequence[str], root: str, chips: bool
 
 
 def _of_training(run: RunContent, source: str, built: BuiltIndex) -> list[Element]:
-    """Whether the chips that stand there now are those of the training, where the run has stored their checksum."""
+    """A note on whether the chips that are built now are those of the training; empty if the run stored no checksum."""
     stored = (run.describe.get("data") or {}).get(source)
     if stored is None:
         return []

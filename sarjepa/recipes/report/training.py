@@ -1,6 +1,6 @@
-"""The sections of a report that show the training itself: settings, curves, targets, files.
+"""The sections of a report on the training itself: settings, curves, targets, files.
 
-The curves are drawn anew from the log, as SVG, so that they stay sharp at every width.
+The curves are drawn again from the log, as SVG, which is sharp at every width.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from sarjepa.setting import settings_of
 
 
 def settings_section(run: RunContent) -> Section:
-    """Every setting; those that differ from the defaults first."""
+    """Every setting, those that differ from the defaults first."""
     if not run.settings:
         return Section("settings", "Settings", gaps=(Gap(f"{SETTINGS} is not in the run folder; a new run stores it"),))
-    known = {one.name: one for one in settings_of(PretrainConfig)}
+    known = {setting.name: setting for setting in settings_of(PretrainConfig)}
     changed, same = [], []
     for name, value in run.settings.items():
         if name not in known:
@@ -71,14 +71,14 @@ def curves_section(run: RunContent) -> Section:
 
 
 def targets_section(run: RunContent, chips: bool) -> Section:
-    """What the run predicts, beside what it was to predict."""
+    """Targets and predictions of the run, and its views and pairs."""
     path = run.folder / "targets.png"
     if not chips:
         return Section("targets", "Targets", [element("p", "Left out, as asked: the picture shows chips of the data.")])
-    beside = [run.folder / name for name in ("views.png", "pairs.png")]
-    content = [shown_picture(one) for one in beside if one.is_file()]
+    others = [run.folder / name for name in ("views.png", "pairs.png")]
+    content = [shown_picture(other) for other in others if other.is_file()]
     if not path.is_file():
-        if content and run.describe and not run.describe.get("target"):  # the method compares views and predicts none
+        if content and run.describe and not run.describe.get("target"):  # the method compares views, without a target
             return Section("targets", "Views", content)
         return Section("targets", "Targets", content, (Gap("targets.png is not there", run.resume),))
     caption = (
@@ -90,10 +90,10 @@ def targets_section(run: RunContent, chips: bool) -> Section:
 
 
 def files_section(run: RunContent, out: Path) -> Section:
-    """The files of the run folder, and checksums of what is passed on."""
-    found = sorted(path for path in run.folder.iterdir() if path.is_file() and path.suffix not in (".html", ".partial"))
+    """The files of the run folder, and checksums of exported weights."""
+    files = sorted(path for path in run.folder.iterdir() if path.is_file() and path.suffix not in (".html", ".partial"))
     exports = sorted(path for path in run.folder.rglob("*.safetensors") if path.is_file())
-    sizes = tuple((path.name, f"{path.stat().st_size:,}") for path in found if path.resolve() != out.resolve())
+    sizes = tuple((path.name, f"{path.stat().st_size:,}") for path in files if path.resolve() != out.resolve())
     sums = tuple((path.relative_to(run.folder).as_posix(), sha256_of(path)) for path in exports)
     if run.weights_sha256:
         sums += (("the encoder's weights alone, as results carry them", run.weights_sha256),)

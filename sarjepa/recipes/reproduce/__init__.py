@@ -1,11 +1,11 @@
 """reproduce: one of the paper's tables or figures, at the scale of a laptop or of the paper.
 
-A thin walk: the experiment is read, turned into commands, the commands that are not yet done are run, and what they
-wrote is put side by side under results/. Stopped anywhere, it goes on where it was; runs are shared between tables.
+The experiment is read and turned into commands, the commands that are not yet done are run, and their results are put
+side by side under results/. A stopped call goes on where it was; tables share runs.
 
-Several machines on one file system share the work by its stages: what others start from, the other pre-trainings, what
-measures them, the table. `--print` gives a line for each command that is yet to be done, with its stage in front; a
-line does one step (`--step`), those of one stage need nothing of each other, and a step that is done is not repeated.
+Several machines on one file system can share the work by stages: pre-trainings that others start from, the other
+pre-trainings, the measurements, the table. `--print` gives a line for each missing command, with its stage in front. A
+line does one step (`--step`). Steps of one stage are independent, and a step that is done is not repeated.
 """
 
 from __future__ import annotations
@@ -34,10 +34,6 @@ BUILD = "run sarjepa build-dataset --sources {} first"
 def run(config: ReproduceConfig, progress: Progress) -> Result:
     """Walk the experiment and write its table or figure.
 
-    Args:
-        config: the settings.
-        progress: receiver of notes, warnings and progress bars.
-
     Raises:
         InputError: no such experiment or scale, a data set is not built, a folder belongs to other settings, or a
             command failed.
@@ -45,13 +41,17 @@ def run(config: ReproduceConfig, progress: Progress) -> Result:
     experiment, scale = read_experiment(config.experiment, config.scale)
     folder = Path(config.out or f"results/{experiment.name}")
     if experiment.measure == "counts":
-        return _counts(experiment, config, folder)
+        table = counts_table(experiment.title, config.data_root, config.sources)
+        with RunStore(folder, ReproduceConfig(experiment=experiment.name)) as store:  # counts have no scale
+            write_tables(store, experiment, [table], "")
+            store.write("table.csv", table.csv())
+        return Result(f"{len(table.rows)} data sets; {folder / 'table.md'}", folder, (table,))
     context = _context(config, scale, progress)
     planned = plan(experiment, context)
     firsts, trainings = unique([row.first for row in planned]), unique([row.train for row in planned])
     measures = unique([step for row in planned for step in row.measure])
     steps = unique([*firsts, *trainings, *measures])
-    missing = [record_of(step) is None for step in steps]  # a folder of other settings is refused before hours pass
+    missing = [record_of(step) is None for step in steps]  # refuses a folder of other settings before hours pass
     if config.print:
         stages = [1 if step in firsts else 2 if step in trainings else 3 for step in steps]
         return Result("\n".join(_lines(config, steps, stages, missing)), folder)
@@ -73,7 +73,7 @@ def run(config: ReproduceConfig, progress: Progress) -> Result:
 
 
 def _lines(config: ReproduceConfig, steps: Sequence[Step], stages: Sequence[int], missing: Sequence[bool]) -> list[str]:
-    """Stage, command and, behind a #, what it does, of each step that is missing; the table itself comes last."""
+    """A line per missing step: stage, command and, after a #, the step's own command. The last line makes the table."""
     own = one_line(ReproduceConfig, vars(config), always=("experiment", "scale"), never=("print", "step", "jobs"))
     lines = [
         f"{stage}\t{own} --step {number}  # {step.text()}"
@@ -84,7 +84,7 @@ def _lines(config: ReproduceConfig, steps: Sequence[Step], stages: Sequence[int]
 
 
 def _one_step(config: ReproduceConfig, steps: Sequence[Step], progress: Progress) -> Result:
-    """Do one step, unless it is done."""
+    """Do step number `config.step`, unless it is done."""
     assert config.step is not None
     if config.step > len(steps):
         raise InputError("no such step", where="step", expected=f"1 to {len(steps)}", got=config.step,
@@ -94,16 +94,8 @@ def _one_step(config: ReproduceConfig, steps: Sequence[Step], progress: Progress
     return Result(f"step {config.step} of {len(steps)} is done: {step.text()}", step.folder)
 
 
-def _counts(experiment: Experiment, config: ReproduceConfig, folder: Path) -> Result:
-    table = counts_table(experiment.title, config.data_root, config.sources)
-    with RunStore(folder, ReproduceConfig(experiment=experiment.name)) as store:  # counts have no scale
-        write_tables(store, experiment, [table], "")
-        store.write("table.csv", table.csv())
-    return Result(f"{len(table.rows)} data sets; {folder / 'table.md'}", folder, (table,))
-
-
 def _context(config: ReproduceConfig, scale: Scale, progress: Progress) -> PlanContext:
-    """The scale with what the user chose, held against what is built."""
+    """The scale with the user's choices, limited to the data sets that are built."""
     sources = _built(config, config.sources, scale.sources, "to train on", progress)
     measured = config.datasets or tuple(name for name in config.sources if name in (*DOWNSTREAM, *SIMULATED))
     datasets = _built(config, measured, scale.datasets, "to measure on", progress)
@@ -117,26 +109,25 @@ def _context(config: ReproduceConfig, scale: Scale, progress: Progress) -> PlanC
 def _built(
     config: ReproduceConfig, chosen: Sequence[str], usual: Sequence[str], what_for: str, progress: Progress
 ) -> tuple[str, ...]:
-    """The sets that were asked for, which must be built; else those of the scale's that are, saying which are not."""
+    """The chosen sets, which must be built; else those of the scale that are built, with a warning of the others."""
     for name in chosen:
         open_source(config.data_root, name)
     if chosen:
         return tuple(chosen)
-    there = built_datasets(config.data_root)
-    found, absent = [[name for name in usual if (name in there) == wanted] for wanted in (True, False)]
-    if not found:
+    built = built_datasets(config.data_root)
+    present, absent = [[name for name in usual if (name in built) == wanted] for wanted in (True, False)]
+    if not present:
         raise InputError(f"no data set {what_for} is built", where=Path(config.data_root) / "shards",
                          expected=f"one of {', '.join(usual)}", hint=BUILD.format(",".join(usual)))  # fmt: skip
     if absent:
         hint = BUILD.format(",".join(absent))
         progress.warn(f"left out of the sets {what_for}, not built: {', '.join(absent)}; {hint}")
-    return tuple(found)
+    return tuple(present)
 
 
 def _about(experiment: Experiment, context: PlanContext, planned: Sequence[Planned]) -> str:
     """The scale in a sentence, and what is missing from the table."""
-    reference = next(row.train for row in planned if row.row.name == experiment.reference and row.train)
-    config = reference.config
+    config = next(row.train.config for row in planned if row.row.name == experiment.reference and row.train)
     assert isinstance(config, PretrainConfig)
     text = (
         f"Scale {context.scale.name}: {config.model}, {config.image_size} px, {config.epochs} epochs of "

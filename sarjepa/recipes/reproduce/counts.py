@@ -1,4 +1,4 @@
-"""Counts of the public sets: as its manifest expects, as the paper's authors state, and as built here."""
+"""Counts of each public set: as its manifest expects, as the paper's authors state, and as built here."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def counts_table(title: str, data_root: str, sources: Sequence[str]) -> Table:
 
     Args:
         title: title of the table.
-        data_root: holds shards/NAME of what is built.
-        sources: the sets; empty: all seven.
+        data_root: data folder, which holds shards/NAME of each built set.
+        sources: names of the sets; empty: all seven.
 
     Raises:
         InputError: no such set.
     """
-    there = built_datasets(data_root)
-    rows = tuple(_row(load_manifest(name), data_root, name in there) for name in sources or PUBLIC)
+    built = built_datasets(data_root)
+    rows = tuple(_row(load_manifest(name), data_root, name in built) for name in sources or PUBLIC)
     columns = ("data set", "classes", "expected", "stated", "built here", "of them train", "test", "differs")
     return Table(title, columns, rows, NOTE)
 
@@ -53,7 +53,7 @@ def _row(manifest: Manifest, data_root: str, is_built: bool) -> tuple[str, ...]:
     if not is_built:
         return (*facts, "not built", "-", "-", "-")
     index = open_source(data_root, manifest.name).index
-    counts = index.get("file_counts") or index.get("counts") or {}  # an older index has those of the chips alone
+    counts = index.get("file_counts") or index.get("counts") or {}  # an older index counts chips only
     totals = {split: sum(counted.values()) for split, counted in counts.items()}
     differs = "; ".join(differences(index.get("expected"), counts)) or "no"
     split_totals = (str(totals[split]) if split in totals else "-" for split in ("train", "test"))

@@ -1,7 +1,7 @@
-"""What a walked plan is written as: the files under results/, one writer a measure.
+"""The files of a finished plan under results/, with one writer per measure.
 
-Each writer reads what the commands left in their folders, and nothing else; so a table can be written again from runs
-that were copied from another machine.
+A writer reads only what the commands left in their folders, so a table can be written again from runs that were copied
+from another machine.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from sarjepa.results.tables import Table
 
 
 def write_tables(store: RunStore, experiment: Experiment, tables: Sequence[Table], end: str) -> None:
-    """table.md and table.tex."""
+    """Write table.md, which ends with the text `end`, and table.tex."""
     text = "\n".join([f"# {experiment.title}\n\n{experiment.about}\n", *(table.markdown() for table in tables), end])
     store.write("table.md", text.rstrip() + "\n")
     store.write("table.tex", "\n".join(table.latex() for table in tables))
@@ -46,11 +46,11 @@ def _provenance(planned: Sequence[Planned]) -> str:
     trainings = unique([step for row in planned for step in (row.first, row.train)])
     measures = unique([step for row in planned for step in row.measure])
     records = [record for step in (*trainings, *measures) if (record := record_of(step))]
-    said = {key: sorted({str(record[key]) for record in records if record[key]})
-            for key in ("commit", "date", "processor", "gpu", "versions")}  # fmt: skip
-    lines = [f"- {key}: {'; '.join(values) or 'none'}" for key, values in said.items()]
-    for what, steps in (("pre-training", trainings), ("measuring", measures)):
-        lines.append(f"- {what}: {len(steps)} commands, {seconds_of(steps) / 3600:.2f} hours of processes added up")
+    facts = {key: sorted({str(record[key]) for record in records if record[key]})
+             for key in ("commit", "date", "processor", "gpu", "versions")}  # fmt: skip
+    lines = [f"- {key}: {'; '.join(values) or 'none'}" for key, values in facts.items()]
+    for name, steps in (("pre-training", trainings), ("measuring", measures)):
+        lines.append(f"- {name}: {len(steps)} commands, {seconds_of(steps) / 3600:.2f} hours of processes added up")
     return "\n".join(["**How it was made**", "", *lines, "- commands: commands.txt"])
 
 
@@ -63,7 +63,7 @@ def gather(plan: Sequence[Planned]) -> list[Value]:
                 Value(planned.row.name, planned.seed, cell.dataset, cell.protocol, cell.pool, cell.shots, cell.mean,
                       cell.std, cell.num_runs, cell.is_baseline)
                 for cell in read_record(step.folder / RESULTS, FewshotResults).cells
-                if cell.checkpoint in getattr(step.config, "checkpoint", ())  # not a baseline beside it
+                if cell.checkpoint in getattr(step.config, "checkpoint", ())  # not a baseline measured beside it
             ]  # fmt: skip
     return values
 
@@ -80,9 +80,10 @@ def _few_shot(experiment: Experiment, planned: Sequence[Planned], store: RunStor
 
 def _accuracy_figure(experiment: Experiment, values: Sequence[Value]) -> Figure:
     def by_shots(own: Sequence[Value], name: str) -> dict[int, list[float]]:
-        shots = sorted({value.shots for value in own})
-        found = {num: [v.mean for v in own if (v.row, v.shots) == (name, num)] for num in shots}
-        return {num: means for num, means in found.items() if means}
+        means: dict[int, list[float]] = {}
+        for value in sorted((value for value in own if value.row == name), key=lambda value: value.shots):
+            means.setdefault(value.shots, []).append(value.mean)
+        return means
 
     named = {
         f"{dataset}, {protocol}\n{feature_words(pool)}": own
@@ -109,9 +110,9 @@ def _attention(experiment: Experiment, planned: Sequence[Planned], store: RunSto
     """figure.png of the distance of each head; table.* of the mean of each block."""
     distances = {}
     for row in experiment.rows:
-        found = [_read_csv(one.measure[0], "attention-distance.csv") for one in planned if one.row == row]
-        # Heads of different seeds have nothing in common: they stand side by side.
-        distances[row.name] = np.concatenate([rows[:, 2].reshape(int(rows[:, 0].max()), -1) for rows in found], axis=1)
+        tables = [_read_csv(its.measure[0], "attention-distance.csv") for its in planned if its.row == row]
+        # Heads of different seeds have nothing in common, so they are not averaged: they become further columns.
+        distances[row.name] = np.concatenate([rows[:, 2].reshape(int(rows[:, 0].max()), -1) for rows in tables], axis=1)
     blocks = max(len(distance) for distance in distances.values())
     columns = ("", *(f"block {block}" for block in range(1, blocks + 1)))
     rows = tuple(
@@ -122,19 +123,14 @@ def _attention(experiment: Experiment, planned: Sequence[Planned], store: RunSto
     table = Table(f"{experiment.title}: attention distance", columns, rows, note)
     write_tables(store, experiment, [table], _provenance(planned))
     store.write("table.csv", table.csv())
-    uniform_px = _uniform_px(planned)
-    panels_of_heads = {name: HeadDistances(heads, uniform_px) for name, heads in distances.items()}
-    store.write("figure.png", figure_bytes(attention_distance(panels_of_heads, about)))
-    return (table,)
-
-
-def _uniform_px(planned: Sequence[Planned]) -> float:
-    """The distance of uniform attention on the runs' own grid of patches."""
-    config = next(one.train.config for one in planned if one.train)
+    config = next(its.train.config for its in planned if its.train)
     assert isinstance(config, PretrainConfig)
     shape = encoder_shape(config.model, config.image_size, config.patch_size, "relative")
     side = config.image_size // shape.patch_size
-    return uniform_distance((side, side), shape.patch_size)
+    uniform_px = uniform_distance((side, side), shape.patch_size)
+    panels_of_heads = {name: HeadDistances(heads, uniform_px) for name, heads in distances.items()}
+    store.write("figure.png", figure_bytes(attention_distance(panels_of_heads, about)))
+    return (table,)
 
 
 def _curves(experiment: Experiment, planned: Sequence[Planned], store: RunStore, about: str) -> tuple[Table, ...]:
@@ -142,10 +138,10 @@ def _curves(experiment: Experiment, planned: Sequence[Planned], store: RunStore,
     datasets = [getattr(step.config, "dataset", "") for step in planned[0].measure]
     curves = {
         dataset: {
-            row.name: np.stack([_read_csv(one.measure[at], "curve.csv")[:, 1:] for one in planned if one.row == row])
+            row.name: np.stack([_read_csv(its.measure[place], "curve.csv")[:, 1:] for its in planned if its.row == row])
             for row in experiment.rows
         }
-        for at, dataset in enumerate(datasets)
+        for place, dataset in enumerate(datasets)
     }
     rows = tuple(
         (name, dataset, f"{curve[:, -1, 0].mean():.3f}", f"{curve[:, -1, 1].mean():.1f}",

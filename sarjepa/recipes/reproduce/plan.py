@@ -1,9 +1,8 @@
 """From a table at a scale to the commands that make it.
 
 Every number of a table comes from a command that a person could have typed: `sarjepa pretrain` for a run, and
-`fewshot-bench`, `finetune` or `visualize-attention` to look at it. A plan is the list of them. Rows that share their
-settings share the run: its folder is named after what it differs in, so that table 4 and figure 4 train the multi-scale
-ratio once.
+`fewshot-bench`, `finetune` or `visualize-attention` to measure it. A plan is the list of these commands. Rows of equal
+settings share a run, whose folder is named after these settings: table 4 and figure 4 train the multi-scale ratio once.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from sarjepa.config import BASELINES, COMMANDS, Common
 from sarjepa.experiments.experiment import Experiment, Row, Scale
 from sarjepa.overlay import option, overlay, read_preset
 
-# The command that takes each measure, and what its folder inside the run is called.
 MEASURED_BY = {"few-shot": "fewshot-bench", "curve": "finetune", "attention": "visualize-attention"}
 
 
@@ -29,9 +27,9 @@ class Step:
 
     Attributes:
         command: name of the command.
-        arguments: words of the command line, without settings that only this machine needs.
-        config: the settings they resolve to.
-        folder: folder of its files.
+        arguments: words of the command line after the command.
+        config: the settings that the words resolve to.
+        folder: folder of the command's files.
     """
 
     command: str
@@ -46,7 +44,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Planned:
-    """A row with one pre-training seed: the run it starts from and its own, if it has them, and what measures it."""
+    """A row with one pre-training seed: the run that it starts from, its own run, and the steps that measure it.
+
+    `first` is None for a row that starts from scratch, `train` for one without pre-training.
+    """
 
     row: Row
     seed: int
@@ -63,8 +64,8 @@ class PlanContext:
         scale: size of the runs.
         sources, datasets: built sets to train on and to measure on.
         seeds: seeds of the pre-trainings.
-        common: settings of every command (data root, device).
-        root: the folder of the runs.
+        common: settings of every command (data root, device), None for the default.
+        root: folder of the runs.
         imagenet: weights of the ImageNet row, if given.
     """
 
@@ -76,20 +77,18 @@ class PlanContext:
     root: Path
     imagenet: str | None = None
 
-    def step(self, command: str, folder: Path, *layers: Mapping[str, Any]) -> Step:
-        """A command with its settings: preset < scale < layers."""
-        given = dict(self.scale.settings.get(command, {}))
-        for layer in layers:
-            given |= layer
+    def step(self, command: str, folder: Path, settings: Mapping[str, Any]) -> Step:
+        """A command with its settings: preset < scale < `settings` < those of every command."""
         preset = read_preset(self.scale.preset, command)
-        own = {key: value for key, value in self.common.items() if value is not None}
-        config = overlay(COMMANDS[command], [("the preset", preset), ("the experiment", {**given, **own})])
-        words = [word for name, value in {**given, **own}.items() for word in option(name, value)]
+        common = {key: value for key, value in self.common.items() if value is not None}
+        own = {**self.scale.settings.get(command, {}), **settings, **common}
+        config = overlay(COMMANDS[command], [("the preset", preset), ("the experiment", own)])
+        words = [word for name, value in own.items() for word in option(name, value)]
         return Step(command, ("--preset", self.scale.preset, *words), config, folder)
 
 
 def run_name(settings: Mapping[str, Any], seed: int) -> str:
-    """A run's folder: its method, what else it differs in, its seed.
+    """The name of a run's folder: its method, its other settings, its seed.
 
     Example:
         >>> run_name({"method": "mae", "fraction": 0.5}, 1)
@@ -101,7 +100,7 @@ def run_name(settings: Mapping[str, Any], seed: int) -> str:
 
 
 def plan(experiment: Experiment, context: PlanContext) -> list[Planned]:
-    """Every row with every seed, seeds outermost, so that a plan that is cut short has whole tables of fewer seeds."""
+    """Every row with every seed, seed by seed, so that a plan that is cut short gives whole tables of fewer seeds."""
     return [
         planned
         for seed in context.seeds
@@ -111,7 +110,10 @@ def plan(experiment: Experiment, context: PlanContext) -> list[Planned]:
 
 
 def _planned(experiment: Experiment, row: Row, seed: int, context: PlanContext) -> Planned | None:
-    """A row with a seed; None for a baseline that has no seed of its own (past the first) or is not at hand."""
+    """A row with a seed; None for ImageNet weights that were not given, and for a baseline with any but the first seed.
+
+    A baseline without pre-training has no seed of its own.
+    """
     if row.baseline in (*BASELINES, "imagenet"):
         checkpoint = context.imagenet if row.baseline == "imagenet" else row.baseline
         if checkpoint is None or seed != context.seeds[0]:
@@ -119,12 +121,11 @@ def _planned(experiment: Experiment, row: Row, seed: int, context: PlanContext) 
         run, first, train = context.root / row.baseline, None, None
     else:
         trained = experiment.row(experiment.reference or "") if row.baseline else row
-        first = (
-            None if trained.after is None else _training(trained.after, run_name(trained.after, seed), seed, context)
-        )
-        name = run_name(trained.pretrain, seed) + (f"-after-{first.folder.name}" if first else "")
-        given = {"init": str(first.folder)} if first else {}
-        train = _training({**trained.pretrain, **given}, name, seed, context)
+        name, settings, first = run_name(trained.pretrain, seed), dict(trained.pretrain), None
+        if trained.after is not None:
+            first = _training(trained.after, run_name(trained.after, seed), seed, context)
+            name, settings["init"] = f"{name}-after-{first.folder.name}", str(first.folder)
+        train = _training(settings, name, seed, context)
         run = train.folder
         checkpoint = f"random:{run}" if row.baseline else str(run)
     suffix = "-untrained" if row.baseline == "untrained" else ""
@@ -137,7 +138,7 @@ def _training(settings: Mapping[str, Any], name: str, seed: int, context: PlanCo
 
 
 def _measures(measure: str, checkpoint: str, run: Path, suffix: str, context: PlanContext) -> tuple[Step, ...]:
-    """The commands that look at a checkpoint; their folders stand inside the run's."""
+    """The commands that measure a checkpoint; their folders lie inside the run's."""
     command = MEASURED_BY[measure]
 
     def step(name: str, **given: Any) -> Step:

@@ -1,11 +1,11 @@
-"""Walking a plan: each command in a process of its own, several at once, and nothing done twice.
+"""Walk a plan: each command in a process of its own, several at once, and no step twice.
 
 A finished step leaves `made-by.json` in its folder: the command, its resolved settings, the commit, the machine and the
-seconds. A step whose file says the same is not repeated; one that says something else is refused with the difference,
-since its numbers belong to other settings. A run that was stopped goes on from its checkpoint.
+seconds. A step with a file of the same settings is not repeated. A file of other settings is refused with the
+difference, since its numbers belong to those. A run that was stopped goes on from its checkpoint.
 
-Processes, and not calls: a command that runs out of memory takes only itself along, one-thread processes side by side
-use two cores better than two threads do, and torchrun can start the same line on several GPUs.
+Commands are processes and not calls for three reasons: one that runs out of memory ends alone, one-thread processes
+side by side use two cores better than two threads do, and torchrun can start the same line on several GPUs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _POLL_S = 0.3
 
 @dataclass(frozen=True)
 class _MadeBy:
-    """What is read of made-by.json."""
+    """The part of made-by.json that is read."""
 
     settings: dict[str, Any]
     seconds: float
@@ -52,7 +52,7 @@ class _MadeBy:
 
 
 def record_of(step: Step) -> dict[str, Any] | None:
-    """What the finished step left, or None where it has yet to be done.
+    """The content of a finished step's made-by.json, None for a step that is not done.
 
     Raises:
         InputError: the folder was made with other settings, its method has changed since, or made-by.json is damaged.
@@ -65,12 +65,12 @@ def record_of(step: Step) -> dict[str, Any] | None:
     if isinstance(step.config, PretrainConfig):
         check_revision(step.config.method, record, step.folder)
     if record["settings"].get("max_steps") != getattr(step.config, "max_steps", None):
-        return None  # it ended elsewhere, and goes on
+        return None  # it ended at another step, and goes on
     return record
 
 
 def has_ended(step: Step) -> bool:
-    """Whether a command did all of its work: a pre-training that is stopped saves and ends with success."""
+    """Whether a command did all of its work: a pre-training that is stopped also saves and ends with success."""
     config = step.config
     if not isinstance(config, PretrainConfig):
         return True
@@ -88,15 +88,17 @@ class Walker:
 
     def __init__(self, jobs: int, launch: str | None) -> None:
         self.jobs, self.launch = jobs, launch
+        threads = max(1, len(os.sched_getaffinity(0)) // jobs)
+        self._environment = {"OMP_NUM_THREADS": str(threads), **os.environ} if jobs > 1 else dict(os.environ)
         self._live: set[subprocess.Popen[bytes]] = set()
-        self._over = False  # nothing more is started
-        self._stopping = False  # what is under way is told to stop
+        self._over = False  # no further step is started
+        self._stopping = False  # running processes are told to stop
 
     def walk(self, steps: Sequence[Step], description: str, progress: Progress) -> None:
-        """Do what is not yet done.
+        """Do the steps that are not yet done.
 
         Raises:
-            InputError: a step failed, with the last line it said; what is under way is finished first.
+            InputError: a step failed; the error holds the last line that it printed. Running steps are finished first.
             Stopped: a signal came; runs have saved and go on with the next call.
         """
         to_do = [step for step in steps if record_of(step) is None]
@@ -119,18 +121,15 @@ class Walker:
                         if self._live:
                             progress.warn(f"{error}; waiting for what is under way")
                 if stop.reason:
-                    self._stop()
+                    self._over = self._stopping = True
+                    for process in list(self._live):
+                        process.terminate()
                     raise Stopped(stop.number)
             if failure is not None:
                 raise failure
 
-    def _stop(self) -> None:
-        self._over = self._stopping = True
-        for process in list(self._live):
-            process.terminate()
-
     def _run(self, step: Step) -> str:
-        """Run one step, unless it is over; what it is called."""
+        """Run one step and return its name; return an empty text where no further step is to start."""
         if self._over:
             return ""
         done = False
@@ -139,30 +138,35 @@ class Walker:
             done = True
         finally:
             if not done:
-                self._over = True  # here, before this thread takes the next step
+                self._over = True  # set before this thread takes the next step
         return name
 
     def _do(self, step: Step) -> str:
+        """Run one step in a process and return its name.
+
+        Raises:
+            InputError: the process failed, or was stopped before its end.
+        """
         began = time.time()
         log = step.folder.with_name(step.folder.name + ".log")
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
-            # In a session of its own: Ctrl-C reaches this process alone, which then tells each child once. A child
-            # that is told twice does not stop to save.
+            # In a session of its own: Ctrl-C reaches only this process, which then signals each child once. A child
+            # that is signalled twice ends without saving.
             process = subprocess.Popen(
-                self._line(step), stdout=output, stderr=subprocess.STDOUT, env=self._environment(),
+                self._line(step), stdout=output, stderr=subprocess.STDOUT, env=self._environment,
                 start_new_session=True,
             )  # fmt: skip
             self._live.add(process)
-            if self._stopping:  # since this thread last looked
+            if self._stopping:  # set since this thread last looked
                 process.terminate()
             code = process.wait()
             self._live.discard(process)
         if self._stopping:
             return step.folder.name
         if code:
-            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            raise InputError(f"{step.command} failed", where=step.text(), got=said[-1] if said else f"code {code}",
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise InputError(f"{step.command} failed", where=step.text(), got=lines[-1] if lines else f"code {code}",
                              hint=f"read {log}; what is finished is kept")  # fmt: skip
         if not has_ended(step):
             raise InputError(f"{step.command} was stopped before its end", where=step.text(),
@@ -170,7 +174,7 @@ class Walker:
         record = {"command": step.text(), "settings": asdict(step.config), "seconds": round(time.time() - began)}
         if isinstance(step.config, PretrainConfig):
             record["revision"] = METHODS[step.config.method].revision
-        log.unlink()  # first: a step that is known to be done is not looked at again
+        log.unlink()  # before the record: once a step is recorded as done, no call looks at its log again
         write_json(step.folder / MADE_BY, record | machine())
         return step.folder.name
 
@@ -182,10 +186,6 @@ class Walker:
             if (step.folder / LAST).is_file():
                 extra = ["--resume"]
         return [*start, "sarjepa", step.command, *step.arguments, *extra]
-
-    def _environment(self) -> dict[str, str]:
-        share = max(1, len(os.sched_getaffinity(0)) // self.jobs)
-        return {"OMP_NUM_THREADS": str(share), **os.environ} if self.jobs > 1 else dict(os.environ)
 
 
 def seconds_of(steps: Sequence[Step]) -> float:

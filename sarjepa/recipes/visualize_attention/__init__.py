@@ -1,16 +1,16 @@
-"""visualize-attention: how far and where each head looks, what a run predicts, what its features hold together.
+"""visualize-attention: how far and where each head looks, what a run predicts, which chips its features put together.
 
     attention-distance.csv   block, head, distance_px, averaged over chips
     attention-distance.png   the same, with the mean of each block
     maps.png                 where the class token looks in the last block, one column per head
     patch-maps.png           where one patch looks
-    rollout.png              what may have reached the class token after some blocks
+    rollout.png              which patches may have reached the class token after some blocks
     targets.png              targets and predictions of masked patches, where the run has its predictor
     feature-map.png          chips in the plane of most variance, by class and by source
     neighbours.png           the nearest chips of a few
 
-Several checkpoints get such a folder each, and above them one attention-distance.csv with a column for the checkpoint
-and one attention-distance.png with a panel each. All of them look at the same chips.
+Each of several checkpoints gets such a folder; above them stand one attention-distance.csv with a column for the
+checkpoint and one attention-distance.png with a panel each. All checkpoints are shown the same chips.
 """
 
 from __future__ import annotations
@@ -37,22 +37,18 @@ from sarjepa.recipes.visualize_attention.pictures import feature_figures, map_fi
 from sarjepa.reports.attention_figures import HeadDistances, attention_distance
 from sarjepa.reports.figures import figure_bytes
 from sarjepa.results.result import Result, writable_folder
-from sarjepa.results.tables import Table, counted
+from sarjepa.results.tables import Table, counted, csv_text
 from sarjepa.training.runtime import pick_device
 
 NUM_SHOWN = 6  # chips in a picture
-# The pictures that not every run draws; a later run removes those that it does not draw.
+# Pictures that not every call draws; a later call removes those that it does not draw.
 _DISTANCES = "attention-distance.csv"
 _PICTURES = ("maps", "patch-maps", "rollout", "targets", "feature-map", "neighbours")
 _COLUMNS = ("block", "head", "distance_px")
 
 
 def run(config: VisualizeAttentionConfig, progress: Progress) -> Result:
-    """Measure and draw; see the module's text for the files.
-
-    Args:
-        config: the settings.
-        progress: receiver of the progress, and of a note where a picture is missing.
+    """Measure and draw; the module's docstring lists the files.
 
     Raises:
         InputError: a checkpoint cannot be read or has no attention, there are no chips to look at, they do not fit
@@ -67,24 +63,29 @@ def run(config: VisualizeAttentionConfig, progress: Progress) -> Result:
     note = f"{counted(len(subjects), 'image' if config.images else 'chip')}, class token left out of both sides, " + (
         "each patch's attention renormalised" if config.renormalise else "not renormalised"
     )
-    folder = writable_folder(_folder(config.out, viewers))
-    found = {}
+    if config.out or len(viewers) == 1:
+        folder = report_folder(config.out, viewers[0].name, "attention", None)
+    else:
+        folder = Path("results") / "-".join(["attention", *(viewer.label for viewer in viewers)])[:100]
+    writable_folder(folder)
+    distances = {}
     for viewer in viewers:
-        found[viewer.label] = _distances(viewer, subjects, config.renormalise, progress)
-        place = folder if len(viewers) == 1 else folder / viewer.label
-        place.mkdir(exist_ok=True)
-        _remove_old(place, config.format)
-        _write_distances(place, {viewer.label: found[viewer.label]}, note, config.format)
-        _write(place, _pictures(viewer, subjects, gallery, config, progress), config.format)
+        distances[viewer.label] = _distances(viewer, subjects, config.renormalise, progress)
+        own_folder = folder if len(viewers) == 1 else folder / viewer.label
+        own_folder.mkdir(exist_ok=True)
+        _remove_old(own_folder, config.format)
+        _write_distances(own_folder, {viewer.label: distances[viewer.label]}, note, config.format)
+        _write(own_folder, _pictures(viewer, subjects, gallery, config, progress), config.format)
     if len(viewers) > 1:
         _remove_old(folder, config.format)
-        _write_distances(folder, found, note, config.format)
+        _write_distances(folder, distances, note, config.format)
     write_atomically(folder / "settings.yaml", yaml.safe_dump(as_dict(config), sort_keys=False))
-    return Result(_message(found, folder), folder, tuple(_summary(*one, note) for one in found.items()))
+    tables = tuple(_summary(label, heads, note) for label, heads in distances.items())
+    return Result(_message(distances, folder), folder, tables)
 
 
 def _sources(config: VisualizeAttentionConfig, viewers: Sequence[Viewer], progress: Progress) -> list[str]:
-    """The built sources that chips come from: those asked for, else the runs' own, else one that is built."""
+    """The sources of the chips: those of the settings, else those of the runs, else the first that is built."""
     if config.dataset:
         return list(dict.fromkeys(config.dataset))
     built = built_datasets(config.data_root)
@@ -95,7 +96,7 @@ def _sources(config: VisualizeAttentionConfig, viewers: Sequence[Viewer], progre
 
 
 def _subjects(config: VisualizeAttentionConfig, sources: Sequence[str]) -> tuple[list[Subject], list[Subject]]:
-    """What is looked at, and the chips of the feature map."""
+    """The images to look at, and the chips of the feature map."""
     check_crop(config.data_root, config.crop)
 
     def chips(num: int) -> list[Subject]:
@@ -111,7 +112,7 @@ def _subjects(config: VisualizeAttentionConfig, sources: Sequence[str]) -> tuple
 def _check(
     viewers: Sequence[Viewer], subjects: Sequence[Subject], gallery: Sequence[Subject], patch: tuple[int, ...]
 ) -> None:
-    """Refuse before anything is written: inputs that are too large, a patch outside of what is looked at."""
+    """Refuse, before anything is written, inputs that are too large and a patch outside of an image."""
     for viewer in viewers:
         for subject in (*subjects, *gallery):
             viewer.check_memory(subject)
@@ -124,13 +125,6 @@ def _check(
                     expected=f"row 0 to {rows - 1}, column 0 to {columns - 1} for {viewer.label}",
                     got=f"{patch[0]},{patch[1]}",
                 )
-
-
-def _folder(out: str | None, viewers: Sequence[Viewer]) -> Path:
-    """As asked, inside the only run, or for several a folder of their names under results/."""
-    if out or len(viewers) == 1:
-        return report_folder(out, viewers[0].name, "attention", None)
-    return Path("results") / "-".join(["attention", *(viewer.label for viewer in viewers)])[:100]
 
 
 def _distances(viewer: Viewer, subjects: Sequence[Subject], renormalise: bool, progress: Progress) -> HeadDistances:
@@ -157,7 +151,7 @@ def _pictures(
     config: VisualizeAttentionConfig,
     progress: Progress,
 ) -> dict[str, Figure]:
-    """Every other picture that there can be, by the stem of its file."""
+    """The other pictures that can be drawn, by the stem of their file."""
     shown = spread(subjects, NUM_SHOWN)
     if config.images and len(shown) < len(subjects):
         progress.note(f"{len(shown)} of {len(subjects)} images are shown; distances are averaged over all")
@@ -173,9 +167,9 @@ def _pictures(
 
 
 def _remove_old(folder: Path, file_format: str) -> None:
-    """Remove what an earlier run drew; pictures in another format are left.
+    """Remove the pictures of an earlier call in the same format.
 
-    A folder without distances holds no earlier run, and files of these names there are kept.
+    A folder without distances is not of an earlier call, so files of these names in it are kept.
     """
     if not (folder / _DISTANCES).is_file():
         return
@@ -188,37 +182,36 @@ def _write(folder: Path, pictures: dict[str, Figure], file_format: str) -> None:
         write_atomically(folder / f"{stem}.{file_format}", figure_bytes(figure, file_format))
 
 
-def _write_distances(folder: Path, found: dict[str, HeadDistances], note: str, file_format: str) -> None:
-    """attention-distance.csv, with a column for the checkpoint where there are several, and its picture."""
+def _write_distances(folder: Path, distances: dict[str, HeadDistances], note: str, file_format: str) -> None:
+    """Write attention-distance.csv, with a column for the checkpoint if there are several, and its picture."""
     rows = [
-        (label, str(block), str(head), f"{value:.4f}")
-        for label, one in found.items()
-        for block, row in enumerate(one.distance_LH, start=1)
-        for head, value in enumerate(row, start=1)
+        (label, str(block), str(head), f"{distance:.4f}")
+        for label, heads in distances.items()
+        for block, distance_H in enumerate(heads.distance_LH, start=1)
+        for head, distance in enumerate(distance_H, start=1)
     ]
-    table = Table("Attention distance", ("checkpoint", *_COLUMNS), tuple(rows))
-    if len(found) == 1:
-        table = Table(table.title, _COLUMNS, tuple(row[1:] for row in rows))
-    write_atomically(folder / _DISTANCES, table.csv())
-    _write(folder, {"attention-distance": attention_distance(found, note)}, file_format)
+    if len(distances) == 1:
+        text = csv_text(_COLUMNS, [row[1:] for row in rows])
+    else:
+        text = csv_text(("checkpoint", *_COLUMNS), rows)
+    write_atomically(folder / _DISTANCES, text)
+    _write(folder, {"attention-distance": attention_distance(distances, note)}, file_format)
 
 
-def _summary(label: str, found: HeadDistances, note: str) -> Table:
+def _summary(label: str, heads: HeadDistances, note: str) -> Table:
     return Table(
         f"Attention distance of {label} (px)",
         ("block", "mean", "smallest head", "largest head"),
         tuple((str(number), f"{row.mean():.1f}", f"{row.min():.1f}", f"{row.max():.1f}")
-              for number, row in enumerate(found.distance_LH, start=1)),
-        f"{note}; uniform attention: {found.uniform_px:.1f}",
+              for number, row in enumerate(heads.distance_LH, start=1)),
+        f"{note}; uniform attention: {heads.uniform_px:.1f}",
     )  # fmt: skip
 
 
-def _message(found: dict[str, HeadDistances], folder: Path) -> str:
+def _message(distances: dict[str, HeadDistances], folder: Path) -> str:
     lines = []
-    for label, one in found.items():
-        means = one.distance_LH.mean(axis=1)
-        whose = f"{label}: " if len(found) > 1 else ""
-        lines.append(
-            f"{whose}mean attention distance {means[0]:.1f} px in the first block, {means[-1]:.1f} in the last"
-        )
+    for label, heads in distances.items():
+        first, last = heads.distance_LH.mean(axis=1)[[0, -1]]
+        prefix = f"{label}: " if len(distances) > 1 else ""
+        lines.append(f"{prefix}mean attention distance {first:.1f} px in the first block, {last:.1f} in the last")
     return "\n".join([*lines, str(folder)])

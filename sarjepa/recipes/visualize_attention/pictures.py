@@ -1,4 +1,4 @@
-"""What one encoder makes of a few images, as figures: attention, targets and predictions, feature space."""
+"""Figures of one encoder on a few images: attention, targets and predictions, feature space."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FILE_NOTE = "number: cosine distance, 0 to 2; a near-duplicate of the file, if 
 
 
 def shown_chip(rule: InputRule, subject: Subject) -> ShownChip:
-    """The input that a rule makes of an image, as a picture in the proportions and the scale of the image."""
+    """The input that a rule makes of an image, as a picture with the image's proportions and scale."""
     rows, columns = rule.cut(subject).shape
     return ShownChip(rule(subject)[0, 0].cpu().numpy(), subject.title, (rows, columns), subject.resolution_m)
 
@@ -39,8 +39,8 @@ def map_figures(viewer: Viewer, subjects: Sequence[Subject], patch: tuple[int, i
 
     Args:
         viewer: encoder, with its rule for inputs.
-        subjects: images to look at, one per row.
-        patch: row and column (from 0) of the patch; None: the brightest of each subject.
+        subjects: images, one per row.
+        patch: row and column (from 0) of the patch; None: the brightest of each image.
 
     Returns:
         Figures by the stem of their file.
@@ -72,13 +72,13 @@ def _map(maps_1KRC: torch.Tensor) -> np.ndarray:
 
 
 def target_figure(viewer: Viewer, subjects: Sequence[Subject], seed: int, progress: Progress) -> Figure | None:
-    """What the run was asked to predict of each subject, and what it predicts; None, with a note, where it cannot be.
+    """Targets and predictions of each image; None, with a note, where the checkpoint cannot predict.
 
     Args:
         viewer: encoder, from a checkpoint that may hold a predictor.
         subjects: images, one per row.
         seed: seed of the masks.
-        progress: receiver of a note where a picture is missing.
+        progress: receiver of a note if there is no picture.
     """
     rows: list[TargetRow] = []
     names: tuple[str, ...] = ()
@@ -106,14 +106,14 @@ def target_figure(viewer: Viewer, subjects: Sequence[Subject], seed: int, progre
 def feature_figures(
     viewer: Viewer, gallery: Sequence[Subject], queries: Sequence[Subject], pool: str, progress: Progress
 ) -> dict[str, Figure]:
-    """The gallery in the plane, and the neighbours that queries find in it.
+    """The gallery in the plane of most variance, and the nearest chips of the queries in it.
 
     Args:
         viewer: encoder of the features.
         gallery: chips of built sources.
-        queries: images, one per row; chips of the same near-duplicate group are left out.
+        queries: images, one per row; chips of their near-duplicate group are left out.
         pool: pooling of the tokens.
-        progress: receiver of the progress, and of a note where a picture is missing.
+        progress: receiver of progress bars, and of a note if a picture is missing.
 
     Returns:
         Figures by the stem of their file.
@@ -128,13 +128,17 @@ def feature_figures(
     figures = {
         "feature-map": feature_map(plane.point_N2, plane.share_2, classes, sources, f"Principal components of {about}")
     }
-    found = nearest(queries_QD, features_ND, _near_copies(queries, gallery), NUM_NEIGHBOURS)
-    if not found.index_QK.shape[1]:
+    near_copy_QN = np.array(  # the chip is the query or a near-duplicate of it
+        [[bool(query.source) and (query.source, query.group) == (chip.source, chip.group) for chip in gallery]
+         for query in queries]
+    )  # fmt: skip
+    neighbours = nearest(queries_QD, features_ND, near_copy_QN, NUM_NEIGHBOURS)
+    if not neighbours.index_QK.shape[1]:
         progress.note("no picture of neighbours: too few chips that are not near-duplicates of each other")
         return figures
     figures["neighbours"] = neighbour_grid(
         [shown_chip(viewer.rule, query) for query in queries],
-        [_row(viewer, query, gallery, found, number) for number, query in enumerate(queries)],
+        [_row(viewer, query, gallery, neighbours, number) for number, query in enumerate(queries)],
         f"Nearest chips by cosine distance of centred features: {about}",
         _CHIP_NOTE if queries[0].source else _FILE_NOTE,
     )
@@ -143,7 +147,7 @@ def feature_figures(
 
 def _features(viewer: Viewer, subjects: Sequence[Subject], pool: str, progress: Progress) -> np.ndarray:
     """(N, width) float32 features."""
-    found = extract(
+    features_ND = extract(
         viewer.encoder,
         lambda indices: viewer.inputs([subjects[index] for index in indices]),
         len(subjects),
@@ -151,26 +155,19 @@ def _features(viewer: Viewer, subjects: Sequence[Subject], pool: str, progress: 
         progress=progress,
         description=f"features of {viewer.label}",
     )[pool]
-    if not np.isfinite(found).all():
+    if not np.isfinite(features_ND).all():
         raise InputError("features are not finite", where=viewer.name, expected="finite weights and pixels")
-    return found
+    return features_ND
 
 
-def _near_copies(queries: Sequence[Subject], gallery: Sequence[Subject]) -> np.ndarray:
-    """(Q, N) bool: the chip is the query or a near-duplicate of it."""
-    return np.array(
-        [[bool(query.source) and (query.source, query.group) == (chip.source, chip.group) for chip in gallery]
-         for query in queries]
-    )  # fmt: skip
-
-
-def _row(viewer: Viewer, query: Subject, gallery: Sequence[Subject], found: Nearest, number: int) -> list[Neighbour]:
-    chips = [gallery[index] for index in found.index_QK[number]]
+def _row(viewer: Viewer, query: Subject, gallery: Sequence[Subject], near: Nearest, number: int) -> list[Neighbour]:
+    """The nearest chips of a query, which is row `number` of `near`."""
+    chips = [gallery[index] for index in near.index_QK[number]]
     return [
         Neighbour(
             shown_chip(viewer.rule, chip),
             float(distance),
             bool(query.class_name and chip.class_name) and query.class_name != chip.class_name,
         )
-        for chip, distance in zip(chips, found.distance_QK[number], strict=True)
+        for chip, distance in zip(chips, near.distance_QK[number], strict=True)
     ]

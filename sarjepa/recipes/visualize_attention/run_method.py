@@ -1,7 +1,7 @@
 """The pretext method of a run, with its predictor: built from the run's settings, filled from its checkpoint.
 
-An exported encoder is what remains of a run. To see what a run was asked to predict, and what it predicts, its
-predictor is needed too: that stands in the run folder's checkpoint, and how to build it in the run's settings.yaml.
+An export holds only the encoder. Pictures of targets and predictions need the predictor too, whose weights are in the
+run folder's checkpoint and whose settings are in the run's settings.yaml.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def open_method(checkpoint: str, device: torch.device, progress: Progress) -> Me
     """The method of a run folder, or of one of its checkpoints, with its predictor, in evaluation mode.
 
     Raises:
-        InputError: the checkpoint has no predictor, or no settings to build it by, or its method has changed since.
+        InputError: the checkpoint has no predictor, its settings are missing, or its method has changed since.
     """
     path = Path(checkpoint)
     if not path.is_dir() and path.suffix != ".pt":
