@@ -12,14 +12,16 @@ from sarjepa.config import PretrainConfig
 from sarjepa.files import sha256_of
 from sarjepa.models.addresses import RUN_FILES
 from sarjepa.overlay import plain, shown
-from sarjepa.recipes.report.run_content import LOG, SETTINGS, RunContent
+from sarjepa.recipes.report.run_content import RunContent
 from sarjepa.reports.elements import element, picture, picture_or_notice, table_element
 from sarjepa.reports.figures import figure_bytes
 from sarjepa.reports.page import Gap, Section
 from sarjepa.reports.pictures import shown_picture
 from sarjepa.reports.pretraining import curve_figure, curves_of
+from sarjepa.results.stored import SETTINGS
 from sarjepa.results.tables import Table, counted
 from sarjepa.setting import settings_of
+from sarjepa.training.log import LOG
 
 
 def settings_section(run: RunContent) -> Section:

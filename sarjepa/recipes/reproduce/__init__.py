@@ -131,7 +131,7 @@ def _about(experiment: Experiment, context: PlanContext, planned: Sequence[Plann
     assert isinstance(config, PretrainConfig)
     text = (
         f"Scale {context.scale.name}: {config.model}, {config.image_size} px, {config.epochs} epochs of "
-        f"{'+'.join(context.sources)}, batch {config.batch_size}."
+        f"{'+'.join(config.sources)}, batch {config.batch_size}."
     )
     measured = next(step.config for row in planned for step in row.measure)
     assert isinstance(measured, Evaluation | VisualizeAttentionConfig)
