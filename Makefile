@@ -9,7 +9,7 @@ DEMO   := runs/demo
 comma  := ,
 
 # The paper's tables and figures, and the size of their runs: demo, laptop or paper.
-TABLES := table1 table3 table4 table5 table6 figure4 figure5 figure6 figure7 views views-apart transfer speckle
+TABLES := table1 table3 table4 table5 table6 figure4 figure5 figure6 figure7 views views-apart views-at-once transfer speckle
 SCALE  ?= laptop
 # Sets to pre-train on (comma-separated), weights of the imagenet row, commands at a time, and what starts pre-training
 # on several GPUs.
@@ -80,7 +80,7 @@ REPRODUCE := $(BIN)/sarjepa reproduce --scale $(SCALE) --data-root $(DATA) --job
   $(if $(SOURCES),--sources $(SOURCES)) $(if $(IMAGENET),--imagenet $(IMAGENET)) \
   $(if $(LAUNCH),--launch "$(LAUNCH)")
 
-tables: $(TABLES)  ## table1, table3-6, figure4-7 of the paper, views, views-apart, transfer and speckle, each by its own name too; SCALE=laptop|paper|demo
+tables: $(TABLES)  ## table1, table3-6, figure4-7 of the paper, views, views-apart, views-at-once, transfer and speckle, each by its own name too; SCALE=laptop|paper|demo
 $(TABLES): $(VENV)/.installed
 	$(foreach set,$(UNBUILT),$(BIN)/sarjepa build-dataset --sources $(set) --data-root $(DATA) $(GIVEN) &&) \
 	$(REPRODUCE) --experiment $@
