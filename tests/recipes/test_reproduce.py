@@ -296,11 +296,11 @@ def test_a_pretraining_that_was_told_to_stop_is_not_taken_for_a_finished_one(
         return [*line(self, step), *(["--max-hours", "1e-9"] if step.command == "pretrain" else [])]
 
     monkeypatch.setattr(walk.Walker, "_line", stopped_early)
+    pretrain = replace(small, step=1)
     with pytest.raises(InputError, match="pretrain was stopped before its end"):
-        reproduce.run(small, Progress())
-    monkeypatch.undo()
-    monkeypatch.setattr(reproduce, "read_experiment", lambda name, scale: (SMALL, TINY))
-    reproduce.run(small, Progress())
+        reproduce.run(pretrain, Progress())
+    monkeypatch.setattr(walk.Walker, "_line", line)
+    assert "is done" in reproduce.run(pretrain, Progress()).message
     log = (tmp_path / "runs" / "tiny-synthetic" / "sar-jepa-seed0" / "log.jsonl").read_text().splitlines()
     assert [json.loads(record)["step"] for record in log] == [1, 2, 3]
 
