@@ -56,8 +56,27 @@ def over_seeds(path: Path, shots: tuple[int, ...], **wanted: str) -> list[str]:
 
 @pytest.mark.parametrize(("row", "name"), ROWS.items())
 def test_a_row_of_the_first_table_is_the_one_that_was_measured(row: str, name: str) -> None:
-    [cells] = [cells for start, cells in readme_rows().items() if start.startswith(row)]
+    cells = next(cells for start, cells in readme_rows().items() if start.startswith(row))
     assert [cell.strip("* ") for cell in cells] == over_seeds(VIEWS, (1, 2, 5, 10, 20, 40), dataset="mstar", row=name)
+
+
+def test_the_row_of_an_encoder_that_saw_aircraft_alone_is_the_one_that_was_measured() -> None:
+    path, name = ROOT / "results" / "transfer" / "table.csv", "SAR-ACD: sar-jepa, then views"
+    expected = over_seeds(path, (1, 2, 5, 10, 20, 40), dataset="mstar", row=name)
+    assert readme_rows()["sar-jepa, then views, on aircraft alone (SAR-ACD)"] == expected
+    assert table_rows("docs/results.md", "| MSTAR, pre-trained on |")["SAR-ACD: sar-jepa, then views"] == expected
+
+
+APART = {"all six": "sar-jepa, then views", "without gain": "without gain", "with a ramp besides": "with ramp"}
+
+
+@pytest.mark.parametrize(("row", "name"), APART.items())
+def test_a_row_of_the_views_apart_is_the_one_that_was_measured(row: str, name: str) -> None:
+    path = ROOT / "results" / "views-apart" / "table.csv"
+    disturbed = [f"mstar-under-{disturbance}" for disturbance in ("speckle=1", "gain=0.5", "ramp=4")]
+    clean = over_seeds(path, (10, 20, 40), dataset="mstar", row=name)
+    expected = clean + [over_seeds(path, (40,), dataset=dataset, row=name)[0] for dataset in disturbed]
+    assert table_rows("docs/results.md", "| MSTAR | 10 shots |")[row] == expected
 
 
 SUFFERED = ("", "-under-speckle=4", "-under-speckle=2", "-under-speckle=1", "-under-gain=0.5", "-under-gain=2",

@@ -211,7 +211,9 @@ def accuracy_against(axes_of_groups: Mapping[str, Mapping[str, Sequence[Point]]]
 
 def _legend_below(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
+    width = 0.7 + 0.07 * max(map(len, labels), default=0)  # inches an entry takes: its mark, its letters, the gap
+    columns = max(1, min(len(labels), int(figure.get_figwidth() / width)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
 
 
 def _scaling(axes: Axes, points: Sequence[Point]) -> None:

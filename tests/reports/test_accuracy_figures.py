@@ -66,6 +66,15 @@ def test_every_pretraining_is_a_dot() -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == ["pixel", "ratio", "missing (not run)"]
 
 
+def test_the_legend_of_many_shot_counts_lies_inside_a_figure_of_one_panel() -> None:
+    values = {shots: [50.0 + shots] for shots in (1, 2, 5, 10, 20, 40)}
+    figure = figures.accuracy_of_rows({"mstar": [("sar-jepa", values)]}, "Views")
+    figure.canvas.draw()
+    [legend] = figure.legends
+    box, page = legend.get_window_extent(), figure.bbox
+    assert page.x0 <= box.x0 and box.x1 <= page.x1
+
+
 def test_scaling_is_drawn_from_small_to_large() -> None:
     axes = PICTURES["scaling"]().axes[0]
     mean = next(line for line in axes.lines if line.get_label() == "10 shots")
