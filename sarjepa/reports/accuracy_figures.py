@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sarjepa.reports.figures import MARKERS, SERIES_COLORS, new_figure, style
+from sarjepa.results.tables import counted
 
 _NUM_NAMED = 40  # largest number of classes that a confusion matrix names and prints numbers of
 _FEW = 50  # largest number of epochs that have a dot each
@@ -181,7 +182,7 @@ def _dots(axes: Axes, rows: Sequence[Row]) -> None:
                       markeredgewidth=0)  # fmt: skip
             if len(accuracy_S):
                 axes.plot([accuracy_S.mean()] * 2, [place - 0.28, place + 0.28], "-", color=color, linewidth=1.8)
-        axes.plot([], [], marker, color=color, markersize=4, label=f"{num} shots")
+        axes.plot([], [], marker, color=color, markersize=4, label=counted(num, "shot"))
     labels = [name if any(values.values()) else f"{name} (not run)" for name, values in rows]
     axes.set_yticks(range(len(rows)), labels, fontsize=8)
     axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -221,7 +222,7 @@ def _scaling(axes: Axes, points: Sequence[Point]) -> None:
     for number, num in enumerate(sorted({num for _, values in points for num in values})):
         color, marker = SERIES_COLORS[number % len(SERIES_COLORS)], MARKERS[number % len(MARKERS)]
         axes.plot(at, [float(np.mean(values[num])) for _, values in points], "-", color=color, linewidth=1.3,
-                  marker=marker, markersize=5, label=f"{num} shots")  # fmt: skip
+                  marker=marker, markersize=5, label=counted(num, "shot"))  # fmt: skip
         for place, values in points:
             axes.plot([place] * len(values[num]), values[num], marker, color=color, alpha=0.4, markersize=3)
     axes.set_xscale("log")
