@@ -339,7 +339,8 @@ def test_between_pgca_and_sar_jepa_one_thing_changes_at_a_time() -> None:
 def test_the_predictor_is_the_methods_own_unless_chosen() -> None:
     own = {key: None if key.startswith("predictor") else value for key, value in SMALL.items()}
     assert len(build_method("i-jepa", **own).predictor.body.blocks) == 6
-    assert len(build_method("i-jepa", **{**own, "model": "vit-large"}).predictor.body.blocks) == 12
+    with torch.device("meta"):  # 300 million weights of which only the count of blocks is asked
+        assert len(build_method("i-jepa", **{**own, "model": "vit-large"}).predictor.body.blocks) == 12
     assert build_method("i-jepa", **own).predictor.mask_token.shape == (1, 1, 384)
     assert len(build_method("mae", **own).predictor.body.blocks) == 8
     assert len(build_method("lomar", **own).predictor.blocks) == 0
