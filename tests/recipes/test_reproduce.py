@@ -93,6 +93,20 @@ def test_experiments_that_measure_one_run_in_two_ways_have_a_folder_each() -> No
     assert not folders["views"] & folders["speckle"]
 
 
+def test_a_row_that_names_its_set_trains_on_it_at_every_scale_and_shares_the_run_where_it_is_the_scales() -> None:
+    for scale_name in ("laptop", "paper"):
+        experiment, scale = read_experiment("transfer", scale_name)
+        assert scale.datasets == ("mstar",), "no set whose test chips a row was trained on"
+        for planned in plan(experiment, context(scale)):
+            source = {"SAR-ACD": "saracd", "MSTAR": "mstar"}.get(planned.row.name.split(":")[0])
+            for step in (planned.first, planned.train) if source else ():
+                assert step is None or (isinstance(step.config, PretrainConfig) and step.config.sources == (source,))
+    views, laptop = read_experiment("views", "laptop")
+    experiment, _ = read_experiment("transfer", "laptop")
+    shared = {p.train.folder for p in plan(views, context(laptop)) if p.train and p.row.name.startswith("sar-jepa")}
+    assert shared == {p.train.folder for p in plan(experiment, context(laptop)) if p.train and "MSTAR" in p.row.name}
+
+
 def test_a_row_that_starts_from_another_run_trains_that_run_first_and_once() -> None:
     experiment, scale = read_experiment("views-apart", "laptop")
     planned = [one for one in plan(experiment, context(scale, (3,))) if one.row.after is not None]

@@ -121,15 +121,23 @@ def _planned(experiment: Experiment, row: Row, seed: int, context: PlanContext) 
         run, first, train = context.root / row.baseline, None, None
     else:
         trained = experiment.row(experiment.reference or "") if row.baseline else row
-        name, settings, first = run_name(trained.pretrain, seed), dict(trained.pretrain), None
+        settings, first = _differing(trained.pretrain, context), None
+        name = run_name(settings, seed)
         if trained.after is not None:
-            first = _training(trained.after, run_name(trained.after, seed), seed, context)
+            before = _differing(trained.after, context)
+            first = _training(before, run_name(before, seed), seed, context)
             name, settings["init"] = f"{name}-after-{first.folder.name}", str(first.folder)
         train = _training(settings, name, seed, context)
         run = train.folder
         checkpoint = f"random:{run}" if row.baseline else str(run)
     suffix = "-untrained" if row.baseline == "untrained" else ""
     return Planned(row, seed, first, train, _measures(experiment.measure, checkpoint, run, suffix, context))
+
+
+def _differing(settings: Mapping[str, Any], context: PlanContext) -> dict[str, Any]:
+    """A row's settings without sources that are the scale's own, so that the row shares its run with other tables."""
+    same = tuple(settings.get("sources", ())) == context.sources
+    return {key: value for key, value in settings.items() if key != "sources" or not same}
 
 
 def _training(settings: Mapping[str, Any], name: str, seed: int, context: PlanContext) -> Step:
