@@ -9,7 +9,8 @@ DEMO   := runs/demo
 comma  := ,
 
 # The paper's tables and figures, and the size of their runs: demo, laptop or paper.
-TABLES := table1 table3 table4 table5 table6 figure4 figure5 figure6 figure7 views views-apart views-at-once transfer speckle
+TABLES := table1 table3 table4 table5 table6 figure4 figure5 figure6 figure7 views views-apart views-at-once views-epochs transfer speckle \
+  augmentations fine-tuned
 SCALE  ?= laptop
 # Sets to pre-train on (comma-separated), weights of the imagenet row, commands at a time, and what starts pre-training
 # on several GPUs.
@@ -18,7 +19,7 @@ IMAGENET ?=
 JOBS   ?= $(if $(filter paper,$(SCALE)),1,2)
 LAUNCH ?=
 
-.PHONY: help demo test fuzz test-gpu smoke laptop laptop-finetune tables $(TABLES) docs lint format bench bench-ratio gpu-day edge-maps headline clean
+.PHONY: help demo demo-seeds test fuzz test-gpu smoke laptop laptop-finetune tables $(TABLES) docs lint format bench bench-ratio gpu-day edge-maps headline clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +39,10 @@ demo: $(VENV)/.installed  ## simulated chips -> pre-training -> few-shot table -
 	$(BIN)/sarjepa visualize-attention --preset demo-views --data-root $(DATA) --checkpoint $(DEMO)
 	$(BIN)/sarjepa report --run $(DEMO) --data-root $(DATA)
 	@echo "table: results/demo/table.md   pictures: $(DEMO)/*.png   all of it: $(DEMO)/report.html"
+
+demo-seeds: $(VENV)/.installed  ## what the demo shows, with five pre-trainings and every classifier without a network
+	$(BIN)/sarjepa build-dataset --preset demo-views --data-root $(DATA)
+	$(BIN)/sarjepa reproduce --experiment demo-seeds --scale demo --data-root $(DATA) --jobs $(JOBS)
 
 test: $(VENV)/.installed  ## the test suite; tests of real chips run where SARJEPA_SHARED (or ../shared) holds them
 	$(BIN)/python -m pytest -n auto --dist worksteal
@@ -80,7 +85,7 @@ REPRODUCE := $(BIN)/sarjepa reproduce --scale $(SCALE) --data-root $(DATA) --job
   $(if $(SOURCES),--sources $(SOURCES)) $(if $(IMAGENET),--imagenet $(IMAGENET)) \
   $(if $(LAUNCH),--launch "$(LAUNCH)")
 
-tables: $(TABLES)  ## table1, table3-6, figure4-7 of the paper, views, views-apart, views-at-once, transfer and speckle, each by its own name too; SCALE=laptop|paper|demo
+tables: $(TABLES)  ## table1, table3-6, figure4-7 of the paper and the tables of views, each by its own name too; SCALE=laptop|paper|demo
 $(TABLES): $(VENV)/.installed
 	$(foreach set,$(UNBUILT),$(BIN)/sarjepa build-dataset --sources $(set) --data-root $(DATA) $(GIVEN) &&) \
 	$(REPRODUCE) --experiment $@

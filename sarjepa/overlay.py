@@ -205,24 +205,23 @@ def _words(
         default = plain(known.default)
         value = stored.get(known.name, default)
         if known.name not in never and (value != default or known.name in always):
-            # An option that is repeated stands once per value.
-            values = value if REPEAT in known.marks and isinstance(value, list) else [value]
-            words += [
-                shlex.join([shown(item)] if ARGUMENT in known.marks else option(known.name, item)) for item in values
-            ]
+            words += [shlex.join(option) for option in options(known, value)]
     return words
 
 
-def option(name: str, value: object) -> list[str]:
-    """An option as the words of a command line, not yet quoted.
+def options(setting: Setting, value: object) -> list[list[str]]:
+    """The options that give a setting a value, each as its words, not yet quoted: one, or one per value if it repeats.
 
     Example:
-        >>> option("radii", (5, 9))
-        ['--radii', '5,9']
+        >>> from sarjepa.config import FewshotBenchConfig
+        >>> known = {setting.name: setting for setting in settings_of(FewshotBenchConfig)}
+        >>> options(known["shots"], (5, 10)), options(known["augment"], ("none", "mirror"))
+        ([['--shots', '5,10']], [['--augment', 'none'], ['--augment', 'mirror']])
     """
     if isinstance(value, bool):
-        return [f"--{name}" if value else f"--no-{name}"]
-    return [f"--{name}", shown(value)]
+        return [[f"--{setting.name}" if value else f"--no-{setting.name}"]]
+    values = value if REPEAT in setting.marks and isinstance(value, list | tuple) else [value]
+    return [[shown(item)] if ARGUMENT in setting.marks else [f"--{setting.name}", shown(item)] for item in values]
 
 
 def shown(value: object) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,16 +26,19 @@ FEATURES = {"cls": "class token", "mean": "mean of the patch tokens", "grid2": "
             "grid4": "4 x 4 grid of patch tokens"}  # fmt: skip
 
 
-def feature_words(pool: str) -> str:
-    """The words for a feature of results ("cls+grid4@3,6") in a title.
+def feature_words(pool: str, augment: str = "none") -> str:
+    """The words for a feature of results ("cls+grid4@3,6") and the augmentation of the shots in a title.
 
     Example:
         >>> feature_words("cls+grid4@3,6")
         'class token and 4 x 4 grid of patch tokens of blocks 3,6'
+        >>> feature_words("cls", "mirror")
+        'class token, augmented by mirror'
     """
     pools, _, blocks = pool.partition("@")
     words = " and ".join(FEATURES.get(part, part) for part in pools.split("+"))
-    return f"{words} of blocks {blocks}" if blocks else words
+    words += f" of blocks {blocks}" if blocks else ""
+    return words if augment == "none" else f"{words}, augmented by {augment}"
 
 
 @dataclass(frozen=True)
@@ -51,18 +55,33 @@ class Value:
     std_of_draws: float | None
     num_draws: int
     is_baseline: bool = False
+    augment: str = "none"
 
     @property
-    def panel(self) -> tuple[str, str, str]:
-        """Data set, protocol and feature, which the values of one table share."""
-        return (self.dataset, self.protocol, self.pool)
+    def panel(self) -> Panel:
+        """What the values of one table share."""
+        return Panel(self.dataset, self.protocol, self.augment, self.pool)
 
 
-def panels(values: Sequence[Value]) -> dict[tuple[str, str, str], list[Value]]:
-    """Values by data set, protocol and feature; a baseline, which has one feature, is in all panels of its data set."""
+class Panel(NamedTuple):
+    """What the values of one table share: data set, protocol, augmentation of the shots and feature."""
+
+    dataset: str
+    protocol: str
+    augment: str
+    pool: str
+
+    @property
+    def words(self) -> str:
+        """The feature and the augmentation in words."""
+        return feature_words(self.pool, self.augment)
+
+
+def panels(values: Sequence[Value]) -> dict[Panel, list[Value]]:
+    """Values by panel; a baseline, which has one feature, is in the panels of every feature."""
     keys = dict.fromkeys(value.panel for value in values if not value.is_baseline)
     return {
-        key: [value for value in values if value.panel[:2] == key[:2] and (value.is_baseline or value.pool == key[2])]
+        key: [value for value in values if value.panel[:3] == key[:3] and (value.is_baseline or value.pool == key.pool)]
         for key in keys
     }
 
@@ -84,11 +103,11 @@ def entry(summary: Summary | None) -> str:
 
 
 def accuracy_tables(experiment: Experiment, values: Sequence[Value], about: str) -> list[Table]:
-    """One table per data set, protocol and feature: rows as the experiment lists them, with the published numbers."""
+    """One table per panel: rows as the experiment lists them, with the published numbers."""
     tables = []
-    for (dataset, protocol, pool), own in panels(values).items():
-        shots = sorted({value.shots for value in own})
-        paper = _paper(experiment, dataset, protocol, pool)
+    for panel, own in panels(values).items():
+        dataset, protocol, shots = panel.dataset, panel.protocol, sorted({value.shots for value in own})
+        paper = _paper(experiment, panel)
         rows = []
         for row in experiment.rows:
             theirs = paper.get(row.paper or "", {})
@@ -97,17 +116,17 @@ def accuracy_tables(experiment: Experiment, values: Sequence[Value], about: str)
                 (row.name, *(entry(over_seeds(own, row.name, num)) for num in shots), *(beside if paper else ()))
             )
         columns = ("", *(counted(num, "shot") for num in shots), *((f"paper {num}" for num in shots) if paper else ()))
-        title = f"{experiment.title}. {dataset}, {protocol}, {feature_words(pool)}: accuracy (%)"
+        title = f"{experiment.title}. {dataset}, {protocol}, {panel.words}: accuracy (%)"
         tables.append(Table(title, columns, tuple(rows), _note(own, about, bool(paper))))
     return tables
 
 
-def _paper(experiment: Experiment, dataset: str, protocol: str, pool: str) -> dict[str, dict[tuple[str, int], float]]:
-    """The published rows to show beside these numbers; they are of the class token only."""
-    if experiment.published is None or pool != "cls":
+def _paper(experiment: Experiment, panel: Panel) -> dict[str, dict[tuple[str, int], float]]:
+    """The published rows to show beside these numbers; they are of the class token without augmentation only."""
+    if experiment.published is None or (panel.pool, panel.augment) != ("cls", "none"):
         return {}
-    methods = published(experiment.published, protocol)
-    return methods if any(name == dataset for row in methods.values() for name, _ in row) else {}
+    methods = published(experiment.published, panel.protocol)
+    return methods if any(name == panel.dataset for row in methods.values() for name, _ in row) else {}
 
 
 def _note(values: Sequence[Value], about: str, has_paper: bool) -> str:
@@ -128,12 +147,12 @@ def _note(values: Sequence[Value], about: str, has_paper: bool) -> str:
 def difference_table(experiment: Experiment, values: Sequence[Value]) -> Table:
     """The reference against every other row, seed by seed, averaged over shots."""
     compared, reference = [], experiment.row(experiment.reference or "")
-    for (dataset, protocol, pool), own in panels(values).items():
+    for panel, own in panels(values).items():
         for row in experiment.rows:
             if not row.baseline and (row.pretrain, row.after) == (reference.pretrain, reference.after):
                 continue  # the reference itself, or a row of the same settings
             if per_seed := _differences(own, experiment.reference or "", row.name):
-                names = (f"{experiment.reference} - {row.name}", dataset, protocol, feature_words(pool))
+                names = (f"{experiment.reference} - {row.name}", panel.dataset, panel.protocol, panel.words)
                 compared.append((names, per_seed))
     adjusted = holm([t_test(per_seed) for _, per_seed in compared])
     rows = tuple(
@@ -172,11 +191,11 @@ def _differences(values: Sequence[Value], first: str, second: str) -> list[float
 
 
 def values_csv(values: Sequence[Value]) -> str:
-    """One line per row, seed, data set, protocol, feature and number of shots."""
-    columns = ("row", "seed", "dataset", "protocol", "feature", "shots", "num_draws", "mean", "std_of_draws")
+    """One line per row, seed, data set, protocol, feature, augmentation and number of shots."""
+    columns = ("row", "seed", "dataset", "protocol", "feature", "augment", "shots", "num_draws", "mean", "std_of_draws")
     rows = [
-        (value.row, value.seed, value.dataset, value.protocol, value.pool, value.shots, value.num_draws, value.mean,
-         value.std_of_draws)
+        (value.row, value.seed, value.dataset, value.protocol, value.pool, value.augment, value.shots, value.num_draws,
+         value.mean, value.std_of_draws)
         for value in values
     ]  # fmt: skip
     return csv_text(columns, rows)

@@ -16,7 +16,8 @@ from typing import Any
 
 from sarjepa.config import BASELINES, COMMANDS, Common
 from sarjepa.experiments.experiment import Experiment, Row, Scale
-from sarjepa.overlay import option, overlay, read_preset
+from sarjepa.overlay import options, overlay, read_preset
+from sarjepa.setting import settings_of
 
 MEASURED_BY = {"few-shot": "fewshot-bench", "curve": "finetune", "attention": "visualize-attention"}
 
@@ -83,7 +84,8 @@ class PlanContext:
         common = {key: value for key, value in self.common.items() if value is not None}
         own = {**self.scale.settings.get(command, {}), **settings, **common}
         config = overlay(COMMANDS[command], [("the preset", preset), ("the experiment", own)])
-        words = [word for name, value in own.items() for word in option(name, value)]
+        known = {setting.name: setting for setting in settings_of(COMMANDS[command])}
+        words = [word for name, value in own.items() for option in options(known[name], value) for word in option]
         return Step(command, ("--preset", self.scale.preset, *words), config, folder)
 
 
