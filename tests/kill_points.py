@@ -9,7 +9,7 @@ whichever of them is about to make the call.
 A script of its own, and not part of the test's process: torch's threads do not survive a fork, and the process that
 forks here has not started any.
 
-    kill_points.py COMMAND SHARDS RUN FOLDER POINTS
+    kill_points.py COMMAND[,COMMAND...] SHARDS RUN FOLDER POINTS
 """
 
 from __future__ import annotations
@@ -244,7 +244,7 @@ def main(name: str, shards: Path, run: Path, folder: Path, most: int) -> None:
         name: of the command.
         shards: a data root to copy.
         run: a run folder to copy, which the command looks at.
-        folder: an empty one to work in.
+        folder: one to make and to work in.
         most: points to try.
     """
     root, work = folder / "data", folder / "work"
@@ -272,4 +272,6 @@ def main(name: str, shards: Path, run: Path, folder: Path, most: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(Path, sys.argv[2:5]), int(sys.argv[5]))
+    _, _names, _shards, _run, _folder, _most = sys.argv
+    for _name in _names.split(","):
+        main(_name, Path(_shards), Path(_run), Path(_folder) / _name, int(_most))

@@ -15,18 +15,18 @@ import pytest
 SCRIPT = Path(__file__).parents[1] / "kill_points.py"
 IS_LONG = bool(os.environ.get("SARJEPA_FUZZ"))
 NUM_POINTS = 10_000 if IS_LONG else 2
-NAMES = (
-    "build-dataset", "pretrain", "features", "fewshot-bench", "probe", "finetune", "report", "reproduce",
-    *(["visualize-attention"] if IS_LONG else []),  # whose pictures take long
-)  # fmt: skip
+# One process a group, which imports torch once.
+GROUPS = ("pretrain,reproduce", "build-dataset,features,fewshot-bench,probe,finetune", "report")
+if IS_LONG:
+    GROUPS = (*GROUPS, "visualize-attention")  # whose pictures take long
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("names", GROUPS)
 def test_a_command_that_is_killed_anywhere_goes_on_to_the_same_end(
-    name: str, toy_root: Path, toy_run: Path, toy_checkpoint: Path, tmp_path: Path
+    names: str, toy_root: Path, toy_run: Path, toy_checkpoint: Path, tmp_path: Path
 ) -> None:
-    run = toy_checkpoint if name == "report" else toy_run
-    words = [sys.executable, str(SCRIPT), name, str(toy_root), str(run), str(tmp_path), str(NUM_POINTS)]
+    run = toy_checkpoint if names == "report" else toy_run
+    words = [sys.executable, str(SCRIPT), names, str(toy_root), str(run), str(tmp_path), str(NUM_POINTS)]
     done = subprocess.run(
         words, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=3600, check=False
     )

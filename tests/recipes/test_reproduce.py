@@ -231,10 +231,26 @@ def small(monkeypatch: pytest.MonkeyPatch, synthetic_root: Path, tmp_path: Path)
                            out=str(tmp_path / "out"))  # fmt: skip
 
 
-def test_a_table_is_walked_once_resumed_and_refused_with_the_difference(
+def test_a_table_is_walked_once_step_by_step_or_whole_resumed_and_refused_with_the_difference(
     small: ReproduceConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = reproduce.run(small, Progress())
+    printed = reproduce.run(replace(small, print=True), Progress()).message.splitlines()
+    assert [line.split("\t")[0] for line in printed] == ["2", "3", "3", "4"]
+    assert not Path(small.run_root).exists() and not Path(str(small.out)).exists()
+    asked = []
+    for line in printed[:-1]:
+        words = shlex.split(line.split("\t")[1], comments=True)
+        assert words[:2] == ["sarjepa", "reproduce"] and "--jobs" not in words
+        given = {word[2:].replace("-", "_"): text for word, text in pairwise(words) if word.startswith("--")}
+        asked.append(overlay(ReproduceConfig, [("the line", given)]))
+        assert replace(asked[-1], step=None, jobs=2) == small
+    with pytest.raises(InputError, match="no such step"):
+        reproduce.run(replace(small, step=9), Progress())
+    assert "is done" in reproduce.run(asked[0], Progress()).message
+    assert len(reproduce.run(replace(small, print=True), Progress()).message.splitlines()) == 3
+
+    result = reproduce.run(small, Progress())  # the two other steps at a time
+    assert reproduce.run(replace(small, print=True), Progress()).message.count("\n") == 0
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"table.md", "table.csv", "table.tex", "figure.png", "commands.txt", "settings.json"} <= names
     measured = (tmp_path / "out" / "table.csv").read_text().splitlines()[1:]
@@ -263,24 +279,6 @@ def test_a_table_is_walked_once_resumed_and_refused_with_the_difference(
         reproduce.run(small, Progress())
     with pytest.raises(InputError, match=r"made by reproduce with other settings.*scale laptop; got scale paper"):
         reproduce.run(replace(small, scale="paper", run_root=str(tmp_path / "other")), Progress())
-
-
-def test_the_steps_of_a_table_can_be_done_one_by_one(small: ReproduceConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    printed = reproduce.run(replace(small, print=True), Progress()).message.splitlines()
-    assert [line.split("\t")[0] for line in printed] == ["2", "3", "3", "4"]
-    assert not Path(small.run_root).exists() and not Path(str(small.out)).exists()
-    for line in printed[:-1]:
-        words = shlex.split(line.split("\t")[1], comments=True)
-        assert words[:2] == ["sarjepa", "reproduce"] and "--jobs" not in words
-        given = {word[2:].replace("-", "_"): text for word, text in pairwise(words) if word.startswith("--")}
-        asked = overlay(ReproduceConfig, [("the line", given)])
-        assert replace(asked, step=None, jobs=2) == small
-        assert "is done" in reproduce.run(asked, Progress()).message
-    assert reproduce.run(replace(small, print=True), Progress()).message.count("\n") == 0
-    monkeypatch.setattr(walk.Walker, "_run", lambda *_: pytest.fail("a finished step was repeated"))
-    assert reproduce.run(small, Progress()).tables[0].rows
-    with pytest.raises(InputError, match="no such step"):
-        reproduce.run(replace(small, step=9), Progress())
 
 
 def test_what_others_start_from_is_the_first_stage_and_no_step_stands_twice(
