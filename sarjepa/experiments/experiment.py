@@ -1,11 +1,12 @@
 """The paper's tables and figures, read from `sarjepa.experiments`: the runs and their scale.
 
-The YAML files are read and checked here, before anything runs; other modules get dataclasses.
+The YAML files are read and checked here, before anything runs; other modules get dataclasses. A scale may have rows of
+its own, and a row may be like another but for some settings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, TypeVar
@@ -117,10 +118,9 @@ def read_experiment(name: str, scale_name: str) -> tuple[Experiment, Scale]:
     scales = parse_yaml(files["scales"], "experiments/scales.yaml")
     if scale_name not in scales:
         raise InputError("no such scale", where=repr(scale_name), hint=nearest(scale_name, scales))
-    content = parse_yaml(files[name], f"experiments/{name}.yaml")
-    on_top = {scale: content.pop(scale, {}) for scale in scales}[scale_name]
-    rows = on_top.get("rows") or content.get("rows", {})
-    content["rows"] = tuple(_made(Row, {"name": row, **(facts or {})}, name) for row, facts in rows.items())
+    content, on_top = _content(files[name], name, scale_name, scales)
+    rows = {row: _facts(files, scales, name, scale_name, row) for row in content["rows"]}
+    content["rows"] = tuple(_made(Row, {"name": row, **facts}, name) for row, facts in rows.items())
     scale = scales[scale_name]
     for key, value in on_top.items():
         if key != "rows":  # a command's settings lie over the scale's, one by one
@@ -131,6 +131,32 @@ def read_experiment(name: str, scale_name: str) -> tuple[Experiment, Scale]:
     return _made(Experiment, {"name": name, **content}, name), Scale(
         scale_name, sources=sources, datasets=datasets, settings=scale, measured_as=measured_as, **own
     )
+
+
+def _content(text: str, name: str, scale_name: str, scales: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The keys of an experiment's file, with the rows of a scale, and what the scale lays over its own settings."""
+    content = parse_yaml(text, f"experiments/{name}.yaml")
+    on_top = {scale: content.pop(scale, {}) for scale in scales}[scale_name]
+    return {**content, "rows": on_top.get("rows") or content.get("rows", {})}, on_top
+
+
+def _facts(files: Mapping[str, str], scales: Collection[str], name: str, scale_name: str, row: str) -> dict[str, Any]:
+    """The keys of a row, over those of the row that it is like: `like: ROW`, or `like: EXPERIMENT/ROW`.
+
+    Raises:
+        InputError: it is like a row that is not there.
+    """
+    rows = _content(files[name], name, scale_name, scales)[0]["rows"]
+    if row not in rows:
+        raise InputError("no such row", where=f"{row!r} in experiments/{name}.yaml", hint=nearest(row, rows))
+    own = dict(rows[row] or {})
+    if "like" not in own:
+        return own
+    other, _, like = own.pop("like").rpartition("/")
+    facts = _facts(files, scales, other or name, scale_name, like)
+    for key, value in own.items():  # settings lie over the other row's, one by one
+        facts[key] = {**facts[key], **value} if isinstance(value, dict) and key in facts else value
+    return facts
 
 
 def _made(kind: type[_Kind], content: Mapping[str, Any], name: str) -> _Kind:

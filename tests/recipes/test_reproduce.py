@@ -142,6 +142,13 @@ def test_a_scale_lays_its_own_rows_over_a_figures() -> None:
     assert read_experiment("figure6", "laptop")[1].seeds == 1
 
 
+def test_a_row_may_be_like_another_but_for_some_settings() -> None:
+    whole, own = (read_experiment(name, "laptop")[0] for name in ("views", "views-epochs"))
+    like, base = own.row("24 epochs"), whole.row("sar-jepa, then views")
+    assert like.after == base.after and like.pretrain == {**base.pretrain, "epochs": 24}
+    assert (like.group, like.at) == ("epochs of views", 24)
+
+
 @pytest.mark.parametrize(("key", "value", "hint"), [("experiment", "tabel4", "table4"), ("scale", "labtop", "laptop")])
 def test_a_slip_of_the_pen_names_the_nearest(key: str, value: str, hint: str) -> None:
     with pytest.raises(InputError, match=hint):
@@ -320,7 +327,9 @@ def test_a_pretraining_that_was_told_to_stop_is_not_taken_for_a_finished_one(
 @pytest.mark.parametrize(
     ("change", "words"),
     [({"mesure": "few-shot"}, "mesure"), ({"measure": "few-shots"}, "few-shot"),
-     ({"rows": {"a": {"papr": "x"}}}, "papr"), ({"rows": {"a": {"baseline": "imagnet"}}}, "imagenet")],
+     ({"rows": {"a": {"papr": "x"}}}, "papr"), ({"rows": {"a": {"baseline": "imagnet"}}}, "imagenet"),
+     ({"rows": {"a": {}, "b": {"like": "aa"}}}, "no such row.*'aa' in experiments/mine"),
+     ({"rows": {"b": {"like": "table4/pixl"}}}, "did you mean 'pixel'")],
 )  # fmt: skip
 def test_a_slip_in_an_experiment_is_found_when_it_is_read(
     monkeypatch: pytest.MonkeyPatch, change: dict[str, object], words: str
