@@ -29,7 +29,7 @@ PANELS = {
     "Model": "checkpoint classifier model init image_size patch_size pool blocks anchor imagenet baselines patch "
     "renormalise",
     "Method": "method recipe protocols solver target radii augment copies view_augment temperature view_weight "
-    "mask_ratio num_windows window_size crop_scale contrast low_pass_radius normalise_patches "
+    "mask_ratio num_windows window_size crop_scale contrast flip low_pass_radius normalise_patches "
     "power_weight predictor_width predictor_depth predictor_heads anchor_weight paired_share head",
     "Training": "epochs batch_size lr runs steps head_lr warmup_epochs weight_decay layer_decay label_smoothing "
     "dropout precision resume max_steps max_hours accumulate recompute compile shard clip_grad ema curve scale seeds "

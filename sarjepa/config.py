@@ -204,6 +204,7 @@ class PretrainConfig(Common):
         Range(0, 1, above=True),
     ] = (0.2, 1.0)
     contrast: Annotated[float, "random contrast: factor uniform in 1 - this .. 1 + this", Range(0, 1)] = 0.5
+    flip: Annotated[bool, "mirror half of the chips, left to right"] = True
     anchor: Annotated[
         str | None,
         "sarmae: network that optical images are seen by: timm:NAME, released (each with @FILE) or an encoder's path",

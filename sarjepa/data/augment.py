@@ -45,8 +45,9 @@ def draw_augmentation(
     scale: tuple[float, float] = (0.2, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
     contrast: float = 0.5,
+    flip: float = 0.5,
 ) -> Augmentation:
-    """Random resized crop, horizontal flip (p = 0.5) and contrast of each chip, by its index.
+    """Random resized crop, horizontal flip and contrast of each chip, by its index.
 
     Args:
         seed, epoch, indices: seed, epoch and (B,) images of the draws.
@@ -54,6 +55,7 @@ def draw_augmentation(
         scale: range of the crop's share of the area.
         ratio: range of its width / height, drawn log-uniformly.
         contrast: the factor is uniform in 1 - contrast .. 1 + contrast.
+        flip: probability of the flip.
 
     Returns:
         The draws. As in torchvision, ten candidates are tried; if none fits, the box is the middle of the chip: the
@@ -85,7 +87,7 @@ def draw_augmentation(
         left=np.where(has_fit, draw_left * (room_left + 1), room_left // 2).astype(np.int64),
         height=height,
         width=width,
-        flip=draw_flip < 0.5,
+        flip=draw_flip < flip,
         contrast=1 - contrast + 2 * contrast * draw_contrast,
     )
 

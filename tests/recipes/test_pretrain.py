@@ -34,6 +34,7 @@ from sarjepa.progress import Progress
 from sarjepa.recipes import build_dataset, pretrain, report
 from sarjepa.recipes.pretrain import method as method_of_run
 from sarjepa.recipes.pretrain.batches import Batches
+from sarjepa.resampling import resample
 from sarjepa.setting import COMMAND_LINE
 from sarjepa.training.runtime import Ranks, pick_precision
 
@@ -140,6 +141,16 @@ def test_a_batch_of_pairs_is_cropped_and_flipped_together(pairs_root: Path) -> N
     assert keys.pair_weight is not None and keys.pair_weight.tolist() == [1.0] * 12
     for plane in (1, 2, 3):  # but for the contrast, which is the radar image's
         assert torch.equal(image[:, plane], plain.augmented(0, np.arange(12))[0][:, 0])
+
+
+def test_chips_may_be_resized_alone(synthetic_root: Path) -> None:
+    config = demo_settings(synthetic_root, synthetic_root / "none", crop_scale=(1.0, 1.0), contrast=0.0, flip=False)
+    batches, own = Batches(config, torch.device("cpu"), Ranks()), np.arange(5)
+    images, scales = batches.pool.images(own)
+    assert len({image.shape for image in images}) == 1 and images[0].shape[0] == images[0].shape[1]
+    resized = resample(images, scales, config.image_size)
+    for epoch in range(3):
+        assert torch.equal(batches.augmented(epoch, own)[0], resized)
 
 
 def test_settings_of_pairs_without_pairs_are_refused(synthetic_root: Path, pairs_root: Path, tmp_path: Path) -> None:

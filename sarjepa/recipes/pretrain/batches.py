@@ -121,9 +121,8 @@ class Batches:
             return torch.stack([self.view(number, keys) for number in range(len(self.views))], dim=1), keys
         images, scales = self.pool.images(chips)
         low, high = config.crop_scale
-        draw = draw_augmentation(
-            config.seed, epoch, indices, self.pool.shapes[chips], scale=(low, high), contrast=config.contrast
-        )
+        draw = draw_augmentation(config.seed, epoch, indices, self.pool.shapes[chips], scale=(low, high),
+                                 contrast=config.contrast, flip=0.5 if config.flip else 0.0)  # fmt: skip
         image_B1SS = augment(images, scales, draw, config.image_size, self._device)
         if not self._wants_optical:
             return image_B1SS, keys

@@ -69,7 +69,7 @@ def _refuse_unread(config: PretrainConfig, method: Method) -> None:
     presets = [overlay(PretrainConfig, [(name, read_preset(name, "pretrain"))]) for name in preset_names()]
     target = method.target.name if method.target else None
     reader = f"neither {config.method} nor its target {target} reads" if target else f"{config.method} does not read"
-    of_batches = ["contrast", "crop_scale"] if method.views else ["view_augment"]
+    of_batches = ["contrast", "crop_scale", "flip"] if method.views else ["view_augment"]
     of_batches += [] if method.optical else ["anchor_weight", "paired_share"]
     for key in sorted(SETTINGS - reads(config.method, target)) + of_batches:
         value = getattr(config, key)
