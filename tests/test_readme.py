@@ -79,6 +79,14 @@ def test_a_row_of_the_views_apart_is_the_one_that_was_measured(row: str, name: s
     assert table_rows("docs/results.md", "| MSTAR | 10 shots |")[row] == expected
 
 
+@pytest.mark.parametrize("row", ["sar-jepa, then views", "both at once", "safe"])
+def test_a_row_of_the_other_ways_to_agree_is_the_one_that_was_measured(row: str) -> None:
+    expected = over_seeds(
+        ROOT / "results" / "views-at-once" / "table.csv", (1, 2, 5, 10, 20, 40), dataset="mstar", row=row
+    )
+    assert table_rows("docs/results.md", "| MSTAR, 12 epochs |")[row] == expected
+
+
 SUFFERED = ("", "-under-speckle=4", "-under-speckle=2", "-under-speckle=1", "-under-gain=0.5", "-under-gain=2",
             "-under-ramp=4")  # fmt: skip
 

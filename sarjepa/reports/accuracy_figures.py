@@ -8,6 +8,7 @@ pre-training, since the spread over pre-trainings matters.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -156,12 +157,12 @@ def accuracy_of_rows(panels: Mapping[str, Sequence[Row]], title: str) -> Figure:
     num_rows = max(len(rows) for rows in panels.values())
     columns = min(2, len(panels))
     lines = -(-len(panels) // columns)
-    figure = new_figure(3.6 * columns + 0.8, lines * (0.34 * num_rows + 0.95) + 0.5)
+    figure = new_figure(3.6 * columns + 0.8, lines * (0.34 * num_rows + 1.05) + 0.5)
     grid = figure.subplots(lines, columns, squeeze=False, sharey=len({len(rows) for rows in panels.values()}) == 1)
     axes_P = grid.ravel()
     for axes, (name, rows) in zip(axes_P, panels.items(), strict=False):
         _dots(axes, rows)
-        axes.set_title(name, fontsize=8)
+        axes.set_title("\n".join(part for line in name.splitlines() for part in textwrap.wrap(line, 46)), fontsize=8)
         axes.set_xlabel("accuracy (%)", fontsize=8)
         axes.tick_params(axis="x", labelsize=8)
         style(axes)
