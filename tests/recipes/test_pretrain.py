@@ -41,6 +41,13 @@ from sarjepa.training.runtime import Ranks, pick_precision
 FILES = ("settings.yaml", "log.jsonl", "checkpoint-last.pt", "encoder.safetensors", "curves.png", "targets.png")
 
 
+@pytest.fixture(autouse=True)
+def only_pictures_that_are_looked_at(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes two thirds of the time of so short a run; a test that looks at pictures is marked."""
+    if "pictures" not in request.keywords:
+        monkeypatch.setattr(pretrain, "_draw", lambda run, state: None)
+
+
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return torch.load(run / "checkpoint-last.pt", weights_only=True)["method"]
 
@@ -55,6 +62,7 @@ def losses(run: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.pictures
 def test_a_run_leaves_its_files_and_the_loss_falls(synthetic_root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(synthetic_root, run, epochs=12)
@@ -112,6 +120,7 @@ def pairs_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.pictures
 def test_pairs_go_through_sarmae_with_an_anchor_and_on_to_the_bit(pairs_root: Path, tmp_path: Path) -> None:
     given = {"sources": ("synthetic-pairs", "synthetic"), "method": "sarmae", "anchor": str(pairs_root / "anchor0")}
     for name, stops in (("whole", (None,)), ("halves", (2, None))):
@@ -372,6 +381,7 @@ def test_a_batch_that_is_compared_cannot_be_taken_in_parts(synthetic_root: Path,
         train(synthetic_root, tmp_path / "run", method="views", accumulate=2)
 
 
+@pytest.mark.pictures  # every method's
 def test_what_a_preset_sets_is_for_every_method(synthetic_root: Path, tmp_path: Path) -> None:
     for method in METHODS:
         config = demo_settings(synthetic_root, tmp_path / method, method=method, max_steps=1)
@@ -488,6 +498,7 @@ def test_two_ranks_train_as_one_with_the_whole_batch(synthetic_root: Path, tmp_p
         torch.testing.assert_close(first[name], second[name], rtol=1e-3, atol=2e-4, msg=name)
 
 
+@pytest.mark.pictures
 def test_shards_go_on_where_one_process_stopped_and_the_other_way_round(synthetic_root: Path, tmp_path: Path) -> None:
     changes = {"precision": "fp32", "lr": 1e-3, "warmup_epochs": 0, "accumulate": 2, "clip_grad": 1.0}
     one, parts = tmp_path / "one", tmp_path / "parts"
@@ -517,6 +528,7 @@ def test_what_needs_whole_weights_between_steps_is_not_sharded(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.pictures
 def test_the_online_probe_and_the_pictures_change_nothing(synthetic_root: Path, tmp_path: Path) -> None:
     plain, watched = tmp_path / "plain", tmp_path / "watched"
     train(synthetic_root, plain)
@@ -549,6 +561,7 @@ def test_a_run_of_views_that_collapses_is_told_so(
     assert last["deviation"] < 0.03
 
 
+@pytest.mark.pictures
 def test_a_run_of_views_shows_them_and_has_no_picture_of_targets(synthetic_root: Path, tmp_path: Path) -> None:
     train(synthetic_root, tmp_path, method="views", max_steps=1)
     with Image.open(tmp_path / "views.png") as picture:
