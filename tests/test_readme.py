@@ -87,6 +87,17 @@ def test_a_row_of_the_other_ways_to_agree_is_the_one_that_was_measured(row: str)
     assert table_rows("docs/results.md", "| MSTAR, 12 epochs |")[row] == expected
 
 
+@pytest.mark.parametrize(("shown", "augment"), [("none",) * 2, ("mirror",) * 2, ("contrast",) * 2,
+                                              ("all five", "shift,mirror,rotate,contrast,speckle")])  # fmt: skip
+def test_a_row_of_the_views_of_the_shots_is_the_one_that_was_measured(shown: str, augment: str) -> None:
+    path = ROOT / "results" / "augmentations" / "table.csv"
+    expected = []
+    for row in ("sar-jepa, then views", "sar-jepa", "untrained", "log-pixels", "ratio"):
+        cells = over_seeds(path, (10, 20, 40), row=row, augment=augment)
+        expected.append(" / ".join(cell.split(" ")[0] for cell in cells))
+    assert table_rows("docs/results.md", "| MSTAR, views of the shots |")[shown] == expected
+
+
 SUFFERED = ("", "-under-speckle=4", "-under-speckle=2", "-under-speckle=1", "-under-gain=0.5", "-under-gain=2",
             "-under-ramp=4")  # fmt: skip
 
