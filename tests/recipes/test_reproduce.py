@@ -143,7 +143,7 @@ def test_a_scale_lays_its_own_rows_over_a_figures() -> None:
 
 
 def test_a_row_may_be_like_another_but_for_some_settings() -> None:
-    whole, own = (read_experiment(name, "laptop")[0] for name in ("views", "views-epochs"))
+    whole, own = (read_experiment(name, "laptop")[0] for name in ("views", "views-scaling"))
     like, base = own.row("24 epochs"), whole.row("sar-jepa, then views")
     assert like.after == base.after and like.pretrain == {**base.pretrain, "epochs": 24}
     assert (like.group, like.at) == ("epochs of views", 24)
