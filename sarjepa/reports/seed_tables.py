@@ -26,21 +26,6 @@ FEATURES = {"cls": "class token", "mean": "mean of the patch tokens", "grid2": "
             "grid4": "4 x 4 grid of patch tokens"}  # fmt: skip
 
 
-def feature_words(pool: str, augment: str = "none") -> str:
-    """The words for a feature of results ("cls+grid4@3,6") and the augmentation of the shots in a title.
-
-    Example:
-        >>> feature_words("cls+grid4@3,6")
-        'class token and 4 x 4 grid of patch tokens of blocks 3,6'
-        >>> feature_words("cls", "mirror")
-        'class token, augmented by mirror'
-    """
-    pools, _, blocks = pool.partition("@")
-    words = " and ".join(FEATURES.get(part, part) for part in pools.split("+"))
-    words += f" of blocks {blocks}" if blocks else ""
-    return words if augment == "none" else f"{words}, augmented by {augment}"
-
-
 @dataclass(frozen=True)
 class Value:
     """A row's accuracy (%) with one seed: the mean over `num_draws` draws and their sample standard deviation."""
@@ -73,8 +58,18 @@ class Panel(NamedTuple):
 
     @property
     def words(self) -> str:
-        """The feature and the augmentation in words."""
-        return feature_words(self.pool, self.augment)
+        """The feature ("cls+grid4@3,6") and the augmentation in words.
+
+        Example:
+            >>> Panel("mstar", "linear-probe", "none", "cls+grid4@3,6").words
+            'class token and 4 x 4 grid of patch tokens of blocks 3,6'
+            >>> Panel("mstar", "linear-probe", "mirror", "cls").words
+            'class token, augmented by mirror'
+        """
+        pools, _, blocks = self.pool.partition("@")
+        words = " and ".join(FEATURES.get(part, part) for part in pools.split("+"))
+        words += f" of blocks {blocks}" if blocks else ""
+        return words if self.augment == "none" else f"{words}, augmented by {self.augment}"
 
 
 def panels(values: Sequence[Value]) -> dict[Panel, list[Value]]:
