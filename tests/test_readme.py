@@ -67,6 +67,15 @@ def test_the_row_of_an_encoder_that_saw_aircraft_alone_is_the_one_that_was_measu
     assert table_rows("docs/results.md", "| MSTAR, pre-trained on |")["SAR-ACD: sar-jepa, then views"] == expected
 
 
+def test_the_demo_s_encoder_is_above_the_same_network_untrained_and_above_pixels_from_every_seed() -> None:
+    with (ROOT / "results" / "demo-seeds" / "table.csv").open(newline="") as stream:
+        mean = {(line["row"], line["seed"], line["shots"]): float(line["mean"]) for line in csv.DictReader(stream)}
+    for seed in "01234":
+        for shots in ("10", "20", "40"):
+            views = mean["views", seed, shots]
+            assert views > mean["untrained", seed, shots] + 10 and views > mean["pixels", "0", shots]
+
+
 APART = {"all six": "sar-jepa, then views", "without gain": "without gain", "with a ramp besides": "with ramp"}
 
 

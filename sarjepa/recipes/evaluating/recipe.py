@@ -56,7 +56,7 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
         "fine-tune": {
             "pool": "cls+grid4",
             "precision": "auto",
-            "augment": "shift,mirror,contrast",
+            "augment": "shift,mirror",
             "steps": 1200,
             "batch_size": 32,
             "lr": 5e-4,

@@ -114,7 +114,7 @@ def test_the_augmented_recipe_runs_frozen_and_fine_tuned_in_one_folder(
             "cls+grid4",
             "fine-tune",
             "augmented, batch size 8, steps 4",
-            "shift,mirror,contrast",
+            "shift,mirror",
             "normalised",
         ),
         ("linear-probe", "log-pixels", "lda", "augmented, batch size 8", "mirror", ""),
