@@ -9,12 +9,12 @@ judged on, so that no test chip has a part in the choice. What is not given is t
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import time
 
 import numpy as np
 import torch
+from held_out import held_out_parser
 
 from sarjepa.config import FinetuneConfig
 from sarjepa.evaluation.benchmark import open_benchmark
@@ -24,22 +24,18 @@ from sarjepa.evaluation.runs import classify, finetune_run
 from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.recipe import RECIPES, settled, training_of
+from sarjepa.reports.seed_tables import entry
+from sarjepa.results.statistics import summarise
 from sarjepa.training.runtime import pick_precision
 
 KINDS = {"augment": str, "lr": float, "head_lr": float, "layer_decay": float, "steps": int}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-root", default="data")
-    parser.add_argument("--dataset", default="mstar")
-    parser.add_argument("--crop", default="published")
-    parser.add_argument("--checkpoint", nargs="+", required=True)
+    parser = held_out_parser(__doc__, [10, 40], 2)
     for key, kind in KINDS.items():
         default = RECIPES["augmented"]["fine-tune"][key]
         parser.add_argument(f"--{key.replace('_', '-')}", type=kind, nargs="+", default=[default])
-    parser.add_argument("--shots", type=int, nargs="+", default=[10, 40])
-    parser.add_argument("--runs", type=int, default=2)
     options = parser.parse_args()
     device = torch.device("cpu")
     precision = pick_precision("auto", device)
@@ -62,7 +58,7 @@ def main() -> None:
                 )
                 hit_T = classify(classifier, opened, benchmark, held, precision).argmax(dim=1).numpy() == label_N[held]
                 accuracies.append(100 * float(np.mean(hit_T)))
-            entries.append(f"{np.mean(accuracies):.1f} ± {np.std(accuracies, ddof=1):.1f}")
+            entries.append(entry(summarise(accuracies)))
         seconds = (time.monotonic() - start) / options.runs / len(options.shots)
         print("| " + " | ".join([checkpoint, *map(str, values), *entries, f"{seconds:.0f}"]) + " |", flush=True)
 

@@ -21,20 +21,28 @@ from sarjepa.evaluation.lda import fit_lda
 from sarjepa.evaluation.opened import Copy, open_checkpoint, open_features
 from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
+from sarjepa.reports.seed_tables import entry
+from sarjepa.results.statistics import summarise
 from sarjepa.training.runtime import pick_precision
 
 FEATURE = Feature.read("cls+grid4")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def held_out_parser(about: str, shots: list[int], runs: int) -> argparse.ArgumentParser:
+    """The options of whatever is judged on held-out chips, with the default shot counts and number of draws."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-root", default="data")
     parser.add_argument("--dataset", default="mstar")
     parser.add_argument("--crop", default="published")
     parser.add_argument("--checkpoint", nargs="+", required=True)
+    parser.add_argument("--shots", type=int, nargs="+", default=shots)
+    parser.add_argument("--runs", type=int, default=runs)
+    return parser
+
+
+def main() -> None:
+    parser = held_out_parser(__doc__, [10, 20, 40], 10)
     parser.add_argument("--disturb", nargs="+", default=["none"])
-    parser.add_argument("--shots", type=int, nargs="+", default=[10, 20, 40])
-    parser.add_argument("--runs", type=int, default=10)
     options = parser.parse_args()
     device = torch.device("cpu")
     precision, cache = pick_precision("auto", device), Path(options.data_root) / "features"
@@ -64,7 +72,7 @@ def main() -> None:
                     held = torch.from_numpy(split(candidates, "published", run).held)
                     hit_T = fitted.logits(run, tested_ND[held]).argmax(dim=1) == label_N[held]
                     accuracies.append(100 * float(hit_T.float().mean()))
-                entries.append(f"{np.mean(accuracies):.1f} ± {np.std(accuracies, ddof=1):.1f}")
+                entries.append(entry(summarise(accuracies)))
         print("| " + " | ".join([checkpoint, *entries]) + " |", flush=True)
 
 

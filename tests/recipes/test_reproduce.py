@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -258,6 +259,10 @@ def test_a_table_is_walked_once_step_by_step_or_whole_resumed_and_refused_with_t
 
     result = reproduce.run(small, Progress())  # the two other steps at a time
     assert reproduce.run(replace(small, print=True), Progress()).message.count("\n") == 0
+    shutil.rmtree(tmp_path / "runs" / "tiny-synthetic" / "sar-jepa-seed0" / "few-shot")
+    for step in asked[1:]:
+        assert "is done" in reproduce.run(step, Progress()).message
+    assert reproduce.run(small, Progress()).tables[0].rows == result.tables[0].rows
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"table.md", "table.csv", "table.tex", "figure.png", "commands.txt", "settings.json"} <= names
     measured = (tmp_path / "out" / "table.csv").read_text().splitlines()[1:]
