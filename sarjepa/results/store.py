@@ -20,7 +20,7 @@ from sarjepa.config import Common
 from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.files import hold, json_text, write_atomically, write_json
-from sarjepa.overlay import deciding, refuse_changes
+from sarjepa.overlay import deciding, refuse_changes, shown
 from sarjepa.results.records import Run
 from sarjepa.results.result import writable_folder
 
@@ -33,6 +33,7 @@ class RunStore:
     Args:
         folder: folder of the results; it is made if it does not exist.
         config: settings of the call. Those that all runs of the folder share are stored in settings.json.
+        recipe: values that the settings leave to a recipe; stored and compared likewise. Older folders have none.
 
     Attributes:
         settings: settings that all runs share, as the first call stored them; a part of each run's key.
@@ -42,8 +43,9 @@ class RunStore:
             other settings.
     """
 
-    def __init__(self, folder: Path, config: Common) -> None:
-        self.folder, self.settings, self._config = folder, deciding(config, of_grid=True), config
+    def __init__(self, folder: Path, config: Common, recipe: Mapping[str, Any] | None = None) -> None:
+        self.folder, self._config, self._recipe = folder, config, dict(recipe or {})
+        self.settings = deciding(config, of_grid=True) | ({"recipe_values": self._recipe} if recipe else {})
         self._lock = contextlib.ExitStack()
         self._asked: set[Path] = set()
 
@@ -73,6 +75,15 @@ class RunStore:
         stored = read_record(path, dict[str, Any], _HINT)
         hint = "give another --out, or the settings that are there"
         refuse_changes(self._config, stored, self.folder, hint, of_grid=True)
+        before, now = stored.get("recipe_values", self._recipe), self._recipe
+        if changed := [name for name in before | now if before.get(name) != now.get(name)]:
+            raise InputError(
+                "what is there was made when the recipe had other values",
+                where=self.folder,
+                expected=", ".join(f"{name} {shown(before.get(name))}" for name in changed),
+                got=", ".join(f"{name} {shown(now.get(name))}" for name in changed),
+                hint="give another --out",
+            )
         self.settings = stored  # the names of stored runs depend on it, and stay the same when a setting is added
 
     def _path(self, key: Mapping[str, Any]) -> Path:

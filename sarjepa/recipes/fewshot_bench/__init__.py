@@ -64,7 +64,7 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
     folder = Path(config.out or DEFAULT_OUT)
     runs: list[Run] = []
     failures: list[str] = []
-    with RunStore(folder, _spelt_out(config, device)) as store:
+    with RunStore(folder, _spelt_out(config, device), _recipe_values(config.recipe)) as store:
         store.write("draws.json", json_text(_draws_file(benchmarks, draws)))
         for opened, its_variants in rows:
             for benchmark in benchmarks:
@@ -90,6 +90,12 @@ def _spelt_out(config: FewshotBenchConfig, device: torch.device) -> FewshotBench
         key: published.get(key) if getattr(config, key) is None else getattr(config, key) for key in _SPELT_OUT
     }
     return replace(config, **{**own, "precision": pick_precision(str(own["precision"]), device)})
+
+
+def _recipe_values(recipe: str) -> dict[str, Any]:
+    """The values of a recipe by protocol and setting; none of the published one, which never changes."""
+    protocols = RECIPES[recipe].items() if recipe != "published" else ()
+    return {f"{protocol} {key}": value for protocol, values in protocols for key, value in values.items()}
 
 
 def _datasets(config: FewshotBenchConfig) -> tuple[str, ...]:

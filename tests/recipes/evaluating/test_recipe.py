@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,22 @@ def test_a_folder_that_knows_no_recipe_goes_on_as_published(toy_root: Path, tmp_
     assert json.loads((tmp_path / "settings.json").read_text()) == older
     with pytest.raises(InputError, match=r"other settings.*recipe published.*recipe augmented"):
         bench(toy_root, tmp_path, recipe="augmented")
+
+
+def test_a_folder_from_before_a_recipe_changed_is_refused_with_the_values(
+    toy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench(toy_root, tmp_path, recipe="augmented", augment=("none",))
+    before, after = RECIPES["augmented"], copy.deepcopy(RECIPES["augmented"])
+    after["fine-tune"]["steps"] = 1300
+    monkeypatch.setitem(RECIPES, "augmented", after)
+    with pytest.raises(InputError, match=r"other values.*expected fine-tune steps 1200; got fine-tune steps 1300"):
+        bench(toy_root, tmp_path, recipe="augmented", augment=("none",))
+    monkeypatch.setitem(RECIPES, "augmented", before)
+    stored = json.loads((tmp_path / "settings.json").read_text())
+    del stored["recipe_values"]  # as folders of before
+    (tmp_path / "settings.json").write_text(json.dumps(stored))
+    bench(toy_root, tmp_path, recipe="augmented", augment=("none",))
 
 
 def test_runs_that_were_made_before_there_were_recipes_are_not_made_again(
