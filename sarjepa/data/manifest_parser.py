@@ -62,13 +62,14 @@ class SetByHand:
     terms: str
     citation: str
     unverified: tuple[str, ...]
+    build: str
 
     @property
     def said(self) -> str:
-        """Content, terms and citation, with a star at what is not verified."""
+        """Content, terms, citation and what it is built as, with a star at what is not verified."""
         parts = (("holds", self.holds), ("terms", f"terms: {self.terms}"), ("citation", self.citation))
         facts = "; ".join(text + "*" * (key in self.unverified) for key, text in parts)
-        return facts + ("; page*" if "origin" in self.unverified else "")
+        return f"{facts}{'; page*' if 'origin' in self.unverified else ''}; built as {self.build}"
 
 
 def _shipped(name: str) -> str:
@@ -81,7 +82,8 @@ def sets_by_hand() -> dict[str, SetByHand]:
 
     def read(part: Section) -> SetByHand:
         texts = {key: part.text(key) for key in ("title", "origin", "holds", "terms", "citation")}
-        return SetByHand(**texts, unverified=part.texts("unverified"))
+        build = part.text("build", required=False) or "folder:PATH"
+        return SetByHand(**texts, unverified=part.texts("unverified"), build=build)
 
     return Section({"sets": parse_yaml(_shipped(BY_HAND), BY_HAND)}, f"{BY_HAND}.yaml").mapping("sets", read)
 
@@ -115,7 +117,7 @@ def expand_sources(names: Iterable[str]) -> list[str]:
             )
         if name not in GROUPS and name not in known and not is_own(name):
             if (by_hand := sets_by_hand().get(name)) is not None:
-                hint = f"get it from {by_hand.origin}, unpack it, and build it as folder:PATH"
+                hint = f"get it from {by_hand.origin}, unpack it, and build it as {by_hand.build}"
                 raise InputError(f"{by_hand.title} is got by hand", where=repr(name), hint=hint)
             hint = f"for a folder of your own: folder:{name}"
             if "/" not in name and not Path(name).is_dir():

@@ -229,7 +229,7 @@ def read_colour(data: bytes, shape: tuple[int, int]) -> np.ndarray:
     """An optical image at the size of its radar image.
 
     Args:
-        data: content of a JPEG, PNG or TIFF that Pillow reads, of 8 bits a channel.
+        data: content of a JPEG, PNG or TIFF that Pillow reads, of 8 bits a channel; a fourth channel is dropped.
         shape: height and width (px) that come out.
 
     Returns:
@@ -239,7 +239,7 @@ def read_colour(data: bytes, shape: tuple[int, int]) -> np.ndarray:
         UnreadableError: the file is no such image, or damaged.
     """
     with _silence(), decoder_errors(_damaged), _opened(data) as image:
-        if image.mode not in ("L", "P", "RGB", "RGBA"):
+        if image.mode not in ("L", "P", "RGB", "RGBA", "RGBX"):
             raise UnreadableError(f"an optical image of mode {image.mode}; expected 8 bits a channel")
         colour = image.convert("RGB").resize((shape[1], shape[0]), Image.Resampling.BICUBIC)
         return np.ascontiguousarray(np.moveaxis(np.asarray(colour), -1, 0))

@@ -30,7 +30,7 @@ def run(config: ListConfig, progress: Progress) -> Result:
         Table("Built", ("source", "chips", "classes"), tuple(_built_row(config.data_root, name) for name in built)),
         Table("Runs", ("run", "trained on", "method", "model", "epochs", "classifiers"), tuple(map(_run_row, runs))),
         Table("Public sets", ("name", "title", "how to get it", "what it holds"), (*public, *by_hand),
-              "Got by hand, a set is built as folder:PATH. * not verified against its page."),
+              "* not verified against its page."),
     )  # fmt: skip
     sources = f"{counted(len(built), 'built source')} under {config.data_root}"
     message = f"{sources}, {counted(len(runs), 'run')} under {config.run_root}"

@@ -43,12 +43,15 @@ def test_groups_hold_the_seven_sets() -> None:
 
 def test_sets_got_by_hand_say_what_nobody_confirmed_and_where_they_are() -> None:
     found = sets_by_hand()
-    assert {"opensarship", "ssdd", "hrsid", "sar-aircraft-1.0", "atrnet-star", "sardet-100k", "sar-1m"} == set(found)
+    assert {"opensarship", "ssdd", "hrsid", "sar-aircraft-1.0", "atrnet-star", "sardet-100k", "sar-1m",
+            "qxs-saropt", "sen1-2", "whu-opt-sar"} == set(found)  # fmt: skip
     assert not set(found) & set(source_names()), "a folder may be called like one of them"
     for one in found.values():
         assert one.origin.startswith("https://") and set(one.unverified) <= vars(one).keys()
     with pytest.raises(InputError, match=r"OpenSARShip is got by hand: 'opensarship'; get it from https.*folder:PATH"):
         expand_sources(["opensarship"])
+    with pytest.raises(InputError, match=r"build it as pairs:PATH/sar,PATH/optical"):
+        expand_sources(["whu-opt-sar"])
 
 
 def test_expected_counts_are_the_published_ones() -> None:

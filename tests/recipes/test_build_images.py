@@ -11,6 +11,7 @@ from PIL import Image
 
 from sarjepa.config import BuildDatasetConfig, FewshotBenchConfig
 from sarjepa.data.built import built_datasets, open_source
+from sarjepa.data.manifest_parser import sets_by_hand
 from sarjepa.data.own_names import source_name
 from sarjepa.data.shards import open_shards
 from sarjepa.errors import InputError
@@ -54,6 +55,35 @@ def test_optical_images_are_cut_like_the_scenes_they_belong_to(tmp_path: Path) -
         expected = np.moveaxis(scene[row : row + 20, column : column + 20], -1, 0)
         assert np.array_equal(shards.optical(number), expected)
     assert "1 of 2 files have an optical image" in (shards.folder / "CARD.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "radar", "optical", "mode"),
+    [
+        ("qxs-saropt", "sar_256_oc_0.2/{0}.png", "opt_256_oc_0.2/{0}.png", "RGB"),
+        ("sen1-2", "ROIs1868_summer/s1_59/ROIs1868_summer_s1_59_p{0}.png",
+         "ROIs1868_summer/s2_59/ROIs1868_summer_s2_59_p{0}.png", "RGB"),
+        ("whu-opt-sar", "sar/NH49E00{0}013.tif", "optical/NH49E00{0}013.tif", "RGBX"),
+    ],
+)  # fmt: skip
+def test_public_sets_of_pairs_are_built_as_their_entry_says(
+    tmp_path: Path, name: str, radar: str, optical: str, mode: str
+) -> None:
+    random = np.random.default_rng(0)
+    for number in range(1, 4):
+        for path, bands in ((radar, ()), (optical, (len(mode),))):
+            file = tmp_path / name / path.format(number)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            image = random.integers(1, 256, (12, 16, *bands), dtype=np.uint8)
+            Image.fromarray(image, mode if bands else "L").save(file)
+    words = sets_by_hand()[name].build.replace("PATH", str(tmp_path / name)).split(",")
+    build(tmp_path / "data", *words)
+    [folder] = (tmp_path / "data" / "shards").iterdir()
+    shards = open_shards(folder)
+    assert shards.paired.tolist() == [True] * 3
+    for chip in range(3):
+        expected = np.asarray(Image.open(tmp_path / name / optical.format(chip + 1)))[..., :3]
+        assert np.array_equal(shards.optical(chip), np.moveaxis(expected, -1, 0))
 
 
 def test_a_damaged_optical_image_is_named_and_its_scene_left_out(tmp_path: Path) -> None:
