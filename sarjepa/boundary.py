@@ -32,6 +32,12 @@ def decoder_errors(refuse: Callable[[str], InputError]) -> Iterator[None]:
     Raises:
         InputError: the decoder failed; the error is that of `refuse`, or one that was raised inside.
         OSError: the system cannot read (a disk, a permission); the file may be sound.
+
+    Example:
+        >>> with decoder_errors(lambda words: InputError("not a readable image", where="chip.png", got=words)):
+        ...     480 / 0  # a decoder divides by a width that damaged bytes state
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: not a readable image: chip.png; got ZeroDivisionError: division by zero
     """
     try:
         yield

@@ -720,7 +720,13 @@ COMMANDS: dict[str, type[Common]] = {
 
 
 def as_dict(config: Common) -> dict[str, object]:
-    """The settings as plain YAML-ready values (tuples as lists), keys as on the command line."""
+    """The settings as plain YAML-ready values (tuples as lists), keys as on the command line.
+
+    Example:
+        >>> settings = as_dict(PretrainConfig(radii=(5, 9)))
+        >>> settings["radii"], settings["crop-scale"]
+        ([5, 9], [0.2, 1.0])
+    """
     return {
         key.replace("_", "-"): list(value) if isinstance(value, tuple) else value
         for key, value in dataclasses.asdict(config).items()

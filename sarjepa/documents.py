@@ -89,6 +89,12 @@ def read_json(path: Path, hint: str | None = None) -> Any:
 
     Raises:
         InputError: the file is damaged, or holds a number that is not finite.
+
+    Example:
+        >>> _ = Path("accuracies.json").write_text('{"mstar": NaN}')
+        >>> read_json(Path("accuracies.json"), hint="measure again")
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: not readable as JSON: accuracies.json; got NaN; measure again
     """
 
     def refuse(words: str) -> InputError:
@@ -111,6 +117,12 @@ def read_record(path: Path, kind: type[_Kind], hint: str | None = None) -> _Kind
 
     Raises:
         InputError: the file is not JSON, a key is missing, or a value is of another type.
+
+    Example:
+        >>> from sarjepa.download import Patience
+        >>> _ = Path("patience.json").write_text('{"attempts": 2, "colour": "red"}')
+        >>> read_record(Path("patience.json"), Patience)
+        Patience(attempts=2, pause_s=1.0, longest_pause_s=60.0, stall_s=30.0)
     """
     return parse_record(path.read_bytes(), kind, path, hint)
 

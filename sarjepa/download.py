@@ -88,6 +88,11 @@ def fetch(file: RemoteFile, folder: Path, progress: Progress, patience: Patience
 
     Raises:
         InputError: no address gave the file (the error states each reason), or the disk has too little space.
+
+    Example:
+        >>> _ = Path("there.zip").write_bytes(b"from an earlier call")  # so nothing is fetched
+        >>> str(fetch(RemoteFile("there.zip", addresses=("https://host/there.zip",)), Path(), Progress()))
+        'there.zip'
     """
     if not file.fetchable:
         raise InputError("cannot be fetched by a script", where=file.name, hint=by_hand(file, folder))
@@ -284,10 +289,10 @@ def _check_status(response: requests.Response, start: int, partial: _Partial) ->
         if head.split("-")[0].split()[-1:] != [str(start)]:
             partial.clear()
             raise _Broken("sends another range than asked for; beginning again", pause_s=1e-3)
-        return int(size) if size.isdigit() else None
+        return int(size) if size.isdecimal() else None
     partial.clear()
     partial.note(_version(response))
-    return int(length) if length is not None and length.isdigit() else None
+    return int(length) if length is not None and length.isdecimal() else None
 
 
 def _version(response: requests.Response) -> str:
@@ -298,7 +303,7 @@ def _version(response: requests.Response) -> str:
 
 def _retry_after(response: requests.Response) -> float | None:
     text = response.headers.get("Retry-After", "")
-    if text.isdigit():
+    if text.isdecimal():
         return float(text)
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time()) if text else None

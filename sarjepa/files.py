@@ -27,6 +27,11 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     Args:
         path: path of the file, in an existing folder.
         content: content of the file. Text is written as UTF-8, bytes of a file name that are not text as \udcff.
+
+    Example:
+        >>> write_atomically(Path("note.txt"), "42 chips\n")
+        >>> Path("note.txt").read_text(), Path("note.txt.partial").exists()
+        ('42 chips\n', False)
     """
     temporary = path.with_name(path.name + TEMPORARY)
     try:
@@ -68,7 +73,15 @@ def _by_field(record: Any) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write JSON, whole or not at all."""
+    """Write JSON, whole or not at all.
+
+    Example:
+        >>> write_json(Path("counts.json"), {"chips": 42})
+        >>> print(Path("counts.json").read_text(), end="")
+        {
+         "chips": 42
+        }
+    """
     write_atomically(path, json_text(content))
 
 
@@ -81,6 +94,12 @@ def hold(lock: Path, wait: bool = False) -> IO[str]:
 
     Raises:
         BlockingIOError: another process holds the lock, and `wait` is false.
+
+    Example:
+        >>> with hold(Path("run.lock")):  # as another process may
+        ...     hold(Path("run.lock"))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        BlockingIOError: [Errno ...] Resource temporarily unavailable
     """
     while True:
         stream = lock.open("w")
@@ -115,6 +134,11 @@ def need_room(folder: Path, num_bytes: int, what: object) -> None:
 
     Raises:
         InputError: the disk has less free space.
+
+    Example:
+        >>> need_room(Path(), 10**15, "mstar.zip")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: not enough disk space: .; expected 1000000000 MB for mstar.zip; got ... MB free; ...
     """
     free = shutil.disk_usage(folder).free
     if num_bytes > free:
@@ -144,7 +168,13 @@ def not_data(head: bytes) -> str | None:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """The SHA-256 of a file, in hexadecimal.
+
+    Example:
+        >>> _ = Path("abc.txt").write_bytes(b"abc")
+        >>> sha256_of(Path("abc.txt"))[:16]  # the example of the standard, FIPS 180
+        'ba7816bf8f01cfea'
+    """
     with path.open("rb") as stream:
         digest = hashlib.sha256()
         while block := stream.read(1 << 20):

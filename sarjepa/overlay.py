@@ -40,6 +40,13 @@ def overlay(config_class: type[Config], layers: list[tuple[str, Mapping[str, Any
 
     Raises:
         InputError: a key is unknown or stands twice in a layer, or a value is not of the field's type or range.
+
+    Example:
+        >>> from sarjepa.config import PretrainConfig
+        >>> layers = [("preset demo", {"epochs": 60, "radii": [2, 4]}), ("the command line", {"epochs": "3"})]
+        >>> config = overlay(PretrainConfig, layers)
+        >>> config.epochs, config.radii, config.is_typed("epochs"), config.is_of_preset("radii")
+        (3, (2, 4), True, True)
     """
     settings = {setting.key: setting for setting in settings_of(config_class)}
     values: dict[str, Any] = {}
@@ -97,7 +104,12 @@ def _scalar(setting: Setting, value: Any, origin: str) -> Any:
 
 
 def preset_names() -> list[str]:
-    """The presets that come with the package."""
+    """The presets that come with the package.
+
+    Example:
+        >>> preset_names()[:3]
+        ['demo', 'demo-views', 'laptop']
+    """
     folder = importlib.resources.files("sarjepa.presets")
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
@@ -107,6 +119,10 @@ def read_preset(name: str, command: str) -> dict[str, Any]:
 
     Raises:
         InputError: no such preset.
+
+    Example:
+        >>> read_preset("laptop", "pretrain")["model"], read_preset("laptop", "probe")
+        ('vit-laptop', {'crop': 'mstar=64,saracd=none'})
     """
     if name not in preset_names():
         raise InputError("no such preset", where=repr(name), hint=nearest(name, preset_names()))
@@ -119,6 +135,11 @@ def read_settings_file(path: Path, command: str) -> dict[str, Any]:
 
     Raises:
         InputError: the file is missing, cannot be read as YAML, or is not a mapping of settings.
+
+    Example:
+        >>> _ = Path("both.yaml").write_text("{pretrain: {epochs: 5}, probe: {shots: [5, 10]}}")
+        >>> read_settings_file(Path("both.yaml"), "probe")
+        {'shots': [5, 10]}
     """
     if path.is_dir():
         raise InputError("a folder, not a settings file", where=path, hint="name the YAML file in it")
@@ -168,7 +189,15 @@ def by_name(settings: Mapping[str, Any]) -> dict[str, Any]:
 def command_line(
     config_class: type[Common], settings: Mapping[str, Any], always: Iterable[str] = (), never: Iterable[str] = ()
 ) -> str:
-    r"""The command that gives some settings, on as many lines as it needs, joined by ` \`; see `one_line`."""
+    r"""The command that gives some settings, on as many lines as it needs, joined by ` \`; see `one_line`.
+
+    Example:
+        >>> from sarjepa.config import PretrainConfig
+        >>> settings = {"sources": ["mstar", "saracd"], "radii": [2, 4, 6, 8], "model": "vit-laptop", "epochs": 24}
+        >>> print(command_line(PretrainConfig, settings, always=["image-size", "seed"]))
+        sarjepa pretrain --sources mstar,saracd --radii 2,4,6,8 --model vit-laptop --image-size 224 \
+          --epochs 24 --seed 0
+    """
     first, *words = _words(config_class, settings, always, never)
     lines = [first]
     for word in words:
@@ -242,6 +271,12 @@ def deciding(config: Common, of_grid: bool = False) -> dict[str, Any]:
     Args:
         config: settings of a command.
         of_grid: whether to leave out settings in which the results of one folder may differ, too.
+
+    Example:
+        >>> from sarjepa.config import ExportConfig
+        >>> config = ExportConfig(format="onnx", out="encoder.onnx", device="cpu")  # where and how fast do not count
+        >>> deciding(config)
+        {'run': None, 'format': 'onnx', 'seed': 0}
     """
     free = {FREE, GRID} if of_grid else {FREE}
     keys = [setting.key for setting in settings_of(type(config)) if free.isdisjoint(setting.marks)]
@@ -267,6 +302,11 @@ def changes(config: Common, stored: Mapping[str, Any], of_grid: bool = False) ->
         config: settings of the call.
         stored: settings as a command stored them.
         of_grid: whether to compare only the settings that all results of one folder share.
+
+    Example:
+        >>> from sarjepa.config import PretrainConfig
+        >>> [str(change) for change in changes(PretrainConfig(radii=(5, 9)), {"radii": [5, 7], "device": "cuda"})]
+        ['radii 5,9 instead of 5,7']
     """
     before, now = by_name(stored), by_name(deciding(config, of_grid))
     defaults = {setting.name: plain(setting.default) for setting in settings_of(type(config))}
@@ -280,6 +320,13 @@ def refuse_changes(config: Common, stored: Mapping[str, Any], where: object, hin
 
     Raises:
         InputError: settings differ; the error states each with both of its values, and the hint.
+
+    Example:
+        >>> from sarjepa.config import ProbeConfig
+        >>> refuse_changes(ProbeConfig(seed=1), {}, "out", "choose another")  # doctest: +NORMALIZE_WHITESPACE
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: what is there was made by probe with other settings: out;
+            expected seed 0; got seed 1; choose another
     """
     if changed := changes(config, stored, of_grid):
         raise InputError(

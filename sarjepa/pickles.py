@@ -34,6 +34,14 @@ def read_pickle(path: Path, device: str | torch.device = "cpu") -> dict:
     Raises:
         InputError: the file is not one of torch.save, does not match its checksums, or holds objects other than
             tensors and plain values.
+
+    Example:
+        >>> torch.save({"weight": torch.ones(2), "pattern": re.compile("x")}, "foreign.pt")
+        >>> try:
+        ...     read_pickle(Path("foreign.pt"))
+        ... except InputError as error:
+        ...     print(error.got)
+        an object of re._compile, whose code is not run
     """
     with path.open("rb") as stream:
         is_zip = stream.read(4) == _ZIP

@@ -99,7 +99,16 @@ def bicubic_matrices(lengths_B: torch.Tensor, padded: int, size: int) -> torch.T
 
 
 def pad(images: Sequence[np.ndarray], scales: Sequence[float], device: torch.device | str) -> torch.Tensor:
-    """Stack chips of different sizes, zero-padded below and right, divided by their scale: (B, H, W) float32."""
+    """Stack chips of different sizes, zero-padded below and right, divided by their scale: (B, H, W) float32.
+
+    Example:
+        >>> pad([np.array([[255, 255]], np.uint8), np.array([[51], [51]], np.uint8)], scales=[255, 255], device="cpu")
+        tensor([[[1.0000, 1.0000],
+                 [0.0000, 0.0000]],
+        <BLANKLINE>
+                [[0.2000, 0.0000],
+                 [0.2000, 0.0000]]])
+    """
     height, width = max(image.shape[0] for image in images), max(image.shape[1] for image in images)
     dtypes = {image.dtype for image in images}
     padded = np.zeros((len(images), height, width), dtype=np.uint8 if dtypes == {np.dtype(np.uint8)} else np.float32)
@@ -129,6 +138,12 @@ def resample(
 
     Returns:
         (B, 1, size, size) float32, clipped to [0, 1].
+
+    Example:
+        >>> bar = np.array([[0, 255, 0, 0]] * 4, np.uint8)
+        >>> resample([bar, bar], [255, 255], 2, flip=np.array([False, True]))[:, 0, 0]  # the second is mirrored
+        tensor([[0.4587, 0.1198],
+                [0.1198, 0.4587]])
     """
     chips_BHW = pad(images, scales, device)
     heights = torch.tensor([image.shape[0] for image in images], device=device)
@@ -176,6 +191,12 @@ def centre_crop_and_resize(
 
     Returns:
         (B, 1, size, size) float32 in [0, 1].
+
+    Example:
+        >>> chip = np.zeros((6, 6), np.uint8)
+        >>> chip[2:4, 2:4] = 255  # a target: it fills a crop of 2, and a crop of 12 puts zeros around it
+        >>> [round(centre_crop_and_resize([chip], 255, crop, size=2).mean().item(), 2) for crop in (2, None, 12)]
+        [1.0, 0.16, 0.04]
     """
     cut = [image if crop is None else centre_crop(image, crop) for image in images]
     return resample(cut, [scale] * len(cut), size, device=device)

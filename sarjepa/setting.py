@@ -182,7 +182,13 @@ def _quoted(item: str, origin: str) -> str:
 
 
 def settings_of(config_class: type) -> tuple[Setting, ...]:
-    """The fields of a config class: its own first, then those it shares with other commands."""
+    """The fields of a config class: its own first, then those it shares with other commands.
+
+    Example:
+        >>> from sarjepa.config import ListConfig
+        >>> [setting.name for setting in settings_of(ListConfig)]
+        ['run-root', 'data-root', 'device', 'seed']
+    """
     return _settings_of(config_class)  # mypy takes no dataclass as the argument of a cached function
 
 

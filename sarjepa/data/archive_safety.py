@@ -53,6 +53,11 @@ def check_sizes(sizes: Iterable[tuple[str, int, int]], where: Path) -> None:
 
     Raises:
         InputError: a member or the whole would unpack beyond reason, or members overlap.
+
+    Example:
+        >>> check_sizes([("a.png", 2**32, 4000)], Path("chips.zip"))  # deflate cannot exceed 1032:1
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: member would unpack beyond reason: chips.zip; got 'a.png': 4000 to 4294967296 bytes
     """
     total = packed_total = 0
     for name, size, packed in sizes:

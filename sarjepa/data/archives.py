@@ -70,6 +70,11 @@ def kind_of(path: Path) -> str | None:
 
     Raises:
         InputError: it cannot be read.
+
+    Example:
+        >>> zipfile.ZipFile("misnamed.rar", "w").close()
+        >>> kind_of(Path("misnamed.rar")), kind_of(Path("data"))
+        ('zip', 'folder')
     """
     if path.is_dir():
         return "folder"
@@ -89,6 +94,13 @@ def open_container(path: Path) -> Container:
 
     Raises:
         InputError: it is neither, is damaged, or holds a member that must not be unpacked.
+
+    Example:
+        >>> with zipfile.ZipFile("chips.zip", "w") as archive:
+        ...     archive.writestr("tank/1.png", "pixels")
+        >>> container = open_container(Path("chips.zip"))
+        >>> container.members(), container.read("tank/1.png")
+        ([Member(name='tank/1.png', size=6)], b'pixels')
     """
     kind = kind_of(path)
     if kind == "folder":
@@ -108,6 +120,13 @@ def containers(path: Path, cache: Path, depth: int = 1) -> list[Container]:
 
     Raises:
         InputError: not an archive, damaged, not to be trusted, or nested without end.
+
+    Example:
+        >>> zipfile.ZipFile("inner.zip", "w").close()
+        >>> with zipfile.ZipFile("outer.zip", "w") as outer:
+        ...     outer.write("inner.zip")
+        >>> [container.path.name for container in containers(Path("outer.zip"), cache=Path("unpacked"))]
+        ['outer.zip', 'inner.zip']
     """
     kind = kind_of(path)
     if kind is None:

@@ -121,7 +121,14 @@ def resample_cut(
     size: int,
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
-    """The drawn boxes of images, flipped where drawn, and nothing else: (B, 1, size, size) float32 in [0, 1]."""
+    """The drawn boxes of images, flipped where drawn, and nothing else: (B, 1, size, size) float32 in [0, 1].
+
+    Example:
+        >>> image, one = np.arange(16, dtype=np.uint8).reshape(4, 4), np.ones(1, int)
+        >>> draw = Augmentation(top=one, left=one, height=2 * one, width=2 * one, flip=one > 0, contrast=0.5 * one)
+        >>> (255 * resample_cut([image], [255.0], draw, 2)).round().flatten().tolist()  # the middle, mirrored
+        [6.0, 5.0, 10.0, 9.0]
+    """
     boxes = zip(draw.top, draw.left, draw.height, draw.width, strict=True)
     cut = [image[t : t + h, left : left + w] for image, (t, left, h, w) in zip(images, boxes, strict=True)]
     return resample(cut, scales, size, flip=draw.flip, device=device)

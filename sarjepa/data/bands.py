@@ -137,7 +137,7 @@ def _chosen(images: list[Channel], asked: str | None, is_complex: bool, dtype: n
         power = sum(np.abs(channel.image).astype(np.float32) ** 2 for channel in images)
         return [Channel(np.sqrt(power), "+".join(filter(None, names)))]
     if asked is not None:
-        index = int(asked) - 1 if asked.isdigit() else names.index(asked) if asked in names else -1
+        index = int(asked) - 1 if asked.isdecimal() else names.index(asked) if asked in names else -1
         if not 0 <= index < num:
             held = ", ".join(filter(None, names)) or f"{num}, without a name"
             raise BandsError(f"no band {asked}; its bands: {held}")

@@ -22,7 +22,12 @@ def shards_folder(data_root: str, source: str) -> Path:
 
 
 def built_datasets(data_root: str) -> list[str]:
-    """The names of the sources built under a data root, sorted."""
+    """The names of the sources built under a data root, sorted.
+
+    Example:
+        >>> built_datasets("data")
+        ['copies', 'toy']
+    """
     return sorted(path.parent.name for path in Path(data_root).glob("shards/*/index.json"))
 
 
@@ -42,6 +47,12 @@ def built_folder(data_root: str, source: str) -> Path:
 
     Raises:
         InputError: it was not built; names the command that builds it, and the nearest name of one that is.
+
+    Example:
+        >>> built_folder("data", "toi")  # doctest: +NORMALIZE_WHITESPACE
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: the data set is not built: data/shards/toi;
+        run sarjepa build-dataset --sources folder:PATH/toi first; did you mean 'toy'?
     """
     folder = shards_folder(data_root, source)
     if Path(source).name != source or not (folder / "index.json").is_file():  # "toy/" would be a name in results
@@ -50,11 +61,17 @@ def built_folder(data_root: str, source: str) -> Path:
         wanted = source if is_public else f"folder:PATH/{source}"
         hint = f"run sarjepa build-dataset --sources {wanted}{root} first"
         if not is_public and built:
-            hint = f"{nearest(source, built)}, or {hint}"
+            hint = f"{hint}; {nearest(source, built)}"
         raise InputError("the data set is not built", where=folder, hint=hint)
     return folder
 
 
 def open_source(data_root: str, source: str) -> Shards:
-    """A built source, opened; see `built_folder`."""
+    """A built source, opened; see `built_folder`.
+
+    Example:
+        >>> shards = open_source("data", "copies")
+        >>> len(shards), len(set(shards.groups.tolist()))  # every chip is there four times
+        (120, 30)
+    """
     return open_shards(built_folder(data_root, source))

@@ -50,6 +50,12 @@ def check_crop(data_root: str, crop: str) -> None:
 
     Raises:
         InputError: there is no such source, or the setting is not a crop.
+
+    Example:
+        >>> check_crop("data", "toy=24")
+        >>> check_crop("data", "toy=24,mstr=none")
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: no such source: 'mstr' in crop 'toy=24,mstr=none'; did you mean 'mstar'?
     """
     parse_crop(crop, "", {*source_names(), *built_datasets(data_root)})
 
@@ -64,6 +70,11 @@ def crop_side(crop: str, name: str, shards: Shards) -> int | None:
 
     Raises:
         InputError: the setting names a side that is larger than every chip.
+
+    Example:
+        >>> shards = sarjepa.open_shards("data/shards/toy")
+        >>> [crop_side(crop, "toy", shards) for crop in ("24", "toy=16", "mstar=64")]  # the last leaves toy whole
+        [24, 16, None]
     """
     side = parse_crop(crop, name)
     if side == "published":

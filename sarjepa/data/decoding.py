@@ -269,7 +269,13 @@ def decode(jobs: Sequence[Job], settings: Settings, workers: int = 0) -> Iterato
 
 
 def sample(jobs: Sequence[Job], settings: Settings, workers: int = 0) -> Iterator[np.ndarray]:
-    """Pixels of every file, for a set's statistics, in order."""
+    """Pixels of every file, for a set's statistics, in order.
+
+    Example:
+        >>> job = Job("chip", simulated=SimulatedChip(seed=0, class_name="tank", split="train", index=0))
+        >>> [len(pixels) for pixels in sample([job], Settings(), workers=1)]  # all of 72 x 72 px, and their maximum
+        [5185]
+    """
     yield from _run(jobs, settings, workers, Decoder.samples)
 
 

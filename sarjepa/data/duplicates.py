@@ -93,6 +93,13 @@ def find_groups(descriptors_ND: np.ndarray, digests: list[bytes]) -> Grouping:
     Args:
         descriptors_ND: (N, D) from `descriptor`.
         digests: N from `digest`.
+
+    Example:
+        >>> from sarjepa.data.simulator import SimulatedChip, simulate
+        >>> first, second = (simulate(SimulatedChip(0, "tank", "train", index))[0] for index in (0, 1))
+        >>> chips = [first, second, first, second // 2]  # a copy of the first, a darker one of the second
+        >>> find_groups(np.stack([descriptor(chip) for chip in chips]), [digest(chip) for chip in chips])
+        Grouping(groups=array([0, 1, 0, 1]), exact=1, near=1)
     """
     # Exact copies first: one of each is compared, so that a thousand copies of one chip do not make a million pairs.
     first_of: dict[bytes, int] = {}
@@ -110,6 +117,10 @@ def joined(groups: np.ndarray, scenes: Sequence[Hashable]) -> np.ndarray:
     Args:
         groups: (N,) numbers from 0 on.
         scenes: N keys, equal for chips that were cut from one scene.
+
+    Example:
+        >>> joined(np.array([0, 1, 2, 0]), ["a", "b", "c", "b"])  # the last chip joins group 0 and scene b
+        array([0, 0, 1, 0])
     """
     numbers: dict[Hashable, int] = {}
     scene_N = np.array([numbers.setdefault(scene, len(numbers)) for scene in scenes], dtype=np.int64)
@@ -126,7 +137,12 @@ def _in_order(labels: np.ndarray) -> np.ndarray:
 
 
 def connected(num: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(num,) a component number for each node of the graph with edges left[i] - right[i]."""
+    """(num,) a component number for each node of the graph with edges left[i] - right[i].
+
+    Example:
+        >>> connected(4, np.array([0, 2]), np.array([2, 3]))  # 0 - 2 - 3, and 1 by itself
+        array([0, 1, 0, 0])
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -139,6 +155,11 @@ def near_pairs(descriptors_ND: np.ndarray, threshold: float = THRESHOLD) -> tupl
 
     They connect the same chips as all near pairs would; a group of a thousand copies yields about a thousand edges per
     table, not half a million.
+
+    Example:
+        >>> chips = np.random.default_rng(0).integers(0, 256, (3, 40, 40), np.uint8)
+        >>> near_pairs(np.stack([descriptor(chip) for chip in (*chips, chips[1] // 2)]))  # the last is chip 1, darker
+        (array([1]), array([3]))
     """
     squares = np.zeros(len(descriptors_ND), dtype=np.int64)
     for start in range(0, len(squares), BLOCK):

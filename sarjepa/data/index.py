@@ -28,6 +28,15 @@ def read_index(folder: Path) -> dict[str, Any]:
 
     Raises:
         InputError: the file is damaged, was written by another version, or a key is missing or has a wrong value.
+
+    Example:
+        >>> edited = Path("data/shards/toy/index.json").read_text(encoding="utf-8").replace("0.8", "8")
+        >>> Path("edited-toy").mkdir()
+        >>> _ = Path("edited-toy/index.json").write_text(edited, encoding="utf-8")
+        >>> read_index(Path("edited-toy"))  # doctest: +NORMALIZE_WHITESPACE
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: wrong value: edited-toy/index.json: benchmark.pool.fraction;
+        expected more than 0, at most 1; got 8.0; build the source again with --force
     """
     path = folder / INDEX
     content = read_json(path, AGAIN)

@@ -37,10 +37,16 @@ class Match:
 
 
 def signature(image: np.ndarray) -> np.ndarray:
-    """(SIDE, SIDE) float32 of zero mean and unit norm: ranks of the cells about the target.
+    """(SIDE, SIDE) float32 of zero mean and unit norm: ranks of the cells about the target; zeros if all are equal.
 
     Args:
         image: (H, W) of any real type.
+
+    Example:
+        >>> from sarjepa.data.simulator import SimulatedChip, simulate
+        >>> image, _ = simulate(SimulatedChip(0, "tank", "train", 0))
+        >>> np.array_equal(signature(image), signature(20 * np.log10(image + 1.0)))  # decibels rank as amplitudes do
+        True
     """
     from scipy.ndimage import median_filter
 
@@ -49,6 +55,10 @@ def signature(image: np.ndarray) -> np.ndarray:
     half = WINDOW // 2
     padded = np.pad(smooth, half, mode="edge")
     cells = padded[row + 1 : row + WINDOW : 3, column + 1 : column + WINDOW : 3].ravel()
+    if (
+        cells.min() == cells.max()
+    ):  # a flat chip is a copy of nothing, though the order of its cells is that of any other
+        return np.zeros((SIDE, SIDE), np.float32)
     ranks = np.argsort(np.argsort(cells, kind="stable"), kind="stable").astype(np.float32)
     ranks -= ranks.mean()
     return (ranks / np.linalg.norm(ranks)).reshape(SIDE, SIDE)
@@ -67,7 +77,14 @@ def _target(smooth: np.ndarray) -> tuple[int, int]:
 
 
 def signatures(images: Iterable[np.ndarray]) -> np.ndarray:
-    """(N, SIDE, SIDE) signatures of chips."""
+    """(N, SIDE, SIDE) signatures of chips.
+
+    Example:
+        >>> from sarjepa.data.simulator import SimulatedChip, simulate
+        >>> chips = [simulate(SimulatedChip(0, "tank", "train", index))[0] for index in range(3)]
+        >>> matches(signatures(chips), signatures([np.rot90(chips[1])]))
+        [Match(left=1, right=0)]
+    """
     stacked = [signature(image) for image in images]
     return np.stack(stacked) if stacked else np.zeros((0, SIDE, SIDE), np.float32)
 

@@ -47,6 +47,11 @@ def check_folders(archives: Iterable[str | Path]) -> list[Path]:
 
     Raises:
         InputError: one does not exist.
+
+    Example:
+        >>> check_folders(["data", "archvies"])
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: no such folder: archvies; check --archives
     """
     folders = [Path(folder).expanduser() for folder in archives]
     for folder in folders:
@@ -56,7 +61,13 @@ def check_folders(archives: Iterable[str | Path]) -> list[Path]:
 
 
 def find_file(file: RemoteFile, folders: Iterable[Path]) -> Path | None:
-    """The path of a file, or of the folder it was unpacked to; None where it is in none of the folders."""
+    """The path of a file, or of the folder it was unpacked to; None where it is in none of the folders.
+
+    Example:
+        >>> Path("at-hand/SAMPLE").mkdir(parents=True)  # already unpacked
+        >>> find_file(RemoteFile("SAMPLE.zip"), [Path("data"), Path("at-hand")]).as_posix()
+        'at-hand/SAMPLE'
+    """
     for folder in folders:
         for name in (file.name, *file.aka):
             for candidate in (name, stem_of(name)):
@@ -79,6 +90,13 @@ def locate(manifest: Manifest, folders: Sequence[Path], form: str | None = None)
     Raises:
         InputError: there is no such form, or none is at hand or could be fetched; the error names the files, the
             folders that were searched, and how to get them.
+
+    Example:
+        >>> from sarjepa.data.manifest_parser import load_manifest
+        >>> Path("aircraft-set/SAR-ACD-main").mkdir(parents=True)
+        >>> located = locate(load_manifest("saracd"), [Path("aircraft-set")])
+        >>> located.distribution.name, [path.as_posix() for path in located.paths], located.missing
+        ('github', ['aircraft-set/SAR-ACD-main'], ())
     """
     forms = [look(distribution, folders) for distribution in forms_of(manifest, form)]
     for located in forms:
@@ -104,6 +122,11 @@ def forms_of(manifest: Manifest, form: str | None = None) -> list[Distribution]:
 
     Raises:
         InputError: no such form.
+
+    Example:
+        >>> from sarjepa.data.manifest_parser import load_manifest
+        >>> [form.name for form in forms_of(load_manifest("fusarship"))]
+        ['ten-classes', 'full', 'ships']
     """
     if form is not None and form not in (names := [distribution.name for distribution in manifest.distributions]):
         raise InputError("no such distribution", where=f"{manifest.name}: {form!r}", hint=nearest(form, names))
@@ -111,7 +134,16 @@ def forms_of(manifest: Manifest, form: str | None = None) -> list[Distribution]:
 
 
 def look(distribution: Distribution, folders: Sequence[Path]) -> Located:
-    """Which files of a form are at hand and which are missing."""
+    """Which files of a form are at hand and which are missing.
+
+    Example:
+        >>> from sarjepa.data.manifest_parser import load_manifest
+        >>> [form] = forms_of(load_manifest("mstar"), "phoenix")
+        >>> Path("vehicle-set/MSTAR-PublicMixedTargets-CD1").mkdir(parents=True)
+        >>> located = look(form, [Path("vehicle-set")])
+        >>> len(located.paths), [file.name for file in located.missing if not file.optional]
+        (1, ['MSTAR-PublicTargetChips-T72-BMP2-BTR70-SLICY.zip', 'MSTAR-PublicMixedTargets-CD2.zip'])
+    """
     paths = [(file, find_file(file, folders)) for file in distribution.files]
     return Located(
         distribution,
@@ -121,7 +153,15 @@ def look(distribution: Distribution, folders: Sequence[Path]) -> Located:
 
 
 def doubts(distribution: Distribution, folders: Sequence[Path]) -> Iterator[str]:
-    """A line for each file at hand whose size or checksum is not the known one."""
+    """A line for each file at hand whose size or checksum is not the known one.
+
+    Example:
+        >>> from sarjepa.data.manifest_parser import load_manifest
+        >>> Path("ship-set").mkdir()
+        >>> _ = Path("ship-set/ship_dataset_v0.zip").write_bytes(b"short")
+        >>> print(*doubts(load_manifest("sarship").distributions[0], [Path("ship-set")]))
+        ship-set/ship_dataset_v0.zip has 5 bytes, ship_dataset_v0.zip is known to have 426990175
+    """
     for file in distribution.files:
         path = find_file(file, folders)
         if path is None or not path.is_file():

@@ -78,7 +78,13 @@ def _shipped(name: str) -> str:
 
 
 def sets_by_hand() -> dict[str, SetByHand]:
-    """The public sets without a manifest, by name."""
+    """The public sets without a manifest, by name.
+
+    Example:
+        >>> by_hand = sets_by_hand()["qxs-saropt"]
+        >>> by_hand.title, by_hand.build, by_hand.unverified
+        ('QXS-SAROPT', 'pairs:PATH/sar_256_oc_0.2,PATH/opt_256_oc_0.2', ('terms',))
+    """
 
     def read(part: Section) -> SetByHand:
         texts = {key: part.text(key) for key in ("title", "origin", "holds", "terms", "citation")}
@@ -89,7 +95,13 @@ def sets_by_hand() -> dict[str, SetByHand]:
 
 
 def published_models() -> dict[str, dict[str, str]]:
-    """Weights that others publish, by name: title, where, terms, read_by, and which of these are unverified."""
+    """Weights that others publish, by name: title, where, terms, read_by, and which of these are unverified.
+
+    Example:
+        >>> model = published_models()["sar-jepa"]
+        >>> model["title"], model["terms"], model["read_by"]
+        ('SAR-JEPA, ViT-B/16', 'CC BY-NC 4.0', 'load_encoder("checkpoint-200.pth")')
+    """
 
     def read(part: Section) -> dict[str, str]:
         texts = {key: part.text(key) for key in ("title", "where", "terms", "read_by")}
@@ -147,6 +159,14 @@ def parse_manifest(text: str, where: str) -> Manifest:
 
     Raises:
         InputError: naming the file, the key and the nearest right value.
+
+    Example:
+        >>> text = (resources.files("sarjepa.data_manifests") / "saracd.yaml").read_text(encoding="utf-8")
+        >>> parse_manifest(text, "saracd.yaml").unverified
+        ('sensor', 'band', 'resolution_m', 'file SAR-ACD-main.zip')
+        >>> parse_manifest(text.replace("citation:", "citatoin:"), "saracd.yaml")
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: key missing: saracd.yaml: citation; did you mean 'citatoin'?
     """
     unverified: list[str] = []
     top = Section(_unwrap(parse_yaml(text, where), "", unverified), where)

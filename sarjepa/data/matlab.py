@@ -46,6 +46,14 @@ def read_matlab(data: bytes) -> Contents:
     Raises:
         InputError: the file is damaged.
         ValueError, struct.error, zlib.error, LookupError: the file is damaged, in a library's words.
+
+    Example:
+        >>> import io
+        >>> from scipy.io import savemat
+        >>> file = io.BytesIO()
+        >>> savemat(file, {"complex_img": np.array([[3 + 4j]]), "serial": "9563"})
+        >>> read_matlab(file.getvalue())
+        Contents(arrays={'complex_img': array([[3.+4.j]])}, texts={'serial': '9563'})
     """
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None:

@@ -59,7 +59,16 @@ def split_of(name: str) -> str | None:
 def own_source(
     folders: Sequence[Path], split_by: str | None = None, label_pattern: str | None = None, paired: bool = False
 ) -> Source:
-    """The images of some folders, or of two that are paired: radar images, and optical ones of the same places."""
+    """The images of some folders, or of two that are paired: radar images, and optical ones of the same places.
+
+    Example:
+        >>> Path("own-places").mkdir()
+        >>> for name in ("s1_p2.png", "s2_p2.png", "s1_p3.png"):
+        ...     Path("own-places", name).touch()
+        >>> source = own_source([Path("own-places"), Path("own-places")], paired=True)
+        >>> [(job.path, job.optical) for job in source.jobs]
+        [('s1_p2.png', (1, 's2_p2.png')), ('s1_p3.png', None)]
+    """
     if not paired:
         return folder_source(*folders, split_by=split_by, label_pattern=label_pattern)
     return _paired(folder_source(folders[0], split_by=split_by, label_pattern=label_pattern), folders[0], folders[1])
@@ -78,6 +87,14 @@ def folder_source(*folders: Path, split_by: str | None = None, label_pattern: st
 
     Raises:
         InputError: there is no such folder or no image in it, or `split_by` or `label_pattern` does not fit its files.
+
+    Example:
+        >>> for name in ("TRAIN_17/tank", "val/tank"):
+        ...     Path("own-vehicles", name).mkdir(parents=True)
+        ...     Path("own-vehicles", name, "1.png").touch()
+        >>> source = folder_source(Path("own-vehicles"))
+        >>> [job.groups for job in source.jobs]  # val is the test split, since there is no other
+        [{'class': 'tank', 'split': 'train'}, {'class': 'tank', 'split': 'test'}]
     """
     folder = folders[0]
     jobs = _own_jobs(folders)
@@ -107,7 +124,16 @@ def folder_source(*folders: Path, split_by: str | None = None, label_pattern: st
 
 
 def folder_digest(folders: Sequence[Path], split_by: str | None = None) -> str:
-    """A checksum of the user's images: their folders, names, sizes, times of change, and list."""
+    """A checksum of the user's images: their folders, names, sizes, times of change, and list.
+
+    Example:
+        >>> Path("own-harbour").mkdir()
+        >>> Path("own-harbour/1.png").touch()
+        >>> before = folder_digest([Path("own-harbour")])
+        >>> _ = Path("own-harbour/1.png").write_bytes(b"pixels")
+        >>> folder_digest([Path("own-harbour")]) == before
+        False
+    """
     digest = hashlib.sha256()
     for folder in folders:
         digest.update(os.fsencode(folder.resolve()))

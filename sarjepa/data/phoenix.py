@@ -47,10 +47,17 @@ def read_header(data: bytes) -> dict[str, str]:
 
 
 def read_phoenix(data: bytes) -> tuple[np.ndarray, dict[str, str]]:
-    """A target chip: magnitude (rows, columns) float32, linear, and the header.
+    r"""A target chip: magnitude (rows, columns) float32, linear, and the header.
 
     Raises:
         InputError: a clutter scene, or sizes that do not agree with each other.
+
+    Example:
+        >>> sizes = "PhoenixHeaderLength= 170\nPhoenixSigSize= 186\nNumberOfRows= 1\nNumberOfColumns= 2"
+        >>> text = f"\n[PhoenixHeaderVer01.04]\n{sizes}\nnative_header_length= 0\n[EndofPhoenixHeader]\n"
+        >>> image, header = read_phoenix(text.encode().ljust(170) + np.array([3, 4, 0, 0], ">f4").tobytes())
+        >>> image, header["NumberOfColumns"]  # the two phases are left out
+        (array([[3., 4.]], dtype=float32), '2')
     """
     header = read_header(data)
     if _number(header, "native_header_length"):

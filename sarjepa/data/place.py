@@ -30,6 +30,12 @@ def exclusive(final: Path) -> Iterator[None]:
 
     Raises:
         InputError: another process is building it, or the folder cannot be written.
+
+    Example:
+        >>> with exclusive(Path("not-yet/toy")), exclusive(Path("not-yet/toy")):
+        ...     print("never reached")
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: being built by another process: not-yet/toy; wait for it, or stop it
     """
     lock = _beside(final, "lock")
     made = [folder for folder in (lock.parent, *lock.parent.parents) if not folder.exists()]
@@ -66,6 +72,13 @@ def check_replaceable(final: Path, is_ours: Callable[[str], bool]) -> None:
 
     Raises:
         InputError: the path is a file or a mounted disk, or the folder holds a file that no build wrote.
+
+    Example:
+        >>> Path("foreign").mkdir()
+        >>> Path("foreign/a.tex").touch()
+        >>> check_replaceable(Path("foreign"), lambda name: name.endswith((".h5", ".json")))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: the place of the source is taken: .../foreign; got 'a.tex', which no build wrote; ...
     """
     real = final.resolve()
     if not real.exists():
@@ -83,7 +96,15 @@ def check_replaceable(final: Path, is_ours: Callable[[str], bool]) -> None:
 
 @contextmanager
 def scratch_folder(final: Path) -> Iterator[Path]:
-    """An empty folder beside `final` to build in; it is removed afterwards unless it was put in place."""
+    """An empty folder beside `final` to build in; it is removed afterwards unless it was put in place.
+
+    Example:
+        >>> with scratch_folder(Path("new-source")) as folder:
+        ...     print(folder.name, folder.is_dir())
+        .new-source.building True
+        >>> folder.is_dir()
+        False
+    """
     folder = _beside(final, "building")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -94,7 +115,16 @@ def scratch_folder(final: Path) -> Iterator[Path]:
 
 
 def put_in_place(folder: Path, final: Path) -> None:
-    """Rename `folder` to `final`, replacing what is there."""
+    """Rename `folder` to `final`, replacing what is there.
+
+    Example:
+        >>> Path("placed-source/old").mkdir(parents=True)
+        >>> with scratch_folder(Path("placed-source")) as folder:
+        ...     (folder / "new").mkdir()
+        ...     put_in_place(folder, Path("placed-source"))
+        >>> [path.name for path in Path("placed-source").iterdir()]
+        ['new']
+    """
     real, old = final.resolve(), _beside(final, "old")
     if real.exists():
         real.rename(old)

@@ -125,6 +125,13 @@ def read_images(
 
     Raises:
         UnreadableError: the file cannot be read, with the reason; UnknownFormatError if no reader knows it.
+
+    Example:
+        >>> file = io.BytesIO()
+        >>> np.save(file, np.arange(8, dtype=np.uint8).reshape(2, 2, 2))
+        >>> readings = read_images(file.getvalue(), name="ship_VH_VV.npy", bands="each")
+        >>> [(reading.image.tolist(), reading.columns) for reading in readings]
+        [([[0, 2], [4, 6]], {'polarisation': 'VH'}), ([[1, 3], [5, 7]], {'polarisation': 'VV'})]
     """
     format_name = identify(data)
     if format_name is None:
@@ -237,6 +244,13 @@ def read_colour(data: bytes, shape: tuple[int, int]) -> np.ndarray:
 
     Raises:
         UnreadableError: the file is no such image, or damaged.
+
+    Example:
+        >>> file = io.BytesIO()
+        >>> Image.new("RGB", (64, 64), (200, 100, 50)).save(file, "PNG")
+        >>> colour_3HW = read_colour(file.getvalue(), shape=(32, 48))
+        >>> colour_3HW.shape, colour_3HW[:, 0, 0].tolist()
+        ((3, 32, 48), [200, 100, 50])
     """
     with _silence(), decoder_errors(_damaged), _opened(data) as image:
         if image.mode not in ("L", "P", "RGB", "RGBA", "RGBX"):

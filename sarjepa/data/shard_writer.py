@@ -211,7 +211,14 @@ def optical_starts(sizes: np.ndarray, paired: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def disk_errors(path: Path, needed: int = 0) -> Iterator[None]:
-    """Turn a failed write (a full disk, a quota) into one line; room for `needed` bytes is checked first."""
+    """Turn a failed write (a full disk, a quota) into one line; room for `needed` bytes is checked first.
+
+    Example:
+        >>> with disk_errors(Path("a.h5")):
+        ...     raise OSError("quota used")
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: cannot write: a.h5; got quota used; free disk space or choose another --data-root
+    """
     hint = "free disk space or choose another --data-root"
     need_room(path.parent, needed + SPARE_BYTES, path.name)
     try:

@@ -311,6 +311,13 @@ def verify(folder: str | os.PathLike[str]) -> list[str]:
 
     Raises:
         InputError: nothing is built there.
+
+    Example:
+        >>> import shutil
+        >>> shard = Path(shutil.copytree("data/shards/toy", "damaged-toy"), "toy-00000.h5")
+        >>> _ = shard.write_bytes(shard.read_bytes()[:-1])  # the last byte is lost
+        >>> verify("data/shards/toy"), verify("damaged-toy")
+        ([], ['toy-00000.h5: content does not have its checksum'])
     """
     path = Path(folder)
     shards = open_shards(path)

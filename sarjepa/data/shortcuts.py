@@ -140,7 +140,14 @@ def features_of(
 
 
 def shortcuts_of(shards: Shards, images: Iterable[np.ndarray]) -> list[Shortcut]:
-    """What each feature of a built source alone predicts; `images` are its chips, in order."""
+    """What each feature of a built source alone predicts; `images` are its chips, in order.
+
+    Example:
+        >>> shards = sarjepa.open_shards("data/shards/toy")
+        >>> found = shortcuts_of(shards, (chip.image for chip in shards))
+        >>> print(max(found, key=lambda shortcut: shortcut.accuracy))
+        mean brightness alone predicts 56% of the labels (chance 33%)
+    """
     looks_N2 = np.array([looks_of(image) for image in images])
     columns = {key: shards.meta(key) for key in COLUMNS if shards.has_meta(key)}
     return shortcuts(shards.labels, shards.splits, features_of(shards.shapes, looks_N2, shards.groups, columns))

@@ -77,6 +77,14 @@ def public_source(manifest: Manifest, located: Located, cache: Path) -> Source:
         manifest: the set.
         located: files of the set, all at hand.
         cache: folder for unpacked archives that cannot be read in place.
+
+    Example:
+        >>> Path("aircraft-files/images/A220").mkdir(parents=True)
+        >>> Path("aircraft-files/images/A220/001.jpg").touch()
+        >>> manifest = load_manifest("saracd")
+        >>> located = Located(manifest.distributions[0], paths=(Path("aircraft-files"),), missing=())
+        >>> [(job.path, job.groups) for job in public_source(manifest, located, cache=Path("unpacked")).jobs]
+        [('images/A220/001.jpg', {'class': 'A220'})]
     """
     distribution = located.distribution
     opened = [container for path in located.paths for container in containers(path, cache)]
@@ -114,6 +122,14 @@ def jobs_of(opened: Sequence[Container], match: Matcher) -> tuple[tuple[Job, ...
         opened: containers to search.
         match: function of a member's path that gives the chip's name and named groups, or None; of two chips with one
             name, the first stays.
+
+    Example:
+        >>> from sarjepa.data.archives import Folder
+        >>> Path("one-disk").mkdir()
+        >>> Path("one-disk/7.png").touch()
+        >>> jobs, rejected = jobs_of([Folder(Path("one-disk"))] * 2, lambda path: (path, {}))
+        >>> [job.path for job in jobs], rejected
+        (['7.png'], (('7.png', 'a second file of this name in one-disk'),))
     """
     jobs: dict[str, Job] = {}
     rejected = []

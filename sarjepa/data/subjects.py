@@ -60,6 +60,13 @@ def open_images(paths: Sequence[str], crop: str) -> list[Subject]:
 
     Raises:
         InputError: a file is missing or cannot be read as an image, or a folder holds no images.
+
+    Example:
+        >>> from PIL import Image
+        >>> Image.fromarray(np.full((40, 60), 51, np.uint8)).save("one-ship.png")
+        >>> [subject] = open_images(["one-ship.png"], crop="32")
+        >>> subject.title, subject.image_HW.shape, round(subject.image_HW.max().item(), 3)
+        ('one-ship.png', (32, 32), 0.2)
     """
     side = parse_crop(crop, "")
     subjects = []
@@ -107,6 +114,11 @@ def open_chips(data_root: str, sources: Sequence[str], crop: str, seed: int, num
 
     Raises:
         InputError: a source is not built.
+
+    Example:
+        >>> subjects = open_chips("data", ["toy", "copies"], crop="none", seed=0, num=3)
+        >>> [(subject.source, subject.class_name, subject.group) for subject in subjects]
+        [('toy', 'blob', 56), ('toy', 'blob', 58), ('copies', 'along', 14)]
     """
     subjects: list[Subject] = []
     for number, name in enumerate(sources):

@@ -99,12 +99,23 @@ class TarStream:
 
 
 def largest_content(path: Path) -> int:
-    """The most bytes that an archive of this size can honestly hold."""
+    """The most bytes that an archive of this size can honestly hold.
+
+    Example:
+        >>> _ = Path("chips.tar.bz2").write_bytes(bytes(24_000))
+        >>> largest_content(Path("chips.tar.bz2"))  # bzip2 would pack 30 GB of zeros into that
+        26400000
+    """
     # A small archive may be little more than the zeros that fill up its blocks.
     packed = max(path.stat().st_size, 1024)
     return min(archive_safety.LARGEST_TOTAL_BYTES, archive_safety.LARGEST_RATIO * packed)
 
 
 def damaged(path: Path, got: str) -> InputError:
-    """The error for an archive whose bytes changed since it was packed."""
+    """The error for an archive whose bytes changed since it was packed.
+
+    Example:
+        >>> print(damaged(Path("chips.tar"), "the list of its members breaks off"))
+        damaged or truncated archive: chips.tar; got the list of its members breaks off; remove it and fetch it again
+    """
     return InputError("damaged or truncated archive", where=path, got=got, hint="remove it and fetch it again")

@@ -41,6 +41,14 @@ def unpack(path: Path, kind: str, folder: Path) -> None:
 
     Raises:
         InputError: it is damaged, not to be trusted, larger than the disk, or nothing here unpacks it.
+
+    Example:
+        >>> with tarfile.open("packed.tar", "w") as archive:
+        ...     archive.addfile(tarfile.TarInfo("tank/1.png"))
+        >>> Path("from-tar").mkdir()
+        >>> unpack(Path("packed.tar"), "tar", Path("from-tar"))
+        >>> [path.as_posix() for path in Path("from-tar").rglob("*.png")]
+        ['from-tar/tank/1.png']
     """
     if kind == "tar":
         _unpack_tar(path, folder)
@@ -49,7 +57,12 @@ def unpack(path: Path, kind: str, folder: Path) -> None:
 
 
 def cannot_unpack(path: Path, error: OSError) -> InputError:
-    """The error for a disk that did not take the content of an archive."""
+    """The error for a disk that did not take the content of an archive.
+
+    Example:
+        >>> print(cannot_unpack(Path("chips.tar"), OSError(28, "No space left on device")))
+        cannot unpack: chips.tar; got No space left on device; free disk space or choose another --data-root
+    """
     return InputError(
         "cannot unpack", where=path, got=error.strerror, hint="free disk space or choose another --data-root"
     )

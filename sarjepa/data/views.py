@@ -272,7 +272,17 @@ def render_views(
     size: int,
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
-    """The views that drawn parameters give; see `make_views`."""
+    """The views that drawn parameters give; see `make_views`.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> windows_B2 = np.array([[2, 2]])
+        >>> drawn = draw_views(windows_B2, [], ViewKey(0, "views", 1, np.array([7])))  # every value neutral
+        >>> drawn = replace(drawn, mirror=np.array([True]), gain=np.array([2.0]))
+        >>> view_B1SS = render_views([np.array([[10, 20], [30, 40]], np.uint8)], [255.0], windows_B2, drawn, size=2)
+        >>> (255 * view_B1SS).round().flatten().tolist()
+        [40.0, 20.0, 80.0, 60.0]
+    """
     view_B1SS = _moved(images, scales, windows_B2, drawn, size, device)
     view_B1SS = with_ramp(view_B1SS * _per_chip(drawn.gain, device), drawn.down_db, drawn.right_db)
     factor = _per_chip(drawn.contrast, device)

@@ -46,6 +46,14 @@ def head_distances(attention: Tensor, distance_NN: Tensor, renormalise: bool = F
 
     Returns:
         (B, H) pixels.
+
+    Example:
+        >>> own, uniform = torch.eye(3), torch.full((3, 3), 1 / 3)
+        >>> attention = torch.stack([own, uniform])[None]  # of two heads, on a class token and two patches
+        >>> head_distances(attention, patch_distances(1, 2, patch_size=8))
+        tensor([[0.0000, 2.6667]])
+        >>> head_distances(attention, patch_distances(1, 2, patch_size=8), renormalise=True)  # without the class token
+        tensor([[0., 4.]])
     """
     patches_BHNN = attention[:, :, 1:, 1:].float()
     distance_BHN = (patches_BHNN * distance_NN.to(patches_BHNN)).sum(dim=-1)
@@ -64,6 +72,12 @@ def mean_distances(
         grid: rows and columns of the patches.
         patch_size: px.
         renormalise: see `head_distances`.
+
+    Example:
+        >>> own, uniform = torch.eye(3)[None, None], torch.full((1, 1, 3, 3), 1 / 3)
+        >>> mean_distances([own, uniform], grid=(1, 2), patch_size=8).round(2)  # two blocks of one head
+        array([[0.  ],
+               [2.67]], dtype=float32)
     """
     distance_NN = patch_distances(*grid, patch_size)
     return np.stack([head_distances(block, distance_NN, renormalise).mean(dim=0).cpu().numpy() for block in attentions])
@@ -117,6 +131,11 @@ def token_maps(attention: Tensor, grid: tuple[int, int], token: int = 0) -> Tens
 
     Returns:
         (B, H, rows, columns).
+
+    Example:
+        >>> attention = torch.tensor([[0.2, 0.7, 0.1], [0.0, 0.4, 0.6], [1.0, 0.0, 0.0]])[None, None]
+        >>> token_maps(attention, grid=(1, 2)), token_maps(attention, grid=(1, 2), token=1)
+        (tensor([[[[0.7000, 0.1000]]]]), tensor([[[[0.4000, 0.6000]]]]))
     """
     return attention[:, :, token, 1:].unflatten(-1, grid)
 
@@ -130,6 +149,12 @@ def rollout(attentions: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
 
     Returns:
         (B, L, rows, columns), each map summing to one; the last is the rollout over all blocks.
+
+    Example:
+        >>> first = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])  # patch 0 reads patch 1
+        >>> second = torch.tensor([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])  # the class token reads patch 0
+        >>> rollout([first[None, None], second[None, None]], grid=(1, 2))[0, 1]  # patch 1 reached it by way of patch 0
+        tensor([[0.5000, 0.5000]])
     """
     first = attentions[0]
     identity = torch.eye(first.shape[-1], device=first.device)

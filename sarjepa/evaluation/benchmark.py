@@ -133,6 +133,11 @@ def open_benchmark(
     Raises:
         InputError: the source is not built (the hint is the command that builds it), there is no such label set, no
             chip of it has a label, or the crop names an unknown source.
+
+    Example:
+        >>> bars = open_benchmark("data", "toy", label_set="bars")
+        >>> bars.classes, len(bars.shards), int((bars.candidates.labels >= 0).sum())
+        (('along', 'across'), 72, 48)
     """
     shards = open_source(data_root, name)
     published = shards.index.get("benchmark") or {}
@@ -192,6 +197,11 @@ def tested_on(benchmark: Benchmark, other: Benchmark) -> Benchmark:
 
     Raises:
         InputError: the benchmarks have no class in common.
+
+    Example:
+        >>> both = tested_on(open_benchmark("data", "toy", "bars"), open_benchmark("data", "copies"))
+        >>> both.name, both.split
+        ('toy-tested-on-copies', 'tested on all of copies; blob left out, which toy has not')
     """
     learnt, tested = benchmark.candidates, other.candidates
     where = f"{benchmark.name}, tested on {other.name}"

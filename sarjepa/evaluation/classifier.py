@@ -115,6 +115,13 @@ def save_classifier(path: Path, classifier: Classifier, describe: dict[str, Any]
         path: path of the file.
         classifier: encoder, feature and `Head`.
         describe: JSON-ready facts; "classes", "temperature" and "crop" are needed to use the classifier.
+
+    Example:
+        >>> classifier = Classifier(sarjepa.load_encoder("runs/toy"), Head(16, 2))
+        >>> facts = {"classes": ["cargo", "tanker"], "temperature": 1.0, "crop": None}
+        >>> save_classifier(Path("ships.safetensors"), classifier, facts)
+        >>> load_classifier("ships.safetensors").classes
+        ('cargo', 'tanker')
     """
     shape = asdict(classifier.encoder.shape)  # type: ignore[call-overload]
     content = described_bytes(

@@ -64,7 +64,16 @@ def _sorted_order(candidates: Candidates) -> np.ndarray:
 
 
 def to_record(candidates: Candidates, policy: str, draws: Sequence[Draw]) -> DatasetDraws:
-    """One data set's draws as they are stored."""
+    """One data set's draws as they are stored.
+
+    Example:
+        >>> from sarjepa.evaluation.fewshot import draw
+        >>> columns = np.zeros(3, np.int64), np.full(3, ""), np.arange(3)  # classes, splits, groups
+        >>> chips = Candidates("toy/all", ("ship",), *columns, ["b.png", "c.png", "a.png"], "fraction-of-all")
+        >>> drawn = draw(chips, "published", shots=1, seed=0)
+        >>> drawn.train, to_record(chips, "published", [drawn]).draws[0].train  # in the source, in its sorted paths
+        (array([0]), (1,))
+    """
     order = _sorted_order(candidates)
     position_N = np.empty(len(order), dtype=np.int64)
     position_N[order] = np.arange(len(order))
@@ -102,6 +111,15 @@ def from_record(candidates: Candidates, record: DatasetDraws, where: str) -> dic
 
     Raises:
         InputError: the draws were made from other chips than those at hand, or the record is damaged.
+
+    Example:
+        >>> from sarjepa.evaluation.fewshot import draw
+        >>> columns = np.zeros(3, np.int64), np.full(3, ""), np.arange(3)  # classes, splits, groups
+        >>> orders = (["a", "b", "c"], ["c", "a", "b"])  # of the same files
+        >>> first, other = (Candidates("toy/all", ("ship",), *columns, paths, "fraction-of-all") for paths in orders)
+        >>> record = to_record(first, "published", [draw(first, "published", shots=1, seed=0)])
+        >>> [chips.paths[from_record(chips, record, "draws.json")[1, 0].train[0]] for chips in (first, other)]
+        ['a', 'a']
     """
     if record.fingerprint != candidates.fingerprint():
         raise InputError(

@@ -32,7 +32,14 @@ Features = dict[str, np.ndarray]  # by file name: (N, width) float32
 
 
 def content_key(parts: Mapping[str, object]) -> str:
-    """The name of a features folder: a hash of everything that decides its numbers."""
+    """The name of a features folder: a hash of everything that decides its numbers.
+
+    Example:
+        >>> content_key({"crop": 64, "size": 32}) == content_key({"size": 32, "crop": 64})
+        True
+        >>> content_key({"crop": 64, "size": 32}) == content_key({"crop": None, "size": 32})
+        False
+    """
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -73,6 +80,13 @@ def extract(
 
     Returns:
         {file_name(pool, block): (N, width of the pool) float32}; for a baseline only "cls".
+
+    Example:
+        >>> from sarjepa.evaluation.benchmark import open_benchmark
+        >>> load = open_benchmark("data", "toy").loader(32, "cpu")
+        >>> features = extract(sarjepa.load_encoder("runs/toy"), load, num=4, blocks=(1, None))
+        >>> features["cls"].shape, features["block-1-grid2"].shape
+        ((4, 16), (4, 64))
     """
     features: Features = {}
     numbers = [block for block in blocks if block is not None]
@@ -120,6 +134,13 @@ def cached(
 
     Returns:
         (N, width) float32 each, memory-mapped read-only.
+
+    Example:
+        >>> facts = {"weights": "toy", "crop": None}
+        >>> [first] = cached(Path("features"), facts, ["cls"], lambda: {"cls": np.ones((1, 2), np.float32)})
+        >>> [again] = cached(Path("features"), facts, ["cls"], dict)  # does not call it, as the features are there
+        >>> again
+        memmap([[1., 1.]], dtype=float32)
     """
     cache = folder / content_key(parts)
     if not all((cache / f"{name}.npy").is_file() for name in names):

@@ -104,7 +104,14 @@ class Draw:
 
 
 def chip_keys(paths: Sequence[str], seed: int, stream: str) -> np.ndarray:
-    """(N,) uniform numbers, each a function of (seed, stream, path) alone."""
+    """(N,) uniform numbers, each a function of (seed, stream, path) alone.
+
+    Example:
+        >>> chip_keys(["a.png", "b.png"], seed=0, stream="pool").round(2)
+        array([0.67, 0.27])
+        >>> chip_keys(["b.png"], seed=0, stream="pool").round(2)  # whichever other chips there are
+        array([0.27])
+    """
     ids = np.array([int.from_bytes(hashlib.sha256(path.encode()).digest()[:8], "little") >> 1 for path in paths])
     return uniforms(seed, stream, 0, ids.astype(np.int64), 1)[:, 0] if len(ids) else np.zeros(0)
 
@@ -147,6 +154,13 @@ def split(candidates: Candidates, policy: str, seed: int) -> Split:
         candidates: the chips.
         policy: "published" or "grouped".
         seed: seed of the run.
+
+    Example:
+        >>> splits, groups = np.array([*["train"] * 5, "test"]), np.array([0, 1, 2, 3, 4, 4])  # f is a near-copy of e
+        >>> chips = Candidates("toy/all", ("ship",), np.zeros(6, np.int64), splits, groups, list("abcdef"))
+        >>> sides = [split(chips, policy, seed=0) for policy in ("published", "grouped")]
+        >>> [(side.pool, side.held) for side in sides]  # grouped learns nothing from e
+        [(array([0, 3, 1, 2]), array([4])), (array([0, 3, 1]), array([2]))]
     """
     assert policy in POLICIES, policy
     grouped = policy == "grouped"
@@ -181,7 +195,16 @@ def split(candidates: Candidates, policy: str, seed: int) -> Split:
 
 
 def draw_sha256(candidates: Candidates, train: np.ndarray, test: np.ndarray) -> str:
-    """The content hash of a draw: of data set, label set, and each side's paths with their classes."""
+    """The content hash of a draw: of data set, label set, and each side's paths with their classes.
+
+    Example:
+        >>> chips = Candidates("toy/all", ("ship",), np.zeros(3, np.int64), np.full(3, ""), np.arange(3), list("abc"))
+        >>> drawn = draw_sha256(chips, np.array([0, 1]), np.array([2]))
+        >>> drawn == draw_sha256(chips, np.array([1, 0]), np.array([2]))  # the order does not count
+        True
+        >>> drawn == draw_sha256(chips, np.array([0, 2]), np.array([1]))  # the side does
+        False
+    """
     lines = [candidates.name]
     for side, indices in (("train", train), ("test", test)):
         lines.append(side)
@@ -225,6 +248,13 @@ def draw(candidates: Candidates, policy: str, shots: int | None, seed: int) -> D
 
 
 def near_copy_share(candidates: Candidates, drawn: Draw) -> float:
-    """The share of the test set that has a near-duplicate among the chips learnt from."""
+    """The share of the test set that has a near-duplicate among the chips learnt from.
+
+    Example:
+        >>> from sarjepa.evaluation.benchmark import open_benchmark
+        >>> chips = open_benchmark("data", "copies").candidates  # every chip is there four times
+        >>> [round(near_copy_share(chips, draw(chips, policy, 5, seed=0)), 2) for policy in ("published", "grouped")]
+        [0.39, 0.0]
+    """
     is_copy_T = np.isin(candidates.groups[drawn.test], candidates.groups[drawn.train])
-    return float(is_copy_T.mean()) if len(is_copy_T) else 0
+    return float(is_copy_T.mean()) if len(is_copy_T) else 0.0

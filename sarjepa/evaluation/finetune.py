@@ -55,6 +55,12 @@ def parameter_groups(
     The scale is `head_scale` for the head and `layer_decay` for the encoder's final norm and last block; each block
     below multiplies it by `layer_decay` once more, and patch embedding and class token come last. With a decay of 1 the
     encoder has one rate.
+
+    Example:
+        >>> from sarjepa.models.heads import Head
+        >>> classifier = Classifier(sarjepa.load_encoder("runs/toy"), Head(16, 3))  # of two blocks
+        >>> [group["scale"] for group in parameter_groups(classifier, layer_decay=0.5, head_scale=10.0)]
+        [0.125, 0.25, 0.5, 10.0]
     """
     depth = len(classifier.encoder.blocks)  # type: ignore[arg-type]
     groups: dict[float, list[nn.Parameter]] = {}
@@ -72,7 +78,15 @@ def parameter_groups(
 
 
 def start_head(classifier: Classifier, seed: int) -> None:
-    """Set the head's weight to its initial value for fine-tuning, by seed, and its bias to 0."""
+    """Set the head's weight to its initial value for fine-tuning, by seed, and its bias to 0.
+
+    Example:
+        >>> from sarjepa.models.heads import Head
+        >>> classifier = Classifier(sarjepa.load_encoder("runs/toy"), Head(16, 3))
+        >>> start_head(classifier, seed=0)
+        >>> f"{classifier.head.linear.weight.std().item():.0e}", classifier.head.linear.bias.tolist()
+        ('2e-05', [0.0, 0.0, 0.0])
+    """
     linear = classifier.head.linear  # type: ignore[union-attr]
     with torch.no_grad():
         linear.weight.copy_(initial_weight(linear.out_features, linear.in_features, seed, FINETUNE_STD))  # type: ignore
@@ -131,6 +145,15 @@ def finetune(
 
     Raises:
         LossNotFiniteError: the loss is not a finite number.
+
+    Example:
+        >>> from sarjepa.evaluation.benchmark import open_benchmark
+        >>> toy, classifier = open_benchmark("data", "toy"), sarjepa.load_classifier("runs/toy/finetune-toy").classifier
+        >>> load, labels = toy.loader(32, "cpu"), toy.candidates.labels
+        >>> curve = finetune(classifier, lambda rows, epoch: load(rows), np.arange(72), labels, seed=0, steps=3,
+        ...                  batch_size=72, head_lr=0.1)
+        >>> [round(loss, 1) for loss in curve.loss]  # of each epoch; starts at ln 3, as the head starts near zero
+        [1.1, 0.9, 0.8]
     """
     start_head(classifier, seed)
     device = next(classifier.parameters()).device
@@ -183,7 +206,16 @@ def finetune(
 def predict(
     classifier: Classifier, load: ImageLoader, indices: np.ndarray, *, batch_size: int = 64, precision: str = "fp32"
 ) -> Tensor:
-    """(T, C) float32 logits of some images, on the CPU."""
+    """(T, C) float32 logits of some images, on the CPU.
+
+    Example:
+        >>> from sarjepa.evaluation.benchmark import open_benchmark
+        >>> load = open_benchmark("data", "toy").loader(32, "cpu")
+        >>> classifier = sarjepa.load_classifier("runs/toy/finetune-toy").classifier
+        >>> logits = predict(classifier, load, np.arange(5))
+        >>> logits.shape, torch.allclose(logits, predict(classifier, load, np.arange(5), batch_size=2), atol=1e-6)
+        (torch.Size([5, 3]), True)
+    """
     logits = []
     for start in range(0, len(indices), batch_size):
         image = load(indices[start : start + batch_size])

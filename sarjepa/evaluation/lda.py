@@ -74,6 +74,12 @@ def scatter(z_SD: Tensor, label_S: Tensor, num_classes: int, dual: bool | None =
         label_S: class ids.
         num_classes: C.
         dual: whether to take the dual form; None: the form with the smaller matrix.
+
+    Example:
+        >>> features = torch.tensor([[0.0, 0.0], [2.0, 0.0], [5.0, 1.0], [7.0, 1.0]])
+        >>> scattered = scatter(features, torch.tensor([0, 0, 1, 1]), num_classes=2)
+        >>> scattered.mean_CD.tolist(), scattered.value_K  # within classes there is spread along one axis alone
+        ([[1.0, 0.0], [6.0, 1.0]], tensor([0., 4.]))
     """
     target_SC = functional.one_hot(label_S, num_classes).to(z_SD.dtype)
     count_C = target_SC.sum(dim=0)
@@ -95,7 +101,15 @@ def scatter(z_SD: Tensor, label_S: Tensor, num_classes: int, dual: bool | None =
 
 
 def discriminants(scattered: Scatter, shrinkage: float) -> tuple[Tensor, Tensor]:
-    """Weights (C, D) and biases (C,) of the standardised feature; -inf for a class without images."""
+    """Weights (C, D) and biases (C,) of the standardised feature; -inf for a class without images.
+
+    Example:
+        >>> features = torch.tensor([[0.0, 0.0], [2.0, 0.0], [2.0, 2.0], [4.0, 2.0]])
+        >>> scattered = scatter(features, torch.tensor([0, 0, 1, 1]), num_classes=2)  # spread along the first axis
+        >>> weight, bias = discriminants(scattered, shrinkage=0.5)
+        >>> weight[1] - weight[0]  # the means differ by 2 along both axes
+        tensor([1.3333, 4.0000])
+    """
     across = scattered.round_part(shrinkage)
     inverse_K = 1 / ((1 - shrinkage) * scattered.value_K / scattered.freedom() + across)
     along_CX = (scattered.mean_CK * (inverse_K - 1 / across)) @ scattered.vector_KX
@@ -114,6 +128,12 @@ def left_out_logits(scattered: Scatter, label_S: Tensor, shrinkage: float, copie
         label_S: class ids of the rows.
         shrinkage: l.
         copies: m; rows k m .. k m + m - 1 are one image.
+
+    Example:
+        >>> features = torch.tensor([[0.0], [1.0], [9.0], [8.0], [9.0], [8.5]])
+        >>> labels = torch.tensor([0, 0, 0, 1, 1, 1])  # the third chip looks like the other class
+        >>> left_out_logits(scatter(features, labels, 2), labels, shrinkage=0.5).argmax(dim=1)
+        tensor([0, 0, 1, 1, 1, 1])
     """
     label_G = label_S[::copies]
     image_G = torch.arange(len(label_G), device=label_S.device)
@@ -145,7 +165,16 @@ def left_out_logits(scattered: Scatter, label_S: Tensor, shrinkage: float, copie
 
 
 def choose_shrinkage(scattered: Scatter, label_S: Tensor, copies: int = 1) -> float:
-    """The shrinkage under which the left-out images are most likely; the middle one if none can be left out."""
+    """The shrinkage under which the left-out images are most likely; the middle one if none can be left out.
+
+    Example:
+        >>> line, labels = torch.tensor([-3.0, 0.0, 3.0, -3.0, 0.0, 3.0]), torch.tensor([0, 0, 0, 1, 1, 1])
+        >>> lines = torch.stack([line, line + labels], dim=1)  # two parallel lines, told apart by their scatter
+        >>> choose_shrinkage(scatter(lines, labels, 2), labels)
+        0.02
+        >>> choose_shrinkage(scatter(lines[::3], labels[::3], 2), labels[::3])  # of one shot, none can be left out
+        0.4
+    """
     losses_L = []
     for shrinkage in SHRINKAGES:
         logits_GC = left_out_logits(scattered, label_S, shrinkage, copies)

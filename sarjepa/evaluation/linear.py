@@ -82,7 +82,13 @@ def batches(num: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.nda
 
 
 def initial_weight(num_classes: int, width: int, seed: int, std: float = PROBE_STD) -> Tensor:
-    """The (C, D) initial weight of a seed, the same on every device."""
+    """The (C, D) initial weight of a seed, the same on every device.
+
+    Example:
+        >>> weight = initial_weight(num_classes=10, width=384, seed=0)
+        >>> round(float(weight.std()), 3), torch.equal(weight, initial_weight(10, 384, seed=0))
+        (0.01, True)
+    """
     generator = torch.Generator().manual_seed(stream_key(seed, "probe/weight") >> 1)
     return nn.init.trunc_normal_(torch.empty(num_classes, width), std=std, generator=generator)
 
@@ -111,6 +117,13 @@ def train_probes(
 
     Returns:
         The last epoch's probes.
+
+    Example:
+        >>> features, labels = torch.tensor([[-1.0], [-2.0], [1.0], [2.0]]), torch.tensor([0, 0, 1, 1])
+        >>> train_RS = np.array([[0, 1, 2, 3], [0, 2, 0, 2]])  # two runs
+        >>> probes = train_probes(features, labels, train_RS, num_classes=2, seeds=(0, 1), lr=0.1)
+        >>> [probes.logits(run, torch.tensor([[-3.0], [3.0]])).argmax(dim=1).tolist() for run in (0, 1)]
+        [[0, 1], [0, 1]]
     """
     device = feature_ND.device
     train = torch.as_tensor(train_RS, device=device)

@@ -70,6 +70,11 @@ def solve(
 
     Returns:
         (K + 1, F, C) weights, the last of the K + 1 being the bias.
+
+    Example:
+        >>> z, target, weight = torch.tensor([[-1.0], [1.0]]), torch.eye(2), torch.ones(2, 1)  # one chip of each class
+        >>> [round(float(solve(z, target, weight, strength)[0, 0, 1]), 2) for strength in (1.0, 0.1, 0.01)]
+        [0.34, 1.06, 1.96]
     """
     share_SF = weight_SF / weight_SF.sum(dim=0)
     scale_K = (0.25 * z_SK.square().mean(dim=0) + strength).rsqrt()
@@ -115,6 +120,14 @@ def fit_logistic(
         train_RS: (R, S) indices of the training rows.
         num_classes: C.
         copies: number of successive rows that belong to one image; they stay in one fold.
+
+    Example:
+        >>> features, runs = torch.tensor([[0.0, 0.0], [0.0, 1.0], [4.0, 0.0], [4.0, 1.0]]), np.array([[0, 1, 2, 3]])
+        >>> maps = fit_logistic(features, torch.tensor([0, 0, 1, 1]), runs, num_classes=2)
+        >>> maps.logits(0, torch.tensor([[0.5, 0.5], [3.5, 0.5]])).argmax(dim=1)
+        tensor([0, 1])
+        >>> fit_logistic(features, torch.tensor([0, 1, 1, 0]), runs, num_classes=2).strength  # no line parts these
+        array([1.])
     """
     runs = [_fit_run(feature_ND[index], label_N[index], num_classes, copies)
             for index in torch.as_tensor(train_RS, device=feature_ND.device)]  # fmt: skip

@@ -71,13 +71,21 @@ def open_checkpoint(
 
     Raises:
         InputError: there is no such file, it cannot be read as a checkpoint, or it has no such block.
+
+    Example:
+        >>> names = ("log-pixels", "runs/toy", "random:runs/toy")
+        >>> [open_checkpoint(name, seed=0, device=torch.device("cpu")).describe["method"] for name in names]
+        ['logarithm of 16 x 16 pooled pixels', 'sar-jepa', 'random initialisation']
     """
     if name in BASELINES:
+        if blocks:
+            raise InputError("a baseline has no blocks", where=name, hint="leave out --blocks")
         baseline = BASELINES[name]()
         return OpenedEncoder(name, baseline, baseline.image_size, name, {"method": baseline.about})
     if is_classifier(name):
         saved = load_classifier(name, str(device))
         encoder = saved.classifier.encoder
+        encoder.check_blocks(blocks)
         return OpenedEncoder(name, encoder, encoder.image_size, weights_sha256(encoder), saved.describe)  # type: ignore[arg-type]
     if name.startswith("random:"):
         encoder = initial_encoder(name.removeprefix("random:"), seed, str(device))
@@ -117,6 +125,14 @@ def open_features(
 
     Raises:
         InputError: a feature of a chip that counts is not a finite number, or the encoder has no such block.
+
+    Example:
+        >>> from sarjepa.evaluation.benchmark import open_benchmark
+        >>> bars, device = open_benchmark("data", "toy", label_set="bars"), torch.device("cpu")
+        >>> opened = open_checkpoint("log-pixels", seed=0, device=device)
+        >>> features = open_features(opened, bars, Feature(("cls",)), "fp32", Path("features"), device, Progress())
+        >>> features.shape, int(np.isnan(features).all(axis=1).sum())  # a third of the chips are no bars
+        ((72, 256), 24)
     """
     parts: dict[str, object] = {
         "weights": opened.weights_sha256,

@@ -75,7 +75,15 @@ class Probed:
 
 def fit(solver: str, feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int,
         seeds: Sequence[int], training: Training, copies: int = 1) -> Fitted:  # fmt: skip
-    """Fit every run of a cell with one of the solvers; every `copies` successive rows belong to one image."""
+    """Fit every run of a cell with one of the solvers; every `copies` successive rows belong to one image.
+
+    Example:
+        >>> features = torch.tensor([[0.0, 1.0], [1.0, 0.0], [4.0, 5.0], [5.0, 4.0]])
+        >>> runs = features, torch.tensor([0, 0, 1, 1]), np.array([[0, 1, 2, 3]]), 2, [0], Training()
+        >>> fitted = [fit(solver, *runs) for solver in ("adamw", "lbfgs", "lda", "knn", "centroid")]
+        >>> [solved.logits(0, torch.tensor([[0.5, 0.5], [4.0, 4.0]])).argmax(dim=1).tolist() for solved in fitted]
+        [[0, 1], [0, 1], [0, 1], [0, 1], [0, 1]]
+    """
     if solver == "lbfgs":
         return fit_logistic(feature_ND, label_N, train_RS, num_classes, copies)
     if solver == "lda":
@@ -118,6 +126,14 @@ def probe_runs(
         device: device of the computation.
         copies: (N, D) features of each further view of the chips; views are learnt from and never tested.
         tested: (N, D) features of the chips in the test; None: `features`.
+
+    Example:
+        >>> from sarjepa.evaluation import benchmark, fewshot
+        >>> toy, cpu = benchmark.open_benchmark("data", "toy"), torch.device("cpu")
+        >>> pixels = toy.loader(16, cpu)(np.arange(72)).flatten(1).numpy()  # the chips themselves as features
+        >>> draws = [fewshot.draw(toy.candidates, "published", shots, seed=0) for shots in (1, 5)]
+        >>> [round(run.scores.accuracy) for run in probe_runs(pixels, toy, draws, "centroid", Training(), cpu)]
+        [86, 97]
     """
     rows = np.concatenate([features, *copies], dtype=np.float32)
     feature_ND = torch.from_numpy(rows).to(device)
@@ -144,7 +160,16 @@ def probe_runs(
 def new_classifier(
     opened: OpenedEncoder, benchmark: Benchmark, feature: Feature, normalise: bool, device: torch.device
 ) -> Classifier:
-    """A classifier on a copy of the encoder, so that every run starts from the same weights."""
+    """A classifier on a copy of the encoder, so that every run starts from the same weights.
+
+    Example:
+        >>> from sarjepa.evaluation import benchmark, opened
+        >>> toy, cpu = benchmark.open_benchmark("data", "toy"), torch.device("cpu")
+        >>> checkpoint = opened.open_checkpoint("runs/toy", seed=0, device=cpu)  # of width 16
+        >>> classifier = new_classifier(checkpoint, toy, Feature(("grid2",)), normalise=False, device=cpu)
+        >>> classifier.head.linear, classifier.encoder is checkpoint.encoder
+        (Linear(in_features=64, out_features=3, bias=True), False)
+    """
     encoder = copy.deepcopy(opened.encoder)
     head = Head(encoder.width * feature.num_tokens, len(benchmark.classes), normalise)  # type: ignore[operator, arg-type]
     return Classifier(encoder, head, feature).to(device)
@@ -166,6 +191,15 @@ def finetune_run(
 
     Raises:
         LossNotFiniteError: the loss is no longer a number.
+
+    Example:
+        >>> from sarjepa.evaluation import benchmark, opened
+        >>> toy, cpu = benchmark.open_benchmark("data", "toy"), torch.device("cpu")
+        >>> checkpoint = opened.open_checkpoint("runs/toy", seed=0, device=cpu)
+        >>> settings = Feature(("cls",)), Training(steps=2, augment=("mirror",)), "fp32", cpu, Progress()
+        >>> classifier, curve = finetune_run(checkpoint, toy, np.arange(0, 72, 4), 0, *settings)
+        >>> [round(loss, 1) for loss in curve.loss]  # ln 3, as the head starts near zero
+        [1.1, 1.1]
     """
     options = asdict(training)
     names, size = options.pop("augment"), opened.image_size
@@ -192,7 +226,17 @@ def finetune_run(
 def classify(
     classifier: Classifier, opened: OpenedEncoder, benchmark: Benchmark, indices: np.ndarray, precision: str
 ) -> Tensor:
-    """(T, C) logits of some test chips."""
+    """(T, C) logits of some test chips.
+
+    Example:
+        >>> from sarjepa.evaluation import benchmark, opened
+        >>> toy, cpu = benchmark.open_benchmark("data", "toy"), torch.device("cpu")
+        >>> checkpoint = opened.open_checkpoint("runs/toy", seed=0, device=cpu)
+        >>> classifier = sarjepa.load_classifier("runs/toy/finetune-toy").classifier
+        >>> dark = classify(classifier, checkpoint, toy.under("gain=0.5"), np.arange(4), "fp32")
+        >>> dark.shape, torch.equal(dark, classify(classifier, checkpoint, toy, np.arange(4), "fp32"))
+        (torch.Size([4, 3]), False)
+    """
     device = next(classifier.parameters()).device
     load = benchmark.loader(opened.image_size, device, benchmark.disturbance)
     return predict(classifier, load, indices, precision=precision)

@@ -90,7 +90,7 @@ def input_rule(setting: str | None, image_size: int, patch: int, device: torch.d
     if setting == NATIVE:
         return InputRule(None, patch, device)
     words = (setting or str(image_size)).lower().split("x")
-    if len(words) > 2 or not all(word.strip().isdigit() for word in words):
+    if len(words) > 2 or not all(word.strip().isdecimal() for word in words):
         raise InputError("no such image size", where=repr(setting), expected="native, N or HxW (px)")
     height, width = int(words[0]), int(words[-1])
     if not height or not width or height % patch or width % patch:
@@ -172,6 +172,11 @@ def open_viewers(
 
     Raises:
         InputError: a checkpoint is missing, cannot be read or has no attention, or the size does not fit it.
+
+    Example:
+        >>> [viewer] = open_viewers(["runs/toy"], "64x96", 0, torch.device("cpu"), Progress())
+        >>> viewer.label, viewer.rule.size, viewer.sources
+        ('toy', (64, 96), ('toy',))
     """
     viewers = []
     for name, label in zip(names, labels_of(names), strict=True):

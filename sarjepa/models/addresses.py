@@ -97,7 +97,8 @@ def _from_web(address: str, patience: Patience) -> Path:
         return download.fetch(RemoteFile(f"{key}-{name}", addresses=(address,)), cache, Progress(), patience)
     except InputError as error:
         hint = "fetch it with a browser and give the file"
-        raise InputError("the checkpoint cannot be fetched", where=address, got=error.got, hint=hint) from error
+        got = f"{error.what}: {error.got}"
+        raise InputError("the checkpoint cannot be fetched", where=address, got=got, hint=hint) from error
 
 
 def _from_hub(address: str) -> Path:
@@ -122,6 +123,10 @@ def checkpoint_file(path: str | Path) -> Path:
 
     Raises:
         InputError: the path does not exist, or the folder holds no checkpoint.
+
+    Example:
+        >>> str(checkpoint_file("runs/toy"))
+        'runs/toy/encoder.safetensors'
     """
     if is_address(path):
         return fetch(bare(path))
@@ -144,6 +149,11 @@ def run_folder(path: str | Path) -> Path:
 
     Raises:
         InputError: there is no such folder.
+
+    Example:
+        >>> run_folder("runs/none")
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: no such run folder: runs/none; give --run a folder that sarjepa pretrain made
     """
     if not Path(path).is_dir():
         raise InputError("no such run folder", where=path, hint="give --run a folder that sarjepa pretrain made")
@@ -155,6 +165,10 @@ def newest_run(folder: str = "runs") -> str:
 
     Raises:
         InputError: no run has a checkpoint.
+
+    Example:
+        >>> newest_run("runs")
+        'runs/toy'
     """
     files = [file for name in RUN_FILES for file in Path(folder).glob(f"*/{name}")]
     if not files:
@@ -163,10 +177,20 @@ def newest_run(folder: str = "runs") -> str:
 
 
 def no_classifier(path: str | Path) -> InputError:
-    """The error for a path that holds no classifier."""
+    """The error for a path that holds no classifier.
+
+    Example:
+        >>> print(no_classifier("runs/toy"))
+        no classifier here: runs/toy; run sarjepa finetune, which saves one
+    """
     return InputError("no classifier here", where=path, hint="run sarjepa finetune, which saves one")
 
 
 def is_classifier(path: str | Path) -> bool:
-    """Whether a path is a classifier's file or the folder that holds it."""
+    """Whether a path is a classifier's file or the folder that holds it.
+
+    Example:
+        >>> is_classifier("runs/toy"), is_classifier("runs/toy/finetune-toy")
+        (False, True)
+    """
     return (Path(path) / CLASSIFIER_FILE).is_file() or (Path(path).name == CLASSIFIER_FILE and Path(path).is_file())

@@ -85,6 +85,11 @@ def load_anchor(address: str) -> Anchor:
 
     Raises:
         InputError: there is no such network, it has no patch tokens, or its weights cannot be fetched or read.
+
+    Example:
+        >>> anchor = load_anchor("runs/toy")
+        >>> anchor(torch.rand(1, 3, 50, 70), rows=3, columns=4).shape  # a token for each patch of the grid
+        torch.Size([1, 12, 16])
     """
     name, _, file = address.partition("@")
     if name == RELEASED:

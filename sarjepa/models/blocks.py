@@ -91,7 +91,13 @@ class Block(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """Set linear layers to Xavier-uniform weights and zero bias, norms to one and zero; other layers are unchanged."""
+    """Set linear layers to Xavier-uniform weights and zero bias, norms to one and zero; other layers are unchanged.
+
+    Example:
+        >>> network = nn.Sequential(nn.Linear(4, 2), nn.LayerNorm(2)).apply(initialise)
+        >>> network[0].bias.tolist(), network[1].weight.tolist()
+        ([0.0, 0.0], [1.0, 1.0])
+    """
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:

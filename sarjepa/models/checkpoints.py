@@ -72,6 +72,11 @@ def initial_encoder(path: str | Path, seed: int, device: str = "cpu") -> Encoder
         path: path or address, as in `load_encoder`.
         seed: seed of the weights, if the file states none.
         device: device of the encoder.
+
+    Example:
+        >>> untrained = initial_encoder("runs/toy", seed=1)
+        >>> untrained.shape == load_encoder("runs/toy").shape, untrained.describe["seed"]  # the file states none
+        (True, 1)
     """
     shape, _, describe = _read(path)
     seed = int(describe.get("seed", seed))
@@ -88,7 +93,14 @@ def initial_encoder(path: str | Path, seed: int, device: str = "cpu") -> Encoder
 
 
 def describe_line(encoder: Encoder) -> str:
-    """A line for people on an encoder's file: its name or method, its checksum, and its unused keys."""
+    """A line for people on an encoder's file: its name or method, its checksum, and its unused keys.
+
+    Example:
+        >>> encoder = Encoder(EncoderShape(width=16, depth=1, num_heads=2, patch_size=8))
+        >>> encoder.describe = {"method": "SAR-JEPA's layout", "unused": ["sarfeature1.a", "sarfeature2.a", "fc.bias"]}
+        >>> describe_line(encoder)
+        "SAR-JEPA's layout; 3 keys not used (fc, sarfeature1, sarfeature2)"
+    """
     facts = encoder.describe
     parts = [str(facts.get("known_as") or facts.get("method") or "an encoder")]
     if "sha256" in facts:
@@ -164,6 +176,12 @@ def check_shape(shape: EncoderShape, weights: Weights, file: Path) -> None:
 
     Raises:
         InputError: the shape is not that of the weights.
+
+    Example:
+        >>> shape = EncoderShape(width=16, depth=3, num_heads=2, patch_size=8)  # the weights are of two blocks
+        >>> check_shape(shape, load_encoder("runs/toy").state_dict(), Path("a"))
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: the checkpoint does not fit the encoder it describes: depth in a; expected 2; got 3
     """
 
     def fault(message: str, key: str, expected: object, got: object) -> InputError:
@@ -210,6 +228,12 @@ def encoder_bytes(encoder: Encoder, describe: dict[str, object]) -> bytes:
     Args:
         encoder: encoder that holds the weights.
         describe: JSON-ready facts of the weights (model, method, sources, normalisation).
+
+    Example:
+        >>> content = encoder_bytes(load_encoder("runs/toy"), {"method": "sar-jepa", "resolution_m": 0.3})
+        >>> _ = Path("to-share.safetensors").write_bytes(content)
+        >>> load_encoder("to-share.safetensors").describe["resolution_m"]
+        0.3
     """
     return described_bytes(encoder, _KIND, {**describe, "shape": asdict(encoder.shape)})
 
@@ -248,7 +272,15 @@ def timm_state_dict(encoder: Encoder) -> Weights:
 
 
 def weights_sha256(encoder: Encoder) -> str:
-    """A content hash of the weights and the shape, whatever file they came from."""
+    """A content hash of the weights and the shape, whatever file they came from.
+
+    Example:
+        >>> first = load_encoder("runs/toy")
+        >>> _ = Path("renamed.safetensors").write_bytes(encoder_bytes(first, {"method": "renamed"}))
+        >>> second = load_encoder("renamed.safetensors")  # another file with the same weights
+        >>> weights_sha256(first) == weights_sha256(second), first.describe["sha256"] == second.describe["sha256"]
+        (True, False)
+    """
     shape = asdict(encoder.shape)
     if shape["class_token"]:  # shapes did not record it at first, when all encoders had one: their hashes stay
         del shape["class_token"]

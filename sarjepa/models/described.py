@@ -33,6 +33,12 @@ def described_bytes(module: nn.Module, kind: str, describe: Mapping[str, Any]) -
         module: module that holds the weights.
         kind: key of the description in the file.
         describe: JSON-ready facts of the weights.
+
+    Example:
+        >>> content = described_bytes(nn.Linear(2, 1), "my-head", {"classes": ["ship"]})
+        >>> header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        >>> header["weight"]["shape"], header["__metadata__"]["my-head"]
+        ([1, 2], '{"classes": ["ship"]}')
     """
     weights = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
     strings = {kind: json.dumps(describe, sort_keys=True)}
@@ -62,6 +68,11 @@ def read_described(file: Path, kind: str) -> tuple[dict[str, Tensor], str | None
 
     Raises:
         InputError: it is not a safetensors file, is cut short, or does not match its checksum.
+
+    Example:
+        >>> weights, text = read_described(Path("runs/toy/encoder.safetensors"), "sarjepa-encoder")
+        >>> weights["cls_token"].shape, json.loads(text)["sources"]
+        (torch.Size([1, 1, 16]), ['toy'])
     """
     with decoder_errors(lambda words: InputError("not a readable safetensors file", where=file, got=words)):
         with safe_open(file, framework="pt") as opened:

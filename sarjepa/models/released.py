@@ -77,7 +77,13 @@ def _state(content: dict) -> dict:
 
 
 def is_released(content: dict) -> bool:
-    """Whether a dictionary looks like a released checkpoint or a ViT's state dict."""
+    """Whether a dictionary looks like a released checkpoint or a ViT's state dict.
+
+    Example:
+        >>> weight = torch.zeros(16, 3, 8, 8)
+        >>> is_released({"model": {"module.patch_embed.proj.weight": weight}}), is_released({"conv1.weight": weight})
+        (True, False)
+    """
     return any(str(key).removeprefix("module.") == "patch_embed.proj.weight" for key in _state(content))
 
 
@@ -91,6 +97,14 @@ def sort_released(content: dict, path: Path, normalised: Normalised | None = Non
 
     Raises:
         InputError: the tensors do not describe a ViT with a class token of a known shape.
+
+    Example:
+        >>> from sarjepa.models.encoder import Encoder
+        >>> state = Encoder(EncoderShape(width=16, depth=1, num_heads=2, patch_size=8)).state_dict()
+        >>> state |= {"decoder_pred.bias": torch.zeros(64), "sarfeature1.weight_h": torch.zeros(1)}
+        >>> found = sort_released({"model": state, "epoch": 200}, Path("released.pth"))
+        >>> found.layout, list(found.predictor), found.unused
+        ("SAR-JEPA's layout", ['head.bias'], ('sarfeature1.weight_h',))
     """
     state = {str(key).removeprefix("module."): value for key, value in _state(content).items()}
     foreign = [key for key in state if key.startswith(_FOREIGN_NAMES)]

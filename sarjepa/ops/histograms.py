@@ -140,6 +140,12 @@ def ratio_components(image_NHW: Tensor, radius: int, eps: float) -> tuple[Tensor
     The mean over a rectangle is separable, so one axis follows the other (the window's width, then the halves along the
     other axis): 2 (3r + 2) multiply-adds per pixel rather than 4 (2r+1)^2. On the image's border reflection makes the
     halves equal, and there rounding must not choose the direction, so values below `_RESOLUTION` become 0.
+
+    Example:
+        >>> step = torch.tensor([[[0.1] * 4 + [1.0] * 4] * 8])  # dark on the left: ln(left / right) < 0
+        >>> across, down = ratio_components(step, radius=2, eps=0)
+        >>> across[0, 4], bool(down.any())
+        (tensor([ 0.0000,  0.0000, -1.3863, -1.9459, -0.9163, -0.3567,  0.0000,  0.0000]), False)
     """
     padded_N1HW = reflect_pad(image_NHW, radius)[:, None] + eps
     whole = torch.from_numpy(profile(radius, "linear")).to(padded_N1HW)

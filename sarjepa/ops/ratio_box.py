@@ -217,6 +217,12 @@ def ratio_box(image_NHW: Tensor, radii: Sequence[int], kernel: str, eps: float, 
 
     Returns:
         (N, len(radii), H, W) of the image's dtype.
+
+    Example:
+        >>> line = torch.ones(1, 1, 9)
+        >>> line[0, 0, 4] = torch.nan  # stays within the windows that hold it
+        >>> ratio_box(line, radii=[2], kernel="linear", eps=0.0, centre=True)[0, 0]
+        tensor([[0., 0., nan, nan, nan, nan, nan, 0., 0.]])
     """
     num, height, width = image_NHW.shape
     setting = _Setting(tuple(dict.fromkeys(radii)), kernel, eps, centre)

@@ -33,7 +33,14 @@ from sarjepa.pretext.targets import Target, patchify
 
 
 def as_it_is(image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
-    """The chip itself, without corruption."""
+    """The chip itself, without corruption.
+
+    Example:
+        >>> import numpy as np
+        >>> chips = torch.rand(2, 1, 8, 8)
+        >>> as_it_is(chips, ImageKeys(seed=0, epoch=1, indices=np.arange(2))) is chips
+        True
+    """
     return image_B1HW
 
 

@@ -59,7 +59,13 @@ def squared(prediction: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
 
 
 def scale_kernels(kernel_D1PP: torch.Tensor, num_scales: int) -> torch.Tensor:
-    """The initial deviation of C channels' kernels from their mean, (D, C, p, p), if their sum starts as the kernel."""
+    """The initial deviation of C channels' kernels from their mean, (D, C, p, p), if their sum starts as the kernel.
+
+    Example:
+        >>> deviation = scale_kernels(torch.zeros(16, 1, 8, 8), num_scales=4)
+        >>> deviation.shape, deviation.sum(dim=1).abs().max().item() < 1e-6  # the scales' deviations cancel
+        (torch.Size([16, 4, 8, 8]), True)
+    """
     bound = (6 / (kernel_D1PP.shape[0] + kernel_D1PP[0].numel()) / num_scales) ** 0.5
     drawn = torch.empty_like(kernel_D1PP).expand(-1, num_scales, -1, -1).clone().uniform_(-bound, bound)
     return (drawn - drawn.mean(dim=1, keepdim=True)).detach()

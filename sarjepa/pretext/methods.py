@@ -216,6 +216,13 @@ def check_revision(name: str, described: Mapping[str, Any], where: object) -> No
 
     Raises:
         InputError: the method has changed since.
+
+    Example:
+        >>> check_revision("sarmae", {"revision": 3}, "last.pt")
+        >>> check_revision("sarmae", {"revision": 2}, "last.pt")  # doctest: +NORMALIZE_WHITESPACE
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: the run was started by a version with another sarmae: last.pt; expected revision 3 of
+            the method; got revision 2; it can still be evaluated; move it away, and start another run
     """
     if (started := described.get("revision", 1)) != (now := METHODS[name].revision):
         raise InputError(
@@ -232,6 +239,13 @@ def check_facts(method: Method, described: Mapping[str, Any], where: object) -> 
 
     Raises:
         InputError: a fact of the method differs from the one in the checkpoint.
+
+    Example:
+        >>> method = build_method("sarmae", model="vit-demo", image_size=32, anchor="runs/toy", predictor_depth=1)
+        >>> check_facts(method, method.facts(), "a.pt")  # the same anchor
+        >>> check_facts(method, {"anchor_sha256": "0894"}, "a.pt")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: the run was started with other weights: anchor_sha256 of a.pt; expected 0894; got ...
     """
     for key, now in method.facts().items():
         if (started := described.get(key)) != now:
@@ -245,6 +259,13 @@ def take_weights(method: nn.Module, weights: Mapping[str, torch.Tensor], where: 
 
     Raises:
         InputError: the weights are those of another model.
+
+    Example:
+        >>> method = nn.Linear(2, 1)
+        >>> take_weights(method, {"weight": torch.zeros(1, 2)}, "last.pt")  # doctest: +NORMALIZE_WHITESPACE
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: the checkpoint is of another model than the settings describe: last.pt;
+            got Missing key(s) in state_dict: "bias".; it may come from another version; start another run
     """
     try:
         method.load_state_dict(weights)

@@ -25,6 +25,14 @@ def patch_preview(
         grid: rows and columns of patches.
         state_BN: `UNSEEN`, `VISIBLE` or `MASKED`.
         prediction_BNV: predicted values of each patch in the target's order, NaN where there are none.
+
+    Example:
+        >>> from sarjepa.pretext.targets import build_target
+        >>> image, state = torch.ones(1, 1, 1, 2), torch.tensor([[1, 2]])  # two patches of a pixel, the second masked
+        >>> prediction = scattered(torch.tensor([[[0.7]]]), torch.tensor([[1]]), num_patches=2)
+        >>> preview = patch_preview(image, image, build_target("pixel"), (1, 2), state, prediction)
+        >>> preview.target, preview.prediction
+        (tensor([[[[1., 1.]]]]), tensor([[[[   nan, 0.7000]]]]))
     """
     channels = len(target.channel_names)
     return Preview(

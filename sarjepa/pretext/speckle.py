@@ -38,7 +38,14 @@ def noise(normal: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
 
 
 def add_speckle(image_B1HW: torch.Tensor, keys: ImageKeys) -> torch.Tensor:
-    """Add noise to a share of the chips; the keys decide which chips, its strength and its values."""
+    """Add noise to a share of the chips; the keys decide which chips, its strength and its values.
+
+    Example:
+        >>> chips = torch.full((4, 1, 32, 32), 0.5)
+        >>> noisy = add_speckle(chips, ImageKeys(seed=0, epoch=1, indices=np.arange(4)))
+        >>> noisy.std(dim=(1, 2, 3)).round(decimals=2)  # two of them, of different strength
+        tensor([0.0000, 0.2300, 0.0500, 0.0000])
+    """
     draws = uniforms(keys.seed, "speckle", keys.epoch, keys.indices, 3)
     rows = np.flatnonzero(draws[:, 0] < SHARE)
     device, row_n = image_B1HW.device, torch.from_numpy(rows).to(image_B1HW.device)

@@ -19,7 +19,14 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def teacher_of(student: Module) -> Module:
-    """A copy of the student that is not trained."""
+    """A copy of the student that is not trained.
+
+    Example:
+        >>> student = nn.Linear(2, 1)
+        >>> teacher = teacher_of(student)
+        >>> teacher.weight.equal(student.weight), teacher.weight.requires_grad
+        (True, False)
+    """
     return copy.deepcopy(student).requires_grad_(False)
 
 

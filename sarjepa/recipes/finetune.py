@@ -38,6 +38,14 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
     Raises:
         InputError: the data set is not built, the checkpoint cannot be read, the folder cannot be written, or the
             training diverged.
+
+    Example:
+        >>> config = FinetuneConfig(checkpoint="runs/toy", dataset="toy", shots=2, epochs=1, out="tuned")
+        >>> result = run(config, Progress())
+        >>> sorted(path.name for path in result.folder.iterdir())
+        ['classifier.safetensors', 'confusion.png', 'report.json']
+        >>> load_classifier("tuned").classes
+        ('across', 'along', 'blob')
     """
     device = pick_device(config.device)
     recipe, config = recipe_name(config, "fine-tune"), settled(config, "fine-tune")
@@ -144,6 +152,14 @@ def calibration_chips(drawn: Draw, benchmark: Benchmark) -> tuple[np.ndarray, np
     A few-shot draw leaves spare training chips: per class, as many of them as there are shots are held out, and all
     shots are trained on. Without spare chips (the whole training split), a tenth of each class is held out; the draw
     and its checksum still count it among the training chips.
+
+    Example:
+        >>> toy = open_benchmark("data", "toy")
+        >>> for shots in (5, None):  # of three classes with twelve training chips each
+        ...     train, held = calibration_chips(draw(toy.candidates, "published", shots, seed=0), toy)
+        ...     print(len(train), len(held))
+        15 15
+        33 3
     """
     labels = benchmark.candidates.labels
     train, held = [], []

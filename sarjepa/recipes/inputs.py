@@ -33,6 +33,13 @@ def check_inputs(config: Common) -> None:
     Raises:
         InputError: a required setting is missing, a data set is not built, there is no run, checkpoint or classifier
             of a name, or a file stands in place of a folder.
+
+    Example:
+        >>> from sarjepa.config import ProbeConfig
+        >>> check_inputs(ProbeConfig(checkpoint="runs/toy", dataset="toy"))
+        >>> check_inputs(ProbeConfig(checkpoint="runs/toy", dataset="toy", out="data/shards/toy/index.json/probe"))
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: a file stands in place of a folder: data/shards/toy/index.json; give another path
     """
     settings = settings_of(type(config))
     for setting in settings:

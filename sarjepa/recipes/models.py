@@ -12,7 +12,13 @@ from sarjepa.results.tables import Table
 
 
 def run(config: ModelsConfig, progress: Progress) -> Result:
-    """Show the list."""
+    """Show the list.
+
+    Example:
+        >>> table = run(ModelsConfig(), Progress()).tables[0]
+        >>> [(name, terms) for name, _, _, terms, _ in table.rows[:2]]  # *: not verified
+        [('sar-jepa', 'CC BY-NC 4.0'), ('saratr-x', 'as its page says*')]
+    """
 
     def shown(facts: dict[str, str], key: str) -> str:
         return facts[key] + "*" * (key in facts["unverified"].split())

@@ -32,6 +32,14 @@ def run(config: PredictConfig, progress: Progress) -> Result:
     Raises:
         InputError: the folder or the classifier does not exist, no file of the folder is a usable image, or the table
             cannot be written.
+
+    Example:
+        >>> from PIL import Image
+        >>> Path("new-chips").mkdir()
+        >>> Image.fromarray(np.eye(40, dtype=np.uint8)).save("new-chips/a.png")
+        >>> config = PredictConfig(folder="new-chips", classifier="runs/toy/finetune-toy", out="classes.csv")
+        >>> run(config, Progress()).message, Path("classes.csv").read_text().splitlines()[0]
+        ('1 image labelled; classes.csv', 'path,predicted,confidence,p(across),p(along),p(blob)')
     """
     assert config.folder and config.classifier
     saved = load_classifier(config.classifier, str(pick_device(config.device)))

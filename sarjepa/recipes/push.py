@@ -58,6 +58,11 @@ def card(name: str, repository: str, encoder: Encoder, data_root: str) -> str:
         repository: owner/name.
         encoder: encoder of the run.
         data_root: folder that may still hold the built sources, for their terms.
+
+    Example:
+        >>> text = card("runs/toy", "owner/toy-encoder", load_encoder("runs/toy"), "data")
+        >>> text.splitlines()[-3:]  # no terms come with the toy chips
+        ['- toy: terms not known here', '', 'The weights may be used only as far as the terms of these sets allow.']
     """
     describe, folder = encoder.describe, Path(name)
     tags = ["sar", "radar", "self-supervised", *filter(None, [describe.get("method")])]
@@ -68,7 +73,7 @@ def card(name: str, repository: str, encoder: Encoder, data_root: str) -> str:
         f"---\n{head}---",
         f"# {repository.split('/')[-1]}",
         f"An encoder of radar images, trained without labels by {describe.get('method') or 'an unknown method'} "
-        f"({describe.get('model') or 'unknown model'}, {size:.1f} million weights).",
+        f"({describe.get('model') or 'unknown model'}, {size:.3g} million weights).",
         f"```python\nimport sarjepa\n\n{use}\n```",
         "## Data",
         *_data(describe.get("sources"), data_root),

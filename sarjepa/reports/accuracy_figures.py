@@ -43,6 +43,12 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
     Args:
         panels: {title: lines}, x in shots, y in percent.
         chance: {title: accuracy (%) of guessing}.
+
+    Example:
+        >>> line = Line("mae", ((10, 60.0, 57.0, 63.0), (40, 75.0, 73.0, 77.0)))  # shots, accuracy, its interval
+        >>> axes = accuracy_against_shots({"mstar": [line]}, chance={"mstar": 10.0}).axes[0]
+        >>> axes.get_xscale(), [label.get_text() for label in axes.get_xticklabels()]
+        ('log', ['10', '40'])
     """
     names = list(dict.fromkeys(line.label for lines in panels.values() for line in lines))
     entry_width = 0.6 + 0.07 * max(map(len, names), default=0)  # inches of a legend entry at 8 points
@@ -96,6 +102,11 @@ def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
         counts: (C, C) rows true, columns predicted.
         classes: C names.
         title: line above the figure.
+
+    Example:
+        >>> axes = confusion(np.array([[3, 1], [0, 8]]), ["ship", "tank"], "toy").axes[0]
+        >>> [text.get_text() for text in axes.texts]  # percent of the true class; a zero has no number
+        ['75', '25', '100']
     """
     percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     num_classes = len(classes)
@@ -124,6 +135,12 @@ def finetuning_curves(curves: Mapping[str, Mapping[str, np.ndarray]], title: str
     Args:
         curves: {data set: {encoder: (S, E, 2)}}, loss and accuracy (%) of S seeds after each of E epochs.
         title: line above the figure.
+
+    Example:
+        >>> first, second = [[1.0, 60.0], [0.5, 70.0]], [[3.0, 50.0], [0.7, 64.0]]  # loss and accuracy by epoch
+        >>> left, right = finetuning_curves({"mstar": {"mae": np.array([first, second])}}, "two seeds").axes
+        >>> right.lines[0].get_ydata()  # mean accuracy
+        array([55., 67.])
     """
     figure = new_figure(7.4, 2.7 * len(curves) + 0.7)
     grid = figure.subplots(len(curves), 2, squeeze=False)
@@ -153,6 +170,12 @@ def accuracy_of_rows(panels: Mapping[str, Sequence[Row]], title: str) -> Figure:
     Args:
         panels: {title: rows}, each with its accuracies by shots.
         title: line above the figure.
+
+    Example:
+        >>> rows = [("mae", {10: [60.0, 64.0]}), ("lomar", {})]
+        >>> axes = accuracy_of_rows({"mstar, class token": rows}, "Methods").axes[0]
+        >>> [label.get_text() for label in axes.get_yticklabels()]
+        ['mae', 'lomar (not run)']
     """
     num_rows = max(len(rows) for rows in panels.values())
     columns = min(2, len(panels))
@@ -195,6 +218,13 @@ def accuracy_against(axes_of_groups: Mapping[str, Mapping[str, Sequence[Point]]]
     Args:
         axes_of_groups: {data set: {quantity: points}}, a point being (quantity, accuracies by shots).
         title: line above the figure.
+
+    Example:
+        >>> points = [(300, {10: [62.0, 64.0]}), (75, {10: [58.0]})]  # epochs, accuracies of each pre-training by shots
+        >>> axes = accuracy_against({"mstar": {"epochs": points}}, "Longer pre-training").axes[0]
+        >>> axes.lines[0].get_xydata()  # means, in ascending order
+        array([[ 75.,  58.],
+               [300.,  63.]])
     """
     datasets = list(axes_of_groups)
     groups = list(dict.fromkeys(group for own in axes_of_groups.values() for group in own))

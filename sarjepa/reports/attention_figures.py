@@ -40,6 +40,12 @@ def attention_distance(distances: Mapping[str, HeadDistances], note: str = "") -
     Args:
         distances: distances by the name of the checkpoint.
         note: small print above the panels.
+
+    Example:
+        >>> heads = HeadDistances(np.array([[20.0, 40.0], [60.0, 70.0]]), uniform_px=55.0)  # two blocks of two heads
+        >>> axes = attention_distance({"mae": heads}).axes[0]
+        >>> {line.get_label(): line.get_ydata() for line in axes.lines}["mean of the block"]
+        array([30., 65.])
     """
     columns = min(_PANELS_PER_ROW, len(distances))
     rows = math.ceil(len(distances) / columns)
@@ -92,6 +98,13 @@ def map_grid(
         titles: K titles above the columns of maps.
         heading: line above the figure.
         marked: row and column of the patch to outline, per chip; None: no patch.
+
+    Example:
+        >>> chip = ShownChip(np.ones((32, 32)), "ship", size_px=(64, 64))
+        >>> figure = map_grid([chip], [np.array([[[0.6, 1.4], [1.0, 1.0]]])], ["head 1"], "one head, 2 x 2 patches")
+        >>> scale = figure.axes[1].images[1].norm
+        >>> scale.vmin, scale.vmax  # symmetric about uniform attention
+        (0.5, 2.0)
     """
     figure, axes_RC, cell = tight_grid([chip.size_px for chip in chips], 1 + len(titles), 1.0)
     norm = _map_scale(maps)

@@ -12,7 +12,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from sarjepa.reports.elements import bullets, element, table_element
-from sarjepa.results.tables import Table
+from sarjepa.results.tables import Table, counted
 
 _NUM_REJECTED = 20  # largest number of rejected files that are listed
 Counts = dict[str, dict[str, int]]  # {split: {class: number}}
@@ -40,7 +40,14 @@ class Provenance:
 
 
 def provenance_of(manifest: object, differences: Sequence[str] = ()) -> Provenance:
-    """The attributes of a manifest that a card states."""
+    """The attributes of a manifest that a card states.
+
+    Example:
+        >>> from sarjepa.data.manifest_parser import load_manifest
+        >>> provenance = provenance_of(load_manifest("mstar"), ["train/2S1: 298 of 299"])
+        >>> provenance.band, provenance.polarisation, provenance.differences
+        ('X', ('HH',), ('train/2S1: 298 of 299',))
+    """
     keys = [key.name for key in fields(Provenance) if key.name != "differences"]
     return Provenance(**{key: getattr(manifest, key) for key in keys}, differences=tuple(differences))
 
@@ -143,7 +150,13 @@ class Part:
 
 
 def counts_table(title: str, classes: Sequence[str], counts: Counts) -> Table:
-    """A row per class and a column per split, with sums."""
+    """A row per class and a column per split, with sums.
+
+    Example:
+        >>> counts = {"train": {"ship": 3, "": 1}, "test": {"ship": 2}}  # one chip has no label
+        >>> counts_table("Chips", ["ship", "tank"], counts).rows
+        (('ship', '3', '2', '5'), ('(none)', '1', '0', '1'), ('all', '4', '2', '6'))
+    """
     splits = list(counts)
     names = [name for name in [*classes, ""] if any(counts[split].get(name) for split in splits)]
 
@@ -157,7 +170,15 @@ def counts_table(title: str, classes: Sequence[str], counts: Counts) -> Table:
 
 
 def card_parts(built: BuiltIndex, provenance: Provenance) -> list[Part]:
-    """The parts of a card, without its title and its picture."""
+    """The parts of a card, without its title and its picture.
+
+    Example:
+        >>> groups = Duplicates(0, 2, num_groups=3, spanning_splits=2, spanning_labels=0, examples=None)
+        >>> built = BuiltIndex(source="toy", num_chips=5, classes=("ship",), counts={"train": {"ship": 5}},
+        ...                    sizes=Sizes(None, None, 0), normalisation={}, duplicates=groups, shards=())
+        >>> {part.heading: part for part in card_parts(built, Provenance(title="Toy"))}["Near-duplicates"].lines[1]
+        ('Leak', ': chips on both sides of a split in 2 groups.')
+    """
     facts: Mapping[str, str] = {
         "Origin": provenance.origin,
         "Terms": provenance.terms,
@@ -181,7 +202,7 @@ def card_parts(built: BuiltIndex, provenance: Provenance) -> list[Part]:
         parts.append(Part("Shortcuts", [("", why)], table=table))
     if built.num_rejected:
         named = [("", f"{file.path}: {file.reason}") for file in built.rejected[:_NUM_REJECTED]]
-        parts.append(Part("Left out", [("", f"{built.num_rejected} files, listed in index.json.")], named))
+        parts.append(Part("Left out", [("", f"{counted(built.num_rejected, 'file')}, listed in index.json.")], named))
     if provenance.notes:
         parts.append(Part("Notes", bullets=[("", note) for note in provenance.notes]))
     if provenance.unverified:
@@ -214,19 +235,28 @@ def _duplicates(built: BuiltIndex) -> Part:
     if groups.num_groups is None:
         return Part(lines=[("", "Near-duplicates were not looked for.")])
     lines = [
-        ("", f"{built.num_chips} chips show {groups.num_groups} different scenes: {groups.exact_groups} groups of "
-         f"pixel-identical chips, {groups.near_groups} groups of near-duplicates.")
+        ("", f"{counted(built.num_chips, 'chip')}, {counted(groups.num_groups, 'different scene')}: "
+         f"{counted(groups.exact_groups, 'group')} of pixel-identical chips, {counted(groups.near_groups, 'group')} of "
+         "near-duplicates.")
     ]  # fmt: skip
     if groups.spanning_splits:
-        lines.append(("Leak", f": {groups.spanning_splits} groups have chips on both sides of a split."))
+        lines.append(("Leak", f": chips on both sides of a split in {counted(groups.spanning_splits, 'group')}."))
     if groups.spanning_labels:
-        lines.append(("Contradiction", f": {groups.spanning_labels} groups carry more than one label."))
+        lines.append(("Contradiction", f": more than one label in {counted(groups.spanning_labels, 'group')}."))
     examples = [("", f"{' = '.join(example.paths)} ({example.kind})") for example in groups.examples or ()]
     return Part("Near-duplicates", lines, examples)
 
 
 def card_text(built: BuiltIndex, provenance: Provenance) -> str:
-    """The text of CARD.md."""
+    """The text of CARD.md.
+
+    Example:
+        >>> unknown = Duplicates(*[None] * 6)
+        >>> built = BuiltIndex(source="toy", num_chips=2, classes=("ship",), counts={"train": {"ship": 2}},
+        ...                    sizes=Sizes(None, None, 0), normalisation={}, duplicates=unknown, shards=())
+        >>> card_text(built, Provenance(title="Toy", terms="CC BY 4.0")).splitlines()[4:7]
+        ['- **Terms**: CC BY 4.0', '- **Polarisation**: unknown', '- **Resolution**: unknown']
+    """
 
     def line(bold: str, text: str) -> str:
         return f"**{bold}**{text}" if bold else text
@@ -248,6 +278,14 @@ def card_elements(built: BuiltIndex, provenance: Provenance, sheet: Element) -> 
     Args:
         built, provenance: facts that the card states.
         sheet: contact sheet, or an element in its place.
+
+    Example:
+        >>> built = BuiltIndex(source="toy", num_chips=2, classes=("ship",), counts={"train": {"ship": 2}},
+        ...                    sizes=Sizes(None, None, 0), normalisation={}, duplicates=Duplicates(*[None] * 6),
+        ...                    shards=(Shard("toy-0.bin", 2, "9f86d081"),))
+        >>> *_, shards = card_elements(built, Provenance(title="Toy"), sheet=element("p", "no contact sheet"))
+        >>> list(shards.itertext())
+        ['Shards of toy', 'file', 'chips', 'sha256', 'toy-0.bin', '2', '9f86d081']
     """
 
     def line(bold: str, text: str) -> list[Element | str]:

@@ -60,6 +60,11 @@ def tight_grid(
 
     Returns:
         The figure, its axes (rows, columns), and the width of a picture in inches.
+
+    Example:
+        >>> figure, axes_RC, cell = tight_grid([(128, 128)], num_columns=8, margin=0.5)
+        >>> axes_RC.shape, cell, figure.get_size_inches().round(2)  # narrower pictures, so that the page stays 7.2 wide
+        ((1, 8), 0.85, array([7.2 , 1.38]))
     """
     cell = min(1.25, (PAPER_WIDTH - 0.4) / num_columns)
     heights = [max(_LOWEST_ROW, cell * min(2.0, size[0] / size[1])) for size in sizes_px]
@@ -81,7 +86,14 @@ def grey_of(image_HW: np.ndarray, top: float | None = None) -> np.ndarray:
 
 
 def show_chip(axes: Axes, chip: ShownChip, scale_bar: bool = True) -> None:
-    """Draw a chip, with a scale bar if its resolution is known."""
+    """Draw a chip, with a scale bar if its resolution is known.
+
+    Example:
+        >>> axes = new_figure(2, 2).subplots()
+        >>> show_chip(axes, ShownChip(np.ones((64, 64)), "aircraft", size_px=(60, 150), resolution_m=0.3))  # 45 m wide
+        >>> axes.images[0].get_extent(), axes.texts[0].get_text()
+        ([0, 150, 60, 0], '10 m')
+    """
     axes.imshow(grey_of(chip.image_HW), cmap="gray", vmin=0, vmax=1, extent=chip.extent, interpolation="nearest")
     bare(axes)
     if scale_bar and chip.resolution_m:
@@ -89,7 +101,14 @@ def show_chip(axes: Axes, chip: ShownChip, scale_bar: bool = True) -> None:
 
 
 def bare(axes: Axes) -> None:
-    """Remove the ticks and thin the frame."""
+    """Remove the ticks and thin the frame.
+
+    Example:
+        >>> axes = new_figure(2, 2).subplots()
+        >>> bare(axes)
+        >>> len(axes.get_xticks()), axes.spines["left"].get_linewidth()
+        (0, 0.5)
+    """
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():

@@ -49,6 +49,12 @@ def contact_sheet(title: str, rows: Sequence[tuple[str, Sequence[np.ndarray]]], 
         title: first words of the caption.
         rows: name and images (H, W), as stored, of each row.
         scale: divisor of stored values that gives [0, 1].
+
+    Example:
+        >>> dark = np.full((32, 64), 20, np.uint8)
+        >>> sheet = Image.open(io.BytesIO(contact_sheet("toy", [("ship", [dark, dark])], scale=255.0)))
+        >>> sheet.size, sheet.getpixel((LABEL_PX + CELL_PX // 2, 28 + CELL_PX // 2))  # brightened from 20
+        ((1302, 124), 178)
     """
     bright = [float(np.percentile(image, 99.5)) / scale for _, images in rows for image in images]
     typical = float(np.median(bright)) if bright else 1.0

@@ -17,6 +17,7 @@ from xml.etree.ElementTree import Element
 
 from PIL import Image
 
+from sarjepa.boundary import decoder_errors
 from sarjepa.errors import InputError
 from sarjepa.results.tables import Table
 
@@ -50,33 +51,63 @@ def element(tag: str, *content: Element | str, **attributes: object) -> Element:
 
 
 def to_html(content: Element) -> str:
-    """An element as HTML text, escaped."""
+    """An element as HTML text, escaped.
+
+    Example:
+        >>> to_html(element("p", "loss", element("br"), "a < b"))
+        '<p>loss<br>a &lt; b</p>'
+    """
     return ElementTree.tostring(content, encoding="unicode", method="html")
 
 
 def scroll_box(content: Element, label: str) -> Element:
-    """A box that scrolls, with the keyboard too, for content that may be wider than the page."""
+    """A box that scrolls, with the keyboard too, for content that may be wider than the page.
+
+    Example:
+        >>> to_html(scroll_box(element("pre", "a long line"), "log"))
+        '<div class="scroll" tabindex="0" role="region" aria-label="log"><pre>a long line</pre></div>'
+    """
     return element("div", content, class_="scroll", tabindex=0, role="region", aria_label=label)
 
 
 def facts(pairs: Mapping[str, str]) -> Element:
-    """Names and values as a description list."""
+    """Names and values as a description list.
+
+    Example:
+        >>> to_html(facts({"Band": "X"}))
+        '<dl class="facts"><div><dt>Band</dt><dd>X</dd></div></dl>'
+    """
     entries = [element("div", element("dt", name), element("dd", value)) for name, value in pairs.items()]
     return element("dl", *entries, class_="facts")
 
 
 def bullets(items: Iterable[Element | str]) -> Element:
-    """An unordered list."""
+    """An unordered list.
+
+    Example:
+        >>> to_html(bullets(["mstar", element("strong", "saracd")]))
+        '<ul><li>mstar</li><li><strong>saracd</strong></li></ul>'
+    """
     return element("ul", *(element("li", item) for item in items))
 
 
 def code_block(text: str) -> Element:
-    """Commands to copy."""
+    """Commands to copy.
+
+    Example:
+        >>> to_html(code_block("sarjepa pretrain && sarjepa report"))
+        '<pre><code>sarjepa pretrain &amp;&amp; sarjepa report</code></pre>'
+    """
     return element("pre", element("code", text))
 
 
 def notice(*content: Element | str) -> Element:
-    """A paragraph that stands out, on something that is missing or misleading."""
+    """A paragraph that stands out, on something that is missing or misleading.
+
+    Example:
+        >>> to_html(notice("No curves; see ", element("code", "log.jsonl"), "."))
+        '<p class="notice">No curves; see <code>log.jsonl</code>.</p>'
+    """
     return element("p", *content, class_="notice")
 
 
@@ -91,11 +122,14 @@ def picture(content: bytes, alt: str, caption: str, name: str = "") -> Element:
 
     Raises:
         InputError: the content is not a whole PNG or SVG.
+
+    Example:
+        >>> shown = picture(b'<svg width="144pt" height="72pt"/>', "a line", "Loss by step.").find(".//img")
+        >>> shown.get("width"), shown.get("height"), shown.get("class")  # CSS pixels: 144 points are two inches
+        ('192', '96', 'wide')
     """
-    try:
+    with decoder_errors(lambda words: InputError("not a readable PNG or SVG", where=name, got=words)):
         kind, width, height = _svg(content) if content.lstrip()[:1] == b"<" else _png(content)
-    except (OSError, SyntaxError, KeyError, ValueError) as error:  # what the libraries raise on damaged pictures
-        raise InputError("not a readable PNG or SVG", where=name, got=error) from error
     shape = "wide" if width > WIDE * height else "plain"
     address = f"data:image/{kind};base64," + base64.b64encode(content).decode("ascii")
     shown = element("img", src=address, alt=alt, class_=shape, width=round(width), height=round(height))
@@ -119,7 +153,12 @@ def _svg(content: bytes) -> tuple[str, float, float]:
 
 
 def picture_or_notice(path: Path, alt: str, caption: str) -> Element:
-    """The picture of a file, or a notice with the reason why it cannot be shown."""
+    """The picture of a file, or a notice with the reason why it cannot be shown.
+
+    Example:
+        >>> picture_or_notice(Path("lost.png"), "a line", "Loss by step.").text
+        "The picture lost.png cannot be shown: [Errno 2] No such file or directory: 'lost.png'."
+    """
     try:
         return picture(path.read_bytes(), alt, caption, str(path))
     except (OSError, InputError) as error:
@@ -130,6 +169,11 @@ def table_element(table: Table) -> Element:
     """A table in a box that scrolls, with its title above and its note below.
 
     A cell holds its column's name, since each row is a list of names and values on a page too narrow for columns.
+
+    Example:
+        >>> shown = table_element(Table("Runs", ("class", "recall (%)"), (("2S1", "62.1"),)))
+        >>> [(cell.attrib, cell.text) for cell in shown.iter("td")]
+        [({'class': 'number', 'data-column': 'recall (%)'}, '62.1')]
     """
     numeric = [table.is_number(column) for column in range(len(table.columns))]
     head = element(

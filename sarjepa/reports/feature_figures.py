@@ -34,6 +34,12 @@ def feature_map(
         classes: class names of the chips, "" for a chip without label.
         sources: sources of the chips.
         heading: line above the figure.
+
+    Example:
+        >>> points = np.array([[0.0, 0.0], [4.0, 1.0], [2.0, 3.0]])
+        >>> figure = feature_map(points, np.array([0.6, 0.2]), ["ship", "tank", ""], ["toy", "toy", "own"], "toy chips")
+        >>> [axes.get_title() for axes in figure.axes]
+        ['own, by class', 'toy, by class', 'all, by source']
     """
     class_N, source_N = np.array([name or NO_LABEL for name in classes]), np.array(sources)
     different = sorted(set(sources))
@@ -105,6 +111,12 @@ def neighbour_grid(
         rows: neighbours of each query, nearest first, as many for every query.
         heading: line above the figure.
         note: small print below the heading.
+
+    Example:
+        >>> ship, tank = (ShownChip(np.ones((8, 8)), name, size_px=(64, 64)) for name in ("ship", "tank"))
+        >>> near = [Neighbour(ship, 0.012, differs=False), Neighbour(tank, 0.0124, differs=True)]
+        >>> [axes.get_title() for axes in neighbour_grid([ship], [near], "toy", "1 - cosine").axes]
+        ['query: ship', 'ship  0.0120', 'tank  0.0124']
     """
     shown = [[query, *(near.chip for near in neighbours)] for query, neighbours in zip(queries, rows, strict=True)]
     tallest = [max((chip.size_px for chip in chips), key=lambda size: size[0] / size[1]) for chips in shown]

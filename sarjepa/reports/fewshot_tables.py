@@ -153,6 +153,13 @@ def comparison_table(pairs: Sequence[Comparison], cells: Sequence[Cell]) -> Tabl
     """Paired differences of checkpoints; `cells` name their splits.
 
     The signed-rank test of n draws has no p below 2^(1 - n), so pairs of too few draws for a p of 0.05 have no p.
+
+    Example:
+        >>> variant = {"protocol": "linear-probe", "pool": "cls", "solver": "lda", "split_policy": "published"}
+        >>> pair = Comparison(**variant, first="mine", second="mae", dataset="mstar", shots=10, num_pairs=3,
+        ...                   difference=1.5, ci95=(0.5, 2.5), wilcoxon_p=0.25)
+        >>> comparison_table([pair], cells=[]).rows  # no p: of three draws it is at least 0.25
+        (('mine - mae', 'mstar', '10', '+1.5', '+0.5 to +2.5'),)
     """
     splits = {(cell.dataset, cell.split_policy): _value(cell, "split_policy") for cell in cells}
     keys = [key for key in VARIANT if len(_distinct(pairs, key)) > 1]
@@ -185,7 +192,14 @@ def comparison_table(pairs: Sequence[Comparison], cells: Sequence[Cell]) -> Tabl
 
 
 def failed_text(failures: Sequence[str]) -> str:
-    """The failed runs in Markdown, for the end of table.md; empty if there are none."""
+    """The failed runs in Markdown, for the end of table.md; empty if there are none.
+
+    Example:
+        >>> print(failed_text(["runs/toy on mstar, 10 shots, seed 3: out of memory"]), end="")
+        **Failed, to be tried again by the next call**
+        <BLANKLINE>
+        - runs/toy on mstar, 10 shots, seed 3: out of memory
+    """
     lines = [f"- {failure}" for failure in failures]
     return "\n".join(["**Failed, to be tried again by the next call**", "", *lines, ""]) if lines else ""
 

@@ -69,6 +69,12 @@ def html_page(title: str, lead: str, sections: Sequence[Section], closing: str) 
         lead: sentence below the heading.
         sections: sections in order, of distinct names.
         closing: the last line.
+
+    Example:
+        >>> section = Section("runs", "Runs", [element("p", "Loss < 1")], gaps=(Gap("The plot is missing"),))
+        >>> page = html_page("Toy", "One run.", [section], closing="Made by sarjepa.")
+        >>> page[page.index("<ul>") : page.index("</nav>")]
+        '<ul><li><span><a href="#runs">Runs</a> (incomplete)</span></li></ul>'
     """
     folder = resources.files("sarjepa.reports")
     frame = string.Template((folder / "page.html").read_text(encoding="utf-8"))
@@ -92,7 +98,13 @@ def _contents(sections: Sequence[Section]) -> Element:
 
 
 def gap_list(sections: Sequence[Section]) -> list[Element]:
-    """All gaps of the sections in one list, each with a link to its section."""
+    """All gaps of the sections in one list, each with a link to its section.
+
+    Example:
+        >>> sections = [Section("runs", "Runs", gaps=(Gap("No run", "sarjepa pretrain"),)), Section("data", "Data")]
+        >>> [to_html(gaps) for gaps in gap_list(sections)]
+        ['<ul><li><span>No run (<a href="#runs">Runs</a>): <code>sarjepa pretrain</code></span></li></ul>']
+    """
     entries = [
         element("span", f"{gap.what} (", element("a", section.title, href=f"#{section.name}"), ")",
                 *((": ", element("code", gap.command)) if gap.command else ()))

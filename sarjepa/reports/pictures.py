@@ -38,13 +38,28 @@ WITHOUT_CHIPS = ("confusion", "curve", "plot", "attention-distance", "feature-ma
 
 
 def shown_picture(path: Path) -> Element:
-    """A picture with its alternative text and caption."""
+    """A picture with its alternative text and caption.
+
+    Example:
+        >>> _ = Path("confusion.svg").write_text('<svg width="72pt" height="72pt"/>')
+        >>> shown = shown_picture(Path("confusion.svg"))
+        >>> shown.find(".//img").get("alt"), shown.find("figcaption").text
+        ('confusion matrix', 'Rows: true class; columns: predicted; in percent of the true class.')
+    """
     alt, caption = WORDS.get(path.stem, (path.stem.replace("-", " ").replace("_", " "), path.name))
     return picture_or_notice(path, alt, caption)
 
 
 def pictures(folder: Path, chips: bool) -> list[Element]:
-    """The pictures of a folder, those of `WORDS` first; without `chips` a note stands for those that show chips."""
+    """The pictures of a folder, those of `WORDS` first; without `chips` a note stands for those that show chips.
+
+    Example:
+        >>> folder = Path("pictures-of-chips")
+        >>> folder.mkdir()
+        >>> _ = (folder / "views.svg").write_text('<svg width="72pt" height="72pt"/>')
+        >>> [part.text for part in pictures(folder, chips=False)]
+        ['Pictures that show chips of the data are left out, as asked.']
+    """
     order = {stem: place for place, stem in enumerate(WORDS)}
     paths = [path for path in folder.iterdir() if path.suffix in SUFFIXES]
     paths.sort(key=lambda path: (order.get(path.stem, len(order)), path.name))

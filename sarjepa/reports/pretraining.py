@@ -80,7 +80,13 @@ def curve_of(records: Sequence[Mapping[str, float]], key: str) -> Curve:
 
 
 def curves_of(records: Sequence[Mapping[str, float]]) -> list[Curve]:
-    """Every curve of a log, those with a name first."""
+    """Every curve of a log, those with a name first.
+
+    Example:
+        >>> records = [{"step": 1, "own": 0.5, "lr": 1e-3, "loss": 2.0, "knn": math.nan}]
+        >>> [curve.name for curve in curves_of(records)]
+        ['loss', 'learning rate', 'own']
+    """
     keys = dict.fromkeys([*_NAMES, *(key for record in records for key in record if key not in _NOT_CURVES)])
     return [curve for key in keys if len((curve := curve_of(records, key)).step_N)]
 
@@ -90,6 +96,12 @@ def binned(curve: Curve) -> np.ndarray:
 
     A log has far more steps than a picture has pixels. A running mean would hide a single spike, which stays visible in
     the largest value of its bin.
+
+    Example:
+        >>> spike = np.where(np.arange(8000) == 4000, 9.0, 1.0)
+        >>> step, mean, low, high = binned(Curve("loss", np.arange(8000.0), spike))
+        >>> len(step), float(mean.max()), float(high.max())
+        (80, 1.08, 9.0)
     """
     bins = np.array_split(np.arange(len(curve.step_N)), min(len(curve.step_N), _NUM_BINS))
     values = [curve.value_N[members] for members in bins]
@@ -98,7 +110,13 @@ def binned(curve: Curve) -> np.ndarray:
 
 
 def curve_figure(curve: Curve) -> Figure:
-    """One curve: the mean of neighbouring steps, and a band from their smallest to their largest value."""
+    """One curve: the mean of neighbouring steps, and a band from their smallest to their largest value.
+
+    Example:
+        >>> axes = curve_figure(Curve("knn", np.array([10.0, 20.0]), np.array([31.0, 45.5]))).axes[0]
+        >>> axes.get_title(), axes.lines[0].get_ydata()
+        ('online kNN probe, accuracy (%)', array([31. , 45.5]))
+    """
     figure = new_figure(4.2, 2.7)
     _draw_curve(figure.subplots(), curve)
     return figure
@@ -122,6 +140,11 @@ def curves_figure(records: Sequence[Mapping[str, float]]) -> Figure:
 
     Args:
         records: the lines of log.jsonl.
+
+    Example:
+        >>> log = [{"step": 1, "loss": 2.0, "lr": 0.1, "rank": 3.0}, {"step": 2, "loss": 1.0, "lr": 0.2, "rank": 3.5}]
+        >>> [axes.get_title() for axes in curves_figure(log).axes]  # of a rank there is no panel
+        ['loss', 'learning rate']
     """
     curves = [curve for curve in curves_of(records) if curve.key in _IN_A_ROW]
     figure = new_figure(2.9 * len(curves), 2.7)
@@ -159,6 +182,13 @@ def target_rows(
     Args:
         image_B1HW, state_BRC, target_BChw, prediction_BChw: fields of B chips; see `TargetRow`.
         chips: the same chips with title and scale; default: without.
+
+    Example:
+        >>> image, state = np.ones((1, 1, 16, 16)), np.array([[[1, 2], [1, 2]]])  # the right half is masked
+        >>> [row] = target_rows(image, state, np.ones((1, 1, 2, 2)), np.where(state == 2, 0.9, np.nan)[:, None])
+        >>> row.chip.size_px, row.prediction_Chw[0]
+        ((16, 16), array([[nan, 0.9],
+               [nan, 0.9]]))
     """
     images_BHW = np.asarray(image_B1HW)[:, 0]
     shown = chips or [ShownChip(image_HW, "", image_HW.shape) for image_HW in images_BHW]
@@ -176,6 +206,12 @@ def targets_figure(rows: Sequence[TargetRow], channel_names: Sequence[str], head
         rows: the chips, of any sizes.
         channel_names: (C,) names.
         heading: line above the figure.
+
+    Example:
+        >>> image, state = np.ones((1, 1, 16, 16)), np.array([[[1, 2], [1, 2]]])  # the right half is masked
+        >>> rows = target_rows(image, state, np.ones((1, 2, 2, 2)), np.ones((1, 2, 2, 2)))
+        >>> [axes.get_title() for axes in targets_figure(rows, ["radius 5", "radius 9"], "one chip").axes]
+        ['input', 'masked', 'radius 5', 'predicted', 'radius 9', 'predicted']
     """
     shown = list(range(len(channel_names)))[:4]  # histograms have dozens of channels; four are enough to look at
     is_predicted = any(np.isfinite(row.prediction_Chw).any() for row in rows)
@@ -242,6 +278,13 @@ def pairs_figure(
         rows: the same chips as the encoder gets them.
         optical_B3HW: optical images of the same places, in [0, 1].
         cosine_BRC: cosine of each patch's token with the anchor's; NaN for masked patches and chips without a pair.
+
+    Example:
+        >>> image, state = np.ones((1, 1, 16, 16)), np.array([[[1, 2], [1, 2]]])  # the right half is masked
+        >>> rows = target_rows(image, state, np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2)))
+        >>> cosines = np.array([[[0.5, math.nan], [0.7, math.nan]]])
+        >>> pairs_figure(image[:, 0], rows, np.ones((1, 3, 16, 16)), cosines).axes[3].get_ylabel()
+        'mean 0.600'
     """
     figure, axes_RC, _ = tight_grid([row.chip.size_px for row in rows], 4, 0.45)
     colors = colormaps["viridis"].with_extremes(bad=_NOTHING)
@@ -286,13 +329,20 @@ class ViewRow:
 
 
 def views_figure(rows: Sequence[ViewRow], headings: Sequence[str]) -> Figure:
-    """One row per chip: the chip with its window outlined, then views with their drawn parameters.
+    r"""One row per chip: the chip with its window outlined, then views with their drawn parameters.
 
     The greys of a row share the chip's scale, so that a gain is visible.
 
     Args:
         rows: chips, each with the same number of views.
         headings: headings of the columns of views.
+
+    Example:
+        >>> chip = ShownChip(np.ones((80, 80)), "ship", size_px=(80, 80))
+        >>> row = ViewRow(chip, window_px=(64, 64), views=(np.ones((32, 32)),), words=(("shift 3, -2", "gain 0.9"),))
+        >>> figure = views_figure([row], ["view 1"])
+        >>> figure.axes[0].patches[0].get_xy(), figure.axes[1].get_xlabel()  # corner of the window, drawn parameters
+        ((8.0, 8.0), 'shift 3, -2\ngain 0.9')
     """
     num_lines = max(len(words) for row in rows for words in row.words)
     below = 0.09 * num_lines + 0.02  # inches of a caption

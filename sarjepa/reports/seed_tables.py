@@ -73,7 +73,14 @@ class Panel(NamedTuple):
 
 
 def panels(values: Sequence[Value]) -> dict[Panel, list[Value]]:
-    """Values by panel; a baseline, which has one feature, is in the panels of every feature."""
+    """Values by panel; a baseline, which has one feature, is in the panels of every feature.
+
+    Example:
+        >>> values = [Value("mae", 0, "mstar", "linear-probe", pool, 10, 60.0, 1.2, 10) for pool in ("cls", "mean")]
+        >>> values += [Value("image", 0, "mstar", "linear-probe", "pixels", 10, 50.0, 1.2, 10, is_baseline=True)]
+        >>> {panel.pool: [value.row for value in own] for panel, own in panels(values).items()}
+        {'cls': ['mae', 'image'], 'mean': ['mae', 'image']}
+    """
     keys = dict.fromkeys(value.panel for value in values if not value.is_baseline)
     return {
         key: [value for value in values if value.panel[:3] == key[:3] and (value.is_baseline or value.pool == key.pool)]
@@ -82,7 +89,13 @@ def panels(values: Sequence[Value]) -> dict[Panel, list[Value]]:
 
 
 def over_seeds(values: Sequence[Value], row: str, shots: int) -> Summary | None:
-    """Mean and spread over seeds of a row at a number of shots; None without values."""
+    """Mean and spread over seeds of a row at a number of shots; None without values.
+
+    Example:
+        >>> values = [Value("mae", seed, "mstar", "linear-probe", "cls", 10, 60.0 + seed, 1.2, 10) for seed in range(3)]
+        >>> entry(over_seeds(values, "mae", shots=10)), over_seeds(values, "mae", shots=40)
+        ('61.0 ± 1.0', None)
+    """
     means = [value.mean for value in values if (value.row, value.shots) == (row, shots)]
     return summarise(means) if means else None
 
@@ -98,7 +111,15 @@ def entry(summary: Summary | None) -> str:
 
 
 def accuracy_tables(experiment: Experiment, values: Sequence[Value], about: str) -> list[Table]:
-    """One table per panel: rows as the experiment lists them, with the published numbers."""
+    """One table per panel: rows as the experiment lists them, with the published numbers.
+
+    Example:
+        >>> from sarjepa.experiments.experiment import Row
+        >>> methods = Experiment("table6", "Methods", "", "few-shot", (Row("MAE", paper="mae"),), published="table6")
+        >>> values = [Value("MAE", seed, "mstar", "linear-probe", "cls", 10, 60.0 + seed, 1.2, 10) for seed in range(3)]
+        >>> accuracy_tables(methods, values, about="")[0].rows  # the last number is the paper's
+        (('MAE', '61.0 ± 1.0', '53.7'),)
+    """
     tables = []
     for panel, own in panels(values).items():
         dataset, protocol, shots = panel.dataset, panel.protocol, sorted({value.shots for value in own})
@@ -140,7 +161,16 @@ def _note(values: Sequence[Value], about: str, has_paper: bool) -> str:
 
 
 def difference_table(experiment: Experiment, values: Sequence[Value]) -> Table:
-    """The reference against every other row, seed by seed, averaged over shots."""
+    """The reference against every other row, seed by seed, averaged over shots.
+
+    Example:
+        >>> from sarjepa.experiments.experiment import Row
+        >>> rows = (Row("JEPA"), Row("MAE", {"method": "mae"}))
+        >>> values = [Value(row, seed, "mstar", "linear-probe", "cls", 10, mean, 1.2, num_draws=10) for row, means in
+        ...           [("JEPA", (66, 68, 67)), ("MAE", (60, 61, 62))] for seed, mean in enumerate(means)]
+        >>> difference_table(Experiment("own", "Methods", "", "few-shot", rows, reference="JEPA"), values).rows[0][4:]
+        ('+6.0', '+6.0, +7.0, +5.0', '+3.5 to +8.5', '0.0091', 'above')
+    """
     compared, reference = [], experiment.row(experiment.reference or "")
     for panel, own in panels(values).items():
         for row in experiment.rows:
@@ -186,7 +216,13 @@ def _differences(values: Sequence[Value], first: str, second: str) -> list[float
 
 
 def values_csv(values: Sequence[Value]) -> str:
-    """One line per row, seed, data set, protocol, feature, augmentation and number of shots."""
+    """One line per row, seed, data set, protocol, feature, augmentation and number of shots.
+
+    Example:
+        >>> print(values_csv([Value("mae", 0, "mstar", "linear-probe", "cls", 10, 60.4, None, num_draws=1)]), end="")
+        row,seed,dataset,protocol,feature,augment,shots,num_draws,mean,std_of_draws
+        mae,0,mstar,linear-probe,cls,none,10,1,60.4,
+    """
     columns = ("row", "seed", "dataset", "protocol", "feature", "augment", "shots", "num_draws", "mean", "std_of_draws")
     rows = [
         (value.row, value.seed, value.dataset, value.protocol, value.pool, value.augment, value.shots, value.num_draws,

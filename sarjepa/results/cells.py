@@ -31,6 +31,13 @@ def cell_of(runs: Sequence[Run], num_wanted: int) -> Cell:
     Args:
         runs: the finished runs of the cell, at least one.
         num_wanted: number of runs that the call asks for.
+
+    Example:
+        >>> facts = dict.fromkeys(field.name for field in fields(Run)) | {"recall": {}, "short": {}}
+        >>> facts |= {"balanced_accuracy": 60.0, "macro_f1": 60.0, "confusion": ((6, 4), (4, 6))}
+        >>> runs = [Run(**facts | {"accuracy": accuracy}) for accuracy in (60.0, 64.0)]  # otherwise alike
+        >>> [(cell.mean, cell.ci95, cell.ci95_kind) for cell in (cell_of(runs, 2), cell_of(runs[:1], 1))]
+        [(62.0, (36.5876, 87.4124), 't over runs'), (60.0, (38.6582, 78.1193), 'Wilson over test images')]
     """
     accuracy = summarise([run.accuracy for run in runs])
     low, high = np.clip(accuracy.ci95, 0, 100)  # Student's t may exceed the limits of a percentage
@@ -66,7 +73,15 @@ def cell_of(runs: Sequence[Run], num_wanted: int) -> Cell:
 
 
 def make_cells(runs: Sequence[Run], num_wanted: int) -> list[Cell]:
-    """The cells, in the order of their first runs; for the arguments see `cell_of`."""
+    """The cells, in the order of their first runs; for the arguments see `cell_of`.
+
+    Example:
+        >>> facts = dict.fromkeys(field.name for field in fields(Run)) | {"recall": {}, "short": {}}
+        >>> facts |= {"balanced_accuracy": 60.0, "macro_f1": 60.0, "confusion": ((6, 4), (4, 6))}
+        >>> runs = [Run(**facts | {"accuracy": 60.0, "shots": shots}) for shots in (5, 10, 5)]  # otherwise alike
+        >>> [(cell.shots, cell.num_runs, cell.incomplete) for cell in make_cells(runs, num_wanted=2)]
+        [(5, 2, False), (10, 1, True)]
+    """
     grouped: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         grouped.setdefault(tuple(getattr(run, key) for key in CELL), []).append(run)
@@ -78,6 +93,14 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
 
     Only runs of the same variant are compared, except that a baseline, which has only one feature, is compared with
     every feature.
+
+    Example:
+        >>> facts = dict.fromkeys(field.name for field in fields(Run)) | {"shots": 5}
+        >>> accuracies = {"mine": (61.0, 64.0, 66.0), "theirs": (60.0, 62.0, 65.0)}  # on the same three draws
+        >>> runs = [Run(**facts | {"checkpoint": name, "accuracy": accuracy, "draw_sha256": str(number)})
+        ...         for name, values in accuracies.items() for number, accuracy in enumerate(values)]
+        >>> [(pair.difference, pair.ci95, pair.num_pairs) for pair in comparisons(runs)]
+        [(1.3333, (-0.1009, 2.7676), 3)]
     """
     shared = [key for key in VARIANT if key != "pool"]
     by_cell: dict[tuple[Any, ...], dict[tuple[str, str], dict[str, Run]]] = {}
@@ -119,7 +142,15 @@ def _comparison(pairs: Sequence[tuple[Run, Run]]) -> Comparison:
 
 
 def cells_csv(cells: Sequence[Cell]) -> str:
-    """One row per cell, with everything that its number depends on."""
+    """One row per cell, with everything that its number depends on.
+
+    Example:
+        >>> import csv
+        >>> facts = dict.fromkeys(field.name for field in fields(Cell)) | {"ci95": (57.0, 67.0), "seeds": (0, 1)}
+        >>> [row] = csv.DictReader(cells_csv([Cell(**facts)]).splitlines())
+        >>> row["ci95_low"], row["ci95_high"], row["seeds"]
+        ('57.0', '67.0', '0 1')
+    """
     carried = [field.name for field in fields(Measurement) if field.name not in CELL]
     columns = [*CELL, "num_runs", "mean", "std", "ci95_low", "ci95_high", "ci95_kind", "balanced_accuracy", "macro_f1",
                "near_copy_percent", "seeds", *carried]  # fmt: skip

@@ -32,6 +32,12 @@ def writable_folder(folder: Path) -> Path:
 
     Raises:
         InputError: files cannot be written there.
+
+    Example:
+        >>> Path("notes.txt").touch()
+        >>> writable_folder(Path("notes.txt"))
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: the folder cannot be written: notes.txt; got File exists; give another --out
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

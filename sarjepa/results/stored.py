@@ -16,6 +16,13 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
     Raises:
         InputError: the folder holds no settings, or they cannot be read.
+
+    Example:
+        >>> folder = Path("probed")
+        >>> folder.mkdir()
+        >>> _ = Path(folder, SETTINGS).write_text("{dataset: toy, label-set: null}", encoding="utf-8")
+        >>> read_settings(folder)
+        {'dataset': 'toy', 'label-set': None}
     """
     file = folder / SETTINGS
     if not file.is_file():

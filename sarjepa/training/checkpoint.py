@@ -34,6 +34,13 @@ def save_checkpoint(folder: Path, state: dict[str, Any], keep_as: str | None = N
 
     Raises:
         InputError: it cannot be written; earlier checkpoints are still there.
+
+    Example:
+        >>> folder = Path("saved")
+        >>> folder.mkdir()
+        >>> _ = [save_checkpoint(folder, {"step": step}) for step in (1, 2, 3)]
+        >>> sorted(file.name for file in folder.iterdir())
+        ['checkpoint-last.pt', 'checkpoint-previous.pt']
     """
     temporary = folder / (LAST + TEMPORARY)
     try:
@@ -77,6 +84,14 @@ def load_last_checkpoint(folder: Path, device: torch.device, progress: Progress 
 
     Raises:
         InputError: the folder holds none.
+
+    Example:
+        >>> folder = Path("crashed")
+        >>> folder.mkdir()
+        >>> last = [save_checkpoint(folder, {"step": step}) for step in (1, 2)][-1]
+        >>> _ = last.write_bytes(last.read_bytes()[:100])  # cut short
+        >>> load_last_checkpoint(folder, torch.device("cpu")).content
+        {'step': 1}
     """
     damaged: list[str] = []
     for name in (LAST, PREVIOUS):

@@ -17,10 +17,16 @@ Record = dict[str, float]
 
 
 def read_log(path: Path) -> tuple[list[Record], int]:
-    """The records of a log, and the number of its other lines: a crash may have cut the last record off.
+    r"""The records of a log, and the number of its other lines: a crash may have cut the last record off.
 
     Args:
         path: log.jsonl; a file that does not exist has no records.
+
+    Example:
+        >>> log = Path("cut-off.jsonl")
+        >>> _ = log.write_text('{"step": 1, "loss": 0.5}\n{"step": 2, "lo', encoding="utf-8")
+        >>> read_log(log)
+        ([{'step': 1, 'loss': 0.5}], 1)
     """
     records, num_unread = [], 0
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():

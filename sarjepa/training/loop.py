@@ -63,6 +63,12 @@ def stop_on_signals() -> Iterator[StopRequest]:
     """While open, SIGINT, SIGTERM and SIGHUP set a request instead of ending the program.
 
     A SIGHUP that is ignored stays ignored: programs under nohup have to outlive their terminal.
+
+    Example:
+        >>> with stop_on_signals() as request:
+        ...     signal.raise_signal(signal.SIGTERM)
+        >>> request.reason
+        'SIGTERM'
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -108,6 +114,15 @@ def fit(
 
     Raises:
         LossNotFiniteError: the loss of some rank is not finite; nothing of that step is kept.
+
+    Example:
+        >>> module = nn.Linear(1, 1, bias=False)  # its output is taken for the loss, so the gradient is its input
+        >>> _ = nn.init.zeros_(module.weight)
+        >>> fit(module, torch.optim.SGD(module.parameters()), [[(torch.ones(1, 1),)]] * 9, first_step=0,
+        ...     lr_at=lambda step: 0.1 * (step + 1), precision="fp32", device=torch.device("cpu"), ranks=Ranks(),
+        ...     clip_grad=None, after_step=lambda record: record.step == 2)
+        >>> round(module.weight.item(), 2)  # after two steps, at rates 0.1 and 0.2
+        -0.3
     """
     step, ready = first_step, time.perf_counter()
     for parts in batches:

@@ -52,7 +52,13 @@ class Ranks:
 
 @contextlib.contextmanager
 def process_group(device: torch.device) -> Iterator[Ranks]:
-    """The ranks of this run; joins the process group where torchrun started several, and leaves it at the end."""
+    """The ranks of this run; joins the process group where torchrun started several, and leaves it at the end.
+
+    Example:
+        >>> with process_group(torch.device("cpu")) as ranks:  # without torchrun
+        ...     ranks.is_first, ranks.world_size
+        (True, 1)
+    """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
         yield Ranks()
@@ -119,6 +125,10 @@ def pick_precision(name: str, device: torch.device) -> str:
 
     Returns:
         "bf16" or "fp32".
+
+    Example:
+        >>> pick_precision("bf16", torch.device("cpu"))  # as asked for, even where it is emulated
+        'bf16'
     """
     if name != "auto":
         return name
@@ -136,7 +146,13 @@ def _cpu_flags() -> set[str]:
 
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
-    """The number format of matrix products: bf16 by autocast, or fp32 as it is."""
+    """The number format of matrix products: bf16 by autocast, or fp32 as it is.
+
+    Example:
+        >>> with autocast("bf16", torch.device("cpu")):
+        ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+        torch.bfloat16
+    """
     if precision == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)

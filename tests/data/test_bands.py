@@ -95,6 +95,8 @@ def test_the_user_says_what_the_bands_are() -> None:
     assert np.array_equal(read_images(tiff(VH, VV), bands="2")[0].image, VV)
     with pytest.raises(UnreadableError, match="no band 3; its bands: 2, without a name"):
         read_images(tiff(VH, VV), bands="3")
+    with pytest.raises(UnreadableError, match="no band ²"):  # a digit, but no number
+        read_images(tiff(VH, VV), bands="²")
     with pytest.raises(UnreadableError, match="no band VV; its only band: VH"):
         read_images(tiff(VH, gdal=described("VH")), bands="VV")
     with pytest.raises(UnreadableError, match="negative values, so it is not magnitude"):

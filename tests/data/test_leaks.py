@@ -46,6 +46,11 @@ def test_nothing_in_common_is_nothing_found() -> None:
     assert matches(signatures([]), signatures(_chips(3))) == []
 
 
+def test_a_flat_chip_is_a_copy_of_nothing() -> None:
+    flat = signatures([np.zeros((80, 80)), np.ones((70, 70))])
+    assert matches(flat[:1], flat[1:]) == [] and matches(flat, flat) == []
+
+
 def test_chips_smaller_than_the_window_have_a_signature() -> None:
     assert signature(np.arange(30.0).reshape(5, 6)).shape == (21, 21)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -116,6 +117,13 @@ def test_a_download_that_breaks_off_is_not_taken_for_the_file(server: Server, tm
     server.cut = 0
     assert fetch(f"{server.url}/encoder.safetensors").stat().st_size == 5000
     assert [file.suffix for file in (tmp_path / "cache").rglob("[!.]*") if file.is_file()] == [".safetensors"]
+
+
+def test_a_full_disk_is_named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.files["/encoder.safetensors"] = bytes(5000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 0))
+    with pytest.raises(InputError, match=r"cannot be fetched: http.*got not enough disk space: 0 MB free"):
+        fetch(f"{server.url}/encoder.safetensors", Patience(attempts=1, pause_s=0.01))
 
 
 def test_processes_that_fetch_at_the_same_time_wait_for_the_first(server: Server) -> None:

@@ -17,8 +17,10 @@ from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation import opened
 from sarjepa.evaluation.benchmark import open_benchmark
+from sarjepa.evaluation.classifier import save_classifier
 from sarjepa.evaluation.opened import open_checkpoint, open_features
-from sarjepa.models.heads import Feature
+from sarjepa.models.encoder import Encoder, EncoderShape
+from sarjepa.models.heads import Classifier, Feature, Head
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench, probe
 from sarjepa.recipes.evaluating import class_report
@@ -117,6 +119,16 @@ def test_only_the_chips_of_the_label_set_go_through_the_encoder(toy_root: Path, 
     assert seen == [64, 8, 48], "all 72 chips, then the two classes of three, then nothing again"
     assert np.isnan(found["bars"][~counts]).all()
     np.testing.assert_allclose(found["bars"][counts], found["all-three"][counts], atol=1e-5)
+
+
+def test_blocks_that_a_baseline_or_a_classifier_does_not_have_are_refused(toy_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a baseline has no blocks: log-pixels; leave out --blocks"):
+        probe.run(ProbeConfig(data_root=str(toy_root), checkpoint="log-pixels", dataset="toy", blocks=(1,)), Progress())
+    encoder = Encoder(EncoderShape(16, 2, 2, 8, 32))
+    facts = {"classes": ["a", "b"], "temperature": 1.0, "crop": None}
+    save_classifier(tmp_path / "classifier.safetensors", Classifier(encoder, Head(16, 2)), facts)
+    with pytest.raises(InputError, match="no such block; expected 1 to 2; got 9"):
+        open_checkpoint(str(tmp_path / "classifier.safetensors"), 0, torch.device("cpu"), blocks=(9,))
 
 
 def test_random_initialisation_can_be_probed(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_card_names_leaks_rejections_and_wrong_counts() -> None:
     for words in ("train/x*.png = test/y**.png (splits)", "bad.png: damaged", "train/b: 2 of 5", "reference 2.5",
                   "10 x 20 to 30 x 40 (3 different)"):  # fmt: skip
         assert words in text and words in shown
-    assert "**Leak**: 1 groups" in text and "**Not as expected**" in text
+    assert "**Leak**: chips on both sides of a split in 1 group." in text and "**Not as expected**" in text
     assert {made.text for made in page(WRONG).iter("strong")} == {
         "Leak", "Not as expected", "Origin", "Terms", "Citation", "Sensor", "Band", "Polarisation", "Resolution"
     }  # fmt: skip

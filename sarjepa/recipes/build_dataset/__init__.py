@@ -53,7 +53,15 @@ class Built:
 
 
 def run(config: BuildDatasetConfig, progress: Progress = Progress()) -> Result:  # noqa: B008 - stateless
-    """Build every source of the settings, or only report: --dry-run, --verify, --check-leaks."""
+    """Build every source of the settings, or only report: --dry-run, --verify, --check-leaks.
+
+    Example:
+        >>> config = BuildDatasetConfig(data_root="simulated", sources=("synthetic",), chips_per_class=1, workers=1)
+        >>> run(config).message
+        'synthetic: 10 chips, written to simulated/shards/synthetic'
+        >>> run(config).message  # nothing is built twice, unless `force` is set
+        'synthetic: 10 chips, already built in simulated/shards/synthetic'
+    """
     if config.verify or config.check_leaks:  # these take built sources, by the names of their folders
         standing = {name: built_folder(config.data_root, name) for name in expand_built(config.sources)}
         return verify_built(standing, progress) if config.verify else check_leaks(standing, progress)

@@ -24,7 +24,13 @@ Row = tuple[str, str, str, str, str]  # source, file, state, size, folder or add
 
 
 def dry_run(folders: dict[str, Path], archives: Sequence[Path], distribution: str | None) -> Result:
-    """List the files of each source: those at hand, those that would be fetched, those that must be got by hand."""
+    """List the files of each source: those at hand, those that would be fetched, those that must be got by hand.
+
+    Example:
+        >>> folders = {name: Path("data/shards") / name for name in ("toy", "synthetic", "mstar")}
+        >>> [(source, state) for source, _, state, _ in dry_run(folders, [], None).tables[0].rows]
+        [('toy', 'built'), ('synthetic', 'nothing to fetch'), ('mstar', 'would be fetched')]
+    """
     rows: list[Row] = []
     for name, folder in folders.items():
         if (folder / "index.json").is_file():
@@ -68,6 +74,10 @@ def verify_built(folders: dict[str, Path], progress: Progress) -> Result:
 
     Raises:
         InputError: a source is not built, or a shard is not as written; the error lists all faults.
+
+    Example:
+        >>> verify_built({"toy": Path("data/shards/toy")}, Progress()).message
+        'toy: 72 chips, every shard as written'
     """
     faults = {name: verify(folders[name]) for name in progress.track(list(folders), "verifying")}
     if damaged := [name for name in folders if faults[name]]:
@@ -88,6 +98,11 @@ def check_leaks(folders: dict[str, Path], progress: Progress) -> Result:
 
     Raises:
         InputError: a source is not built.
+
+    Example:
+        >>> folders = {name: Path("data/shards") / name for name in ("toy", "copies")}
+        >>> check_leaks(folders, Progress()).tables[-1].rows  # 30 chips of one are in the other, none of them tested
+        (('toy', 'copies', '30', '0', 'across/000-0.png = across/000-0.png'),)
     """
     shards = {folder.name: open_shards(folder) for folder in folders.values()}
     shortcuts = [
@@ -124,8 +139,8 @@ def check_leaks(folders: dict[str, Path], progress: Progress) -> Result:
     if rows:
         note = "A lower bound: see sarjepa.data.leaks."
         tables.append(Table("Chips that two sources share", headings, tuple(rows), note))
-    shares = f"{len(rows)} pairs of sources share chips" if rows else "no chips shared between these sources"
-    return Result(f"{message}; {shares}", folder, tuple(tables))
+    shared_by = counted(len(rows), "pair") if rows else "no pair"
+    return Result(f"{message}; chips shared by {shared_by} of sources", folder, tuple(tables))
 
 
 def _leak(left: str, right: str, shards: dict[str, Shards], pairs: np.ndarray) -> tuple[str, ...]:

@@ -66,6 +66,14 @@ def write_files(
         config: settings of the command.
         progress: receiver of a warning if a report of other settings is replaced.
         pictures: functions that draw a figure, by file name. All names are in `FILES`.
+
+    Example:
+        >>> folder = Path("earlier-report")
+        >>> folder.mkdir()
+        >>> write_files(folder, {"report.json": "{}", "curve.csv": "epoch"}, Common(), Progress())
+        >>> write_files(folder, {"report.json": "{}"}, Common(), Progress())  # the old curve is not of this report
+        >>> [path.name for path in folder.iterdir()]
+        ['report.json']
     """
     changed = _changed(folder / REPORT, config)
     if (folder / REPORT).is_file():  # other folders may hold files of these names that no command wrote

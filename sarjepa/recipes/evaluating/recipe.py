@@ -107,7 +107,14 @@ def augmentations(text: str) -> tuple[str, ...]:
 
 
 def copies_of(config: Evaluation, augment: str) -> list[Copy | None]:
-    """The copies of a frozen training chip: the chip itself (None) and its views."""
+    """The copies of a frozen training chip: the chip itself (None) and its views.
+
+    Example:
+        >>> copies_of(Evaluation(), "mirror")
+        [None, Copy(names=('mirror',), number=1)]
+        >>> len(copies_of(Evaluation(), "none")), len(copies_of(Evaluation(), "shift,mirror"))
+        (1, 4)
+    """
     names = augmentations(augment)
     num = (config.copies or (2 if augment == "mirror" else NUM_COPIES)) if names else 1
     return [None, *(Copy(names, number) for number in range(1, num))]
@@ -119,6 +126,12 @@ def recipe_name(config: Evaluation, protocol: str) -> str:
     Args:
         config: settings as given, before `settled`.
         protocol: protocol of the run.
+
+    Example:
+        >>> recipe_name(Evaluation(epochs=20), "linear-probe")
+        'published, epochs 20'
+        >>> recipe_name(Evaluation(epochs=40), "linear-probe")  # the recipe's own value changes nothing
+        'published'
     """
     recipe = RECIPES[config.recipe][protocol]
     keys = {"linear-probe": (*_OF_BOTH, "copies"), "fine-tune": (*_OF_BOTH, *_OF_TUNING)}[protocol]
@@ -134,6 +147,13 @@ def training_of(config: Evaluation, protocol: str, augment: str) -> Training:
         config: settings, as `settled` returns them.
         protocol: protocol of the run.
         augment: augmentations of the row of the table.
+
+    Example:
+        >>> from sarjepa.config import FinetuneConfig
+        >>> config = settled(FinetuneConfig(recipe="augmented", lr=1e-4), "fine-tune")
+        >>> training = training_of(config, "fine-tune", "mirror")
+        >>> training.steps, training.lr, training.normalise, training.augment
+        (1200, 0.0001, True, ('mirror',))
     """
     own = vars(config)
     keys = (*_OF_BOTH, *_OF_TUNING) if protocol == "fine-tune" else _OF_BOTH

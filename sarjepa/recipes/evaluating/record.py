@@ -35,7 +35,14 @@ def percentages(values: np.ndarray) -> list[float | None]:
 
 
 def score_fields(scores: Scores, classes: Sequence[str]) -> dict[str, Any]:
-    """The fields of a `Run` that hold its scores."""
+    """The fields of a `Run` that hold its scores.
+
+    Example:
+        >>> from sarjepa.evaluation.metrics import scores
+        >>> tested = scores(np.array([0, 0, 1]), np.array([0, 1, 1]), num_classes=3)
+        >>> score_fields(tested, ("ship", "tank", "bridge"))["recall"]  # no chip of a bridge was tested
+        {'ship': 50.0, 'tank': 100.0, 'bridge': None}
+    """
     return {
         "accuracy": round(scores.accuracy, 4),
         "balanced_accuracy": round(scores.balanced_accuracy, 4),
@@ -46,7 +53,15 @@ def score_fields(scores: Scores, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def near_copy_percent(draw: Draw, benchmark: Benchmark) -> float | None:
-    """Share of the test chips with a near-copy among the training chips (%); None where it is not known."""
+    """Share of the test chips with a near-copy among the training chips (%); None where it is not known.
+
+    Example:
+        >>> from sarjepa.evaluation import benchmark, fewshot
+        >>> copies = benchmark.open_benchmark("data", "copies")  # every chip four times, in another brightness
+        >>> draws = [fewshot.draw(copies.candidates, policy, 2, seed=0) for policy in ("published", "grouped")]
+        >>> [near_copy_percent(drawn, copies) for drawn in draws]
+        [17.78, 0.0]
+    """
     return None if benchmark.is_foreign else round(100 * near_copy_share(benchmark.candidates, draw), 2)
 
 
@@ -59,7 +74,17 @@ def run_record(
     precision: str,
     head: str = "",
 ) -> Run:
-    """The record of one draw; `head` is the head of fine-tuning."""
+    """The record of one draw; `head` is the head of fine-tuning.
+
+    Example:
+        >>> from sarjepa.evaluation import benchmark, fewshot, metrics, opened
+        >>> toy, pixels = benchmark.open_benchmark("data", "toy"), opened.open_checkpoint("pixels", 0, "cpu")
+        >>> drawn = fewshot.draw(toy.candidates, "published", 5, seed=0)
+        >>> tested = metrics.scores(toy.candidates.labels[drawn.test], toy.candidates.labels[drawn.test], 3)
+        >>> variant = Variant(protocol="linear-probe", pool="pixels", solver="lda", split_policy="published")
+        >>> run_record(tested, pixels, toy, drawn, variant, "fp32").selection
+        'closed form, shrinkage by leave-one-out on the shots'
+    """
     return Run(
         **asdict(variant),
         **score_fields(scores, benchmark.classes),

@@ -42,6 +42,14 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
     Raises:
         InputError: a data set is not built, a checkpoint cannot be read, no run makes sense, or the folder cannot be
             written, is in use or holds results of other settings.
+
+    Example:
+        >>> import shutil
+        >>> root = shutil.copytree("data", "bench-data")  # features are cached beside the shards
+        >>> config = FewshotBenchConfig(data_root=root, checkpoint=("hog",), datasets=("toy",), shots=(5,), runs=2,
+        ...                             solver=("lda",), baselines=("none",), out="bench")
+        >>> run(config, Progress()).message
+        '2 runs, 0 failed; bench/table.md'
     """
     device = pick_device(config.device)
     benchmarks = [
@@ -54,7 +62,8 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
     baselines = tuple(name for name in config.baselines if name in BASELINES and name not in checkpoints)
     # Encoders are opened before the folder is made, so that a wrong input leaves no folder.
     encoders = [
-        open_checkpoint(name, config.seed, device, progress, config.blocks) for name in (*checkpoints, *baselines)
+        open_checkpoint(name, config.seed, device, progress, () if name in BASELINES else config.blocks)
+        for name in (*checkpoints, *baselines)
     ]
     rows = [(opened, variants(config, opened)) for opened in encoders]
     if not any(its_variants for _, its_variants in rows[: len(checkpoints)]):
@@ -163,7 +172,17 @@ def _write(
 
 
 def write_tables(store: RunStore, results: FewshotResults) -> tuple[Table, ...]:
-    """Write results.csv, table.md, table.tex and plot.png; return the table of each data set."""
+    """Write results.csv, table.md, table.tex and plot.png; return the table of each data set.
+
+    Example:
+        >>> results = FewshotResults(settings={"compare": None}, runs=(), cells=(), failed=("toy, 5 shots, seed 0",))
+        >>> with RunStore(Path("failed"), FewshotBenchConfig()) as store:
+        ...     tables = write_tables(store, results)
+        >>> print(Path("failed/table.md").read_text().strip())
+        **Failed, to be tried again by the next call**
+        <BLANKLINE>
+        - toy, 5 shots, seed 0
+    """
     cells, paper = results.cells, results.settings["compare"] == "paper"
     if not cells:
         store.write("table.md", failed_text(results.failed))

@@ -31,6 +31,14 @@ def variants(config: FewshotBenchConfig, opened: OpenedEncoder) -> list[Variant]
     """Every combination that makes sense: baselines have one feature and no weights, fine-tuning has no solver.
 
     A baseline that is not among the checkpoints shows what is possible without an encoder, by the best solver.
+
+    Example:
+        >>> from sarjepa.evaluation.opened import open_checkpoint
+        >>> pixels = open_checkpoint("pixels", 0, torch.device("cpu"))
+        >>> protocols, solvers = ("linear-probe", "fine-tune"), ("lda", "knn")
+        >>> config = FewshotBenchConfig(checkpoint=("pixels",), protocols=protocols, solver=solvers)
+        >>> [(row.protocol, row.solver) for row in variants(config, pixels)]  # pixels have no weights to fine-tune
+        [('linear-probe', 'lda'), ('linear-probe', 'knn')]
     """
     is_baseline, is_extra = isinstance(opened.encoder, Baseline), opened.name not in (config.checkpoint or ())
     combinations = []

@@ -144,7 +144,12 @@ def _started(run: _Run, state: TrainingState) -> _Run:
 
 
 def warmup_epochs(config: PretrainConfig) -> float:
-    """Number of epochs in which the learning rate rises: as set, else as published, at most a tenth of the run."""
+    """Number of epochs in which the learning rate rises: as set, else as published, at most a tenth of the run.
+
+    Example:
+        >>> warmup_epochs(PretrainConfig(epochs=800)), warmup_epochs(PretrainConfig(epochs=50))
+        (20.0, 5.0)
+    """
     return min(_WARMUP_EPOCHS, _WARMUP_SHARE * config.epochs) if config.warmup_epochs is None else config.warmup_epochs
 
 

@@ -18,7 +18,13 @@ from sarjepa.training.runtime import check_compiler
 
 
 def bare_method(config: PretrainConfig) -> Method:
-    """The method of the settings, freshly initialised."""
+    """The method of the settings, freshly initialised.
+
+    Example:
+        >>> method = bare_method(PretrainConfig(method="mae", model="vit-demo", image_size=32, predictor_depth=1))
+        >>> method.target.name, method.encoder.shape.width, method.encoder.image_size
+        ('pixel', 96, 32)
+    """
     return build_method(config.method, **method_settings(as_dict(config)))
 
 
@@ -28,6 +34,12 @@ def ready_method(config: PretrainConfig, device: torch.device, progress: Progres
     Raises:
         InputError: the method cannot take or does not read a setting, weights are of another shape, or there is no
             compiler.
+
+    Example:
+        >>> config = PretrainConfig(method="mae", model="vit-demo", image_size=32, predictor_depth=1, num_windows=8)
+        >>> ready_method(config, torch.device("cpu"), Progress())  # local windows are of other methods
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: neither mae nor its target pixel reads this setting: num-windows; got 8; leave it out
     """
     if config.compile:
         check_compiler(device)

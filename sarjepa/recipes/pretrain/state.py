@@ -52,6 +52,12 @@ def new_state(config: PretrainConfig, method: Method, device: torch.device, rank
 
     Raises:
         InputError: the settings do not allow sharding.
+
+    Example:
+        >>> config = PretrainConfig(method="mae", model="vit-demo", image_size=32, predictor_depth=1)
+        >>> state = new_state(config, bare_method(config), torch.device("cpu"), Ranks())
+        >>> [group["weight_decay"] for group in state.optimizer.param_groups]  # none on biases and norms
+        [0.05, 0.0]
     """
     sharding = _sharding(config, method, device, ranks)
     optimizer = adamw(method, config.weight_decay)
@@ -69,6 +75,14 @@ def restore(state: TrainingState, stored: Checkpoint, where: object) -> None:
 
     Raises:
         InputError: the checkpoint does not fit the method, or a key holds a value of the wrong type.
+
+    Example:
+        >>> from pathlib import Path
+        >>> config = PretrainConfig(method="mae", model="vit-demo", image_size=32, predictor_depth=1)
+        >>> old, new = (new_state(config, bare_method(config), torch.device("cpu"), Ranks()) for _ in range(2))
+        >>> restore(new, Checkpoint(Path("checkpoint-last.pt"), checkpoint_of(old, {}, Ranks())), "runs/mine")
+        >>> all(map(torch.equal, new.method.parameters(), old.method.parameters()))
+        True
     """
     weights, moments = _tensors(stored, "method", state.method.state_dict()), _moments(stored, state.optimizer)
     if state.sharding:
@@ -85,6 +99,11 @@ def described(stored: Checkpoint) -> dict[str, Any]:
 
     Raises:
         InputError: there is none, or its number of steps is not that of the checkpoint.
+
+    Example:
+        >>> from pathlib import Path
+        >>> described(Checkpoint(Path("checkpoint-last.pt"), {"step": 3, "describe": {"steps": 3, "method": "mae"}}))
+        {'steps': 3, 'method': 'mae'}
     """
     describe: dict[str, Any] = _mapping(stored, "describe", stored.content.get("describe"))
     _mapping(stored, "describe.data", describe.get("data", {}))
@@ -152,7 +171,16 @@ def _moments(stored: Checkpoint, optimizer: torch.optim.Optimizer) -> dict[str, 
 
 
 def checkpoint_of(state: TrainingState, describe: Mapping[str, Any], ranks: Ranks) -> dict[str, Any] | None:
-    """The content of a checkpoint on rank 0, None on other ranks; every rank calls it, since shards are gathered."""
+    """The content of a checkpoint on rank 0, None on other ranks; every rank calls it, since shards are gathered.
+
+    Example:
+        >>> config = PretrainConfig(method="mae", model="vit-demo", image_size=32, predictor_depth=1)
+        >>> state = new_state(config, bare_method(config), torch.device("cpu"), Ranks())
+        >>> list(checkpoint_of(state, {"method": "mae"}, Ranks()))
+        ['encoder_shape', 'describe', 'exported', 'method', 'optimizer', 'step']
+        >>> print(checkpoint_of(state, {"method": "mae"}, Ranks(rank=1, world_size=2)))
+        None
+    """
     weights, moments = state.method.state_dict(), state.optimizer.state_dict()
     if state.sharding:
         weights, moments = state.sharding.gathered((weights, moments), ranks.is_first)

@@ -43,6 +43,10 @@ def run(config: ReportConfig, progress: Progress) -> Result:
 
     Raises:
         InputError: there is no such run, or a folder or file of the settings cannot be read.
+
+    Example:
+        >>> run(ReportConfig(run="runs/toy", out="toy.html"), Progress()).message  # no evaluation, log or settings yet
+        'toy.html: 10 sections, 8 things missing, 0.0 MB'
     """
     if config.is_typed("data_root") and not Path(config.data_root).is_dir():
         raise InputError("no such folder", where=f"--data-root {config.data_root}")

@@ -24,7 +24,14 @@ from sarjepa.results.stored import SETTINGS, read_settings
 
 
 def commands_section(run: RunContent, reports: Reports, tables: Tables, root: str, page: ReportConfig) -> Section:
-    """The commands of the data, the training, the evaluations and the page itself."""
+    """The commands of the data, the training, the evaluations and the page itself.
+
+    Example:
+        >>> from sarjepa.recipes.report.run_content import read_run
+        >>> section = commands_section(read_run(Path("runs/toy")), [], [], "data", ReportConfig())
+        >>> ["".join(part.itertext()) for part in section.content[1:]]
+        ['data: toy', 'sarjepa build-dataset --sources folder:PATH/toy', 'this page', 'sarjepa report --run runs/toy']
+    """
     note = (
         "Rebuilt from the settings that each command kept: what differs from the defaults is spelt out, whether it was "
         "typed or came from a preset or a file."

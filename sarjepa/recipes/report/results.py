@@ -47,6 +47,13 @@ def find_results(name: str, kind: type[_Kind], folders: Sequence[Path]) -> tuple
         name: name of the files.
         kind: type of the content.
         folders: folders to search, in order.
+
+    Example:
+        >>> Path("cut-short").mkdir()
+        >>> _ = Path("cut-short/report.json").write_text("{")
+        >>> reports, gaps = find_results("report.json", Report, [Path("cut-short")])
+        >>> reports, gaps[0].what.partition(";")[0]
+        ([], 'not readable as JSON: cut-short/report.json')
     """
     results: dict[Path, Found[_Kind]] = {}
     gaps = []
@@ -65,6 +72,14 @@ def find_tables(run: RunContent, named: Sequence[str]) -> tuple[list[Found[Fewsh
 
     Raises:
         InputError: a named folder does not exist, or holds no table.
+
+    Example:
+        >>> from sarjepa.recipes.report.run_content import read_run
+        >>> Path("named").mkdir()
+        >>> _ = Path("named/results.json").write_text('{"settings": {}, "runs": [], "cells": []}')
+        >>> tables, gaps = find_tables(read_run(Path("runs/toy")), ["named"])  # it lies outside of the run
+        >>> [str(table.path) for table in tables]
+        ['named/results.json']
     """
     for folder in map(Path, named):
         if not any(folder.rglob(RESULTS)):
@@ -84,7 +99,13 @@ def _own_rows(run: RunContent, table: Found[FewshotResults]) -> set[str]:
 
 
 def fewshot_section(run: RunContent, tables: Tables, unread: Sequence[Gap], root: str) -> Section:
-    """Every few-shot table with its notes, intervals and comparisons."""
+    """Every few-shot table with its notes, intervals and comparisons.
+
+    Example:
+        >>> from sarjepa.recipes.report.run_content import read_run
+        >>> fewshot_section(read_run(Path("runs/toy")), [], [], "data").gaps[0].command
+        'sarjepa fewshot-bench --checkpoint runs/toy --out runs/toy/fewshot'
+    """
     content: list[Element] = []
     for table in tables:
         content += [element("h3", str(table.path.parent)), *_table_elements(run, table)]
@@ -112,7 +133,13 @@ def _table_elements(run: RunContent, table: Found[FewshotResults]) -> Iterator[E
 
 
 def class_section(run: RunContent, reports: Reports, unread: Sequence[Gap], root: str, chips: bool) -> Section:
-    """The reports of probe and finetune, class by class, with their pictures."""
+    """The reports of probe and finetune, class by class, with their pictures.
+
+    Example:
+        >>> from sarjepa.recipes.report.run_content import read_run
+        >>> [gap.command for gap in class_section(read_run(Path("runs/toy")), [], [], "data", chips=True).gaps]
+        ['sarjepa probe --checkpoint runs/toy --dataset toy', 'sarjepa finetune --checkpoint runs/toy --dataset toy']
+    """
     content: list[Element] = []
     for report in reports:
         content += [
@@ -160,13 +187,28 @@ def fewshot_lines(run: RunContent, tables: Tables) -> list[str]:
 
 
 def attention_folders(run: RunContent) -> list[Path]:
-    """The folders of visualize-attention inside the run: one, or one per checkpoint."""
+    """The folders of visualize-attention inside the run: one, or one per checkpoint.
+
+    Example:
+        >>> from sarjepa.recipes.report.run_content import read_run
+        >>> Path("looked/attention").mkdir(parents=True)
+        >>> for name in ("log.jsonl", "attention/maps.png", "attention/attention-distance.csv"):
+        ...     (Path("looked") / name).touch()
+        >>> [str(folder) for folder in attention_folders(read_run(Path("looked")))]
+        ['looked/attention']
+    """
     files = [path for path in run.folder.glob("attention*/**/*") if path.suffix in (*SUFFIXES, ".pdf")]
     return sorted({path.parent for path in files})
 
 
 def attention_section(run: RunContent, root: str, chips: bool) -> Section:
-    """The pictures of visualize-attention."""
+    """The pictures of visualize-attention.
+
+    Example:
+        >>> from sarjepa.recipes.report.run_content import read_run
+        >>> attention_section(read_run(Path("runs/toy")), "data", chips=True).gaps[0].command
+        'sarjepa visualize-attention --checkpoint runs/toy'
+    """
     line = f"sarjepa visualize-attention --checkpoint {run.typed}{root_option(root)}"
     folders, content, gaps = attention_folders(run), [], []
     for folder in folders:

@@ -75,6 +75,11 @@ def read_run(folder: Path) -> RunContent:
 
     Raises:
         InputError: the folder does not exist, or holds nothing of a run.
+
+    Example:
+        >>> run = read_run(Path("runs/toy"))
+        >>> run.known("method"), run.sources, run.num_parameters, run.settings  # it stores no settings
+        ('sar-jepa', ['toy'], 8448, {})
     """
     run_folder(folder)
     names = (SETTINGS, LOG, *RUN_FILES)
@@ -107,7 +112,13 @@ def root_option(root: str) -> str:
 
 
 def overview_facts(run: RunContent) -> dict[str, str]:
-    """The headline facts by name: method, encoder, data, steps, loss, speed."""
+    """The headline facts by name: method, encoder, data, steps, loss, speed.
+
+    Example:
+        >>> facts = overview_facts(read_run(Path("runs/toy")))
+        >>> facts["shape"], facts["chips"]
+        ('16 wide, 2 blocks, 2 heads, patch 8 px', 'not stored in the run')
+    """
     shape = run.describe.get("shape") or {}
     form = "{width} wide, {depth} blocks, {num_heads} heads, patch {patch_size} px"
     described = {
@@ -130,7 +141,14 @@ def overview_facts(run: RunContent) -> dict[str, str]:
 
 
 def batch_and_epoch(run: RunContent) -> tuple[int, int] | None:
-    """Images per step and steps per epoch; None where the number of chips is not known."""
+    """Images per step and steps per epoch; None where the number of chips is not known.
+
+    Example:
+        >>> run = read_run(Path("runs/toy"))
+        >>> run.describe["num_chips"], run.settings["batch-size"] = 1000, 300
+        >>> batch_and_epoch(run)  # the last, smaller batch is left out
+        (300, 3)
+    """
     chips, wanted = run.describe.get("num_chips"), run.settings.get("batch-size")
     if not chips or not wanted:
         return None

@@ -18,7 +18,16 @@ from sarjepa.reports.page import Gap, Section
 
 
 def data_root_of(run: RunContent, root: str) -> str:
-    """The folder of the run's data: `root` if it holds any of them, else the one in the run's settings."""
+    """The folder of the run's data: `root` if it holds any of them, else the one in the run's settings.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from sarjepa.recipes.report.run_content import read_run
+        >>> run = read_run(Path("runs/toy"))  # trained on the source `toy`, which lies under data/
+        >>> run.settings["data-root"] = "/mnt/sar"
+        >>> data_root_of(run, "data"), data_root_of(run, "elsewhere")
+        ('data', '/mnt/sar')
+    """
     own = run.settings.get("data-root")
     is_there = any(shards_folder(root, source).is_dir() for source in run.sources)
     return str(own) if own and not is_there else root
@@ -39,6 +48,13 @@ def built_index(source: str, root: str) -> BuiltIndex | None:
 
     Raises:
         InputError: index.json is damaged.
+
+    Example:
+        >>> from sarjepa.recipes import build_dataset
+        >>> config = build_dataset.BuildDatasetConfig(data_root="indexed", chips_per_class=1, workers=1)
+        >>> result = build_dataset.run(config)
+        >>> built_index("synthetic", "indexed").num_chips, built_index("mstar", "indexed")
+        (10, None)
     """
     path = shards_folder(root, source) / "index.json"
     return read_record(path, BuiltIndex) if path.is_file() else None
@@ -52,6 +68,12 @@ def data_section(run: RunContent, sources: Sequence[str], root: str, chips: bool
         sources: names of the sources of the training, then of the evaluations.
         root: data folder, which holds shards/SOURCE.
         chips: whether contact sheets are shown.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from sarjepa.recipes.report.run_content import read_run
+        >>> data_section(read_run(Path("runs/toy")), ["mstar"], "data", chips=False).gaps[0].command
+        'sarjepa build-dataset --sources mstar'
     """
     content: list[Element] = []
     gaps = []

@@ -25,7 +25,15 @@ from sarjepa.training.log import LOG
 
 
 def settings_section(run: RunContent) -> Section:
-    """Every setting, those that differ from the defaults first."""
+    """Every setting, those that differ from the defaults first.
+
+    Example:
+        >>> from sarjepa.recipes.report.run_content import read_run
+        >>> run = read_run(Path("runs/toy"))
+        >>> run.settings.update({"method": "mae", "epochs": 200})
+        >>> settings_section(run).folded
+        '1 of 2 settings differ from the defaults'
+    """
     if not run.settings:
         return Section("settings", "Settings", gaps=(Gap(f"{SETTINGS} is not in the run folder; a new run stores it"),))
     known = {setting.name: setting for setting in settings_of(PretrainConfig)}
@@ -53,7 +61,15 @@ def settings_section(run: RunContent) -> Section:
 
 
 def curves_section(run: RunContent) -> Section:
-    """A chart for every number of the log."""
+    """A chart for every number of the log.
+
+    Example:
+        >>> from sarjepa.recipes.report.run_content import read_run
+        >>> run = read_run(Path("runs/toy"))
+        >>> run.records.extend([{"step": 1, "loss": 0.9}, {"step": 2, "loss": 0.7}])
+        >>> "".join(curves_section(run).content[0].itertext())
+        'First 0.9 at step 1, last 0.7 at step 2; lowest 0.7 at step 2, highest 0.9 at step 1.'
+    """
     curves = curves_of(run.records)
     if not curves:
         drawn = run.folder / "curves.png"
@@ -73,7 +89,14 @@ def curves_section(run: RunContent) -> Section:
 
 
 def targets_section(run: RunContent, chips: bool) -> Section:
-    """Targets and predictions of the run, and its views and pairs."""
+    """Targets and predictions of the run, and its views and pairs.
+
+    Example:
+        >>> from sarjepa.recipes.report.run_content import read_run
+        >>> run = read_run(Path("runs/toy"))
+        >>> targets_section(run, chips=True).gaps[0].what, targets_section(run, chips=False).gaps
+        ('targets.png is not there', ())
+    """
     path = run.folder / "targets.png"
     if not chips:
         return Section("targets", "Targets", [element("p", "Left out, as asked: the picture shows chips of the data.")])
@@ -92,7 +115,14 @@ def targets_section(run: RunContent, chips: bool) -> Section:
 
 
 def files_section(run: RunContent, out: Path) -> Section:
-    """The files of the run folder, and checksums of exported weights."""
+    """The files of the run folder, and checksums of exported weights.
+
+    Example:
+        >>> from sarjepa.recipes.report.run_content import read_run
+        >>> sums, _ = files_section(read_run(Path("runs/toy")), Path("report.html")).content
+        >>> [row[0].text for row in sums.iter("tr")][1:3]
+        ['encoder.safetensors', 'finetune-toy/classifier.safetensors']
+    """
     files = sorted(path for path in run.folder.iterdir() if path.is_file() and path.suffix not in (".html", ".partial"))
     exports = sorted(path for path in run.folder.rglob("*.safetensors") if path.is_file())
     sizes = tuple((path.name, f"{path.stat().st_size:,}") for path in files if path.resolve() != out.resolve())

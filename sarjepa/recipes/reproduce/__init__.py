@@ -27,6 +27,7 @@ from sarjepa.recipes.reproduce.plan import PlanContext, Planned, Step, plan, uni
 from sarjepa.recipes.reproduce.walk import Walker, record_of
 from sarjepa.results.result import Result
 from sarjepa.results.store import RunStore
+from sarjepa.results.tables import counted
 
 BUILD = "run sarjepa build-dataset --sources {} first"
 
@@ -37,6 +38,11 @@ def run(config: ReproduceConfig, progress: Progress) -> Result:
     Raises:
         InputError: no such experiment or scale, a data set is not built, a folder belongs to other settings, or a
             command failed.
+
+    Example:
+        >>> config = ReproduceConfig(experiment="table1", sources=("mstar", "saracd"), out="counts")
+        >>> [row[:4] for row in run(config, Progress()).tables[0].rows]  # name, classes, chips by manifest, as stated
+        [('mstar', '10', '6874', '5216'), ('saracd', '6', '3032', '2537')]
     """
     experiment, scale = read_experiment(config.experiment, config.scale)
     folder = Path(config.out or f"results/{experiment.name}")
@@ -45,7 +51,7 @@ def run(config: ReproduceConfig, progress: Progress) -> Result:
         with RunStore(folder, ReproduceConfig(experiment=experiment.name)) as store:  # counts have no scale
             write_tables(store, experiment, [table], "")
             store.write("table.csv", table.csv())
-        return Result(f"{len(table.rows)} data sets; {folder / 'table.md'}", folder, (table,))
+        return Result(f"{counted(len(table.rows), 'data set')}; {folder / 'table.md'}", folder, (table,))
     context = _context(config, scale, progress)
     planned = plan(experiment, context)
     firsts, trainings = unique([row.first for row in planned]), unique([row.train for row in planned])
@@ -67,9 +73,8 @@ def run(config: ReproduceConfig, progress: Progress) -> Result:
         about = _about(experiment, context, planned)
         tables = WRITERS[experiment.measure](experiment, planned, store, about)
         store.write("commands.txt", "".join(f"{step.text()}\n" for step in steps))
-    return Result(
-        f"{len(unique([*firsts, *trainings]))} runs, {len(measures)} measured; {folder / 'table.md'}", folder, tables
-    )
+    runs = counted(len(unique([*firsts, *trainings])), "run")
+    return Result(f"{runs}, {len(measures)} measured; {folder / 'table.md'}", folder, tables)
 
 
 def _lines(config: ReproduceConfig, steps: Sequence[Step], stages: Sequence[int], missing: Sequence[bool]) -> list[str]:

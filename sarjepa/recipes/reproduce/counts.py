@@ -30,6 +30,10 @@ def counts_table(title: str, data_root: str, sources: Sequence[str]) -> Table:
 
     Raises:
         InputError: no such set.
+
+    Example:
+        >>> counts_table("Counts", "data", ["mstar"]).rows
+        (('mstar', '10', '6874', '5216', 'not built', '-', '-', '-'),)
     """
     built = built_datasets(data_root)
     rows = tuple(_row(load_manifest(name), data_root, name in built) for name in sources or PUBLIC)

@@ -34,7 +34,17 @@ from sarjepa.results.tables import Table
 
 
 def write_tables(store: RunStore, experiment: Experiment, tables: Sequence[Table], end: str) -> None:
-    """Write table.md, which ends with the text `end`, and table.tex."""
+    """Write table.md, which ends with the text `end`, and table.tex.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from sarjepa.config import ReproduceConfig
+        >>> experiment = Experiment("own", "Ratios", "Which ratio is best?", "few-shot")
+        >>> with RunStore(Path("ratios"), ReproduceConfig()) as store:
+        ...     write_tables(store, experiment, [Table("Accuracy", ("shots", "mean"), (("5", "62.1"),))], "One run.")
+        >>> [line for line in Path("ratios/table.md").read_text().splitlines() if line][:3]
+        ['# Ratios', 'Which ratio is best?', '**Accuracy**']
+    """
     text = "\n".join([f"# {experiment.title}\n\n{experiment.about}\n", *(table.markdown() for table in tables), end])
     store.write("table.md", text.rstrip() + "\n")
     store.write("table.tex", "\n".join(table.latex() for table in tables))

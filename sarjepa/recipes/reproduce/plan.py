@@ -102,7 +102,15 @@ def run_name(settings: Mapping[str, Any], seed: int) -> str:
 
 
 def plan(experiment: Experiment, context: PlanContext) -> list[Planned]:
-    """Every row with every seed, seed by seed, so that a plan that is cut short gives whole tables of fewer seeds."""
+    """Every row with every seed, seed by seed, so that a plan that is cut short gives whole tables of fewer seeds.
+
+    Example:
+        >>> from sarjepa.experiments.experiment import read_experiment
+        >>> experiment, scale = read_experiment("table4", "demo")
+        >>> planned = plan(experiment, PlanContext(scale, ("toy",), ("toy",), (0, 1), {}, Path("runs")))
+        >>> [(one.row.name, one.seed, one.train and one.train.folder.name) for one in planned[6:9]]
+        [('ratio', 0, 'sar-jepa-seed0'), ('untrained', 0, 'sar-jepa-seed0'), ('pixels as they are', 0, None)]
+    """
     return [
         planned
         for seed in context.seeds
@@ -163,5 +171,12 @@ def _measures(measure: str, checkpoint: str, run: Path, suffix: str, context: Pl
 
 
 def unique(steps: Sequence[Step | None]) -> list[Step]:
-    """The steps in order, each folder once."""
+    """The steps in order, each folder once.
+
+    Example:
+        >>> from sarjepa.config import PretrainConfig
+        >>> step = Step("pretrain", ("--method", "mae"), PretrainConfig(method="mae"), Path("runs/mae"))
+        >>> [one.text() for one in unique([step, None, step])]
+        ['sarjepa pretrain --method mae']
+    """
     return list({str(step.folder): step for step in steps if step is not None}.values())

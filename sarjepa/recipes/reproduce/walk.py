@@ -56,6 +56,16 @@ def record_of(step: Step) -> dict[str, Any] | None:
 
     Raises:
         InputError: the folder was made with other settings, its method has changed since, or made-by.json is damaged.
+
+    Example:
+        >>> from pathlib import Path
+        >>> step = Step("pretrain", ("--method", "mae"), PretrainConfig(method="mae"), Path("mae-done"))
+        >>> step.folder.mkdir()
+        >>> facts = dict.fromkeys(("commit", "date", "processor", "gpu", "versions"), "")
+        >>> facts |= {"settings": asdict(step.config), "revision": METHODS["mae"].revision, "seconds": 90}
+        >>> write_json(step.folder / MADE_BY, facts)
+        >>> record_of(step)["seconds"], record_of(Step("pretrain", (), PretrainConfig(), Path("not-begun")))
+        (90.0, None)
     """
     path = step.folder / MADE_BY
     if not path.is_file():
@@ -70,12 +80,22 @@ def record_of(step: Step) -> dict[str, Any] | None:
 
 
 def has_ended(step: Step) -> bool:
-    """Whether a command did all of its work: a pre-training that is stopped also saves and ends with success."""
+    """Whether a command did all of its work: a pre-training that is stopped also saves and ends with success.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from sarjepa.models.checkpoints import encoder_bytes
+        >>> Path("stopped").mkdir()
+        >>> half = encoder_bytes(load_encoder("runs/toy"), {"epochs": 0.5, "steps": 40})
+        >>> _ = Path("stopped/encoder.safetensors").write_bytes(half)
+        >>> [has_ended(Step("pretrain", (), PretrainConfig(max_steps=most), Path("stopped"))) for most in (None, 40)]
+        [False, True]
+    """
     config = step.config
     if not isinstance(config, PretrainConfig):
         return True
     trained: dict[str, Any] = load_encoder(step.folder).describe
-    return trained["epochs"] >= config.epochs or trained["steps"] == config.max_steps
+    return trained.get("epochs", 0) >= config.epochs or trained.get("steps") == (config.max_steps or -1)
 
 
 class Walker:
@@ -189,5 +209,16 @@ class Walker:
 
 
 def seconds_of(steps: Sequence[Step]) -> float:
-    """How long the finished steps took, added up."""
+    """How long the finished steps took, added up.
+
+    Example:
+        >>> from pathlib import Path
+        >>> step = Step("pretrain", ("--method", "mae"), PretrainConfig(method="mae"), Path("mae-timed"))
+        >>> step.folder.mkdir()
+        >>> facts = dict.fromkeys(("commit", "date", "processor", "gpu", "versions"), "")
+        >>> facts |= {"settings": asdict(step.config), "revision": METHODS["mae"].revision, "seconds": 90}
+        >>> write_json(step.folder / MADE_BY, facts)
+        >>> seconds_of([step, Step("pretrain", (), PretrainConfig(), Path("not-begun"))])  # the other is not done
+        90.0
+    """
     return float(sum((record_of(step) or {"seconds": 0})["seconds"] for step in steps))

@@ -29,7 +29,15 @@ _FILE_NOTE = "number: cosine distance, 0 to 2; a near-duplicate of the file, if 
 
 
 def shown_chip(rule: InputRule, subject: Subject) -> ShownChip:
-    """The input that a rule makes of an image, as a picture with the image's proportions and scale."""
+    """The input that a rule makes of an image, as a picture with the image's proportions and scale.
+
+    Example:
+        >>> from sarjepa.evaluation.viewers import input_rule
+        >>> rule = input_rule("16", image_size=32, patch=8, device=torch.device("cpu"))
+        >>> chip = shown_chip(rule, Subject(np.ones((64, 32), np.float32), "ship"))
+        >>> chip.image_HW.shape, chip.size_px  # a square input, drawn with the proportions of the chip
+        ((16, 16), (64, 32))
+    """
     rows, columns = rule.cut(subject).shape
     return ShownChip(rule(subject)[0, 0].cpu().numpy(), subject.title, (rows, columns), subject.resolution_m)
 
@@ -44,6 +52,14 @@ def map_figures(viewer: Viewer, subjects: Sequence[Subject], patch: tuple[int, i
 
     Returns:
         Figures by the stem of their file.
+
+    Example:
+        >>> from sarjepa.data.subjects import open_chips
+        >>> from sarjepa.evaluation.viewers import open_viewers
+        >>> [viewer] = open_viewers(["runs/toy"], None, 0, torch.device("cpu"), Progress())
+        >>> figures = map_figures(viewer, open_chips("data", ["toy"], "none", seed=0, num=1), patch=None)
+        >>> [axes.get_title() for axes in figures["rollout"].axes[:3]]
+        ['input', 'after block 1', 'after block 2']
     """
     chips = [shown_chip(viewer.rule, subject) for subject in subjects]
     of_class, of_patch, reach, chosen = [], [], [], []
@@ -79,6 +95,14 @@ def target_figure(viewer: Viewer, subjects: Sequence[Subject], seed: int, progre
         subjects: images, one per row.
         seed: seed of the masks.
         progress: receiver of a note if there is no picture.
+
+    Example:
+        >>> from sarjepa.data.subjects import open_chips
+        >>> from sarjepa.evaluation.viewers import open_viewers
+        >>> [viewer] = open_viewers(["runs/toy"], None, 0, torch.device("cpu"), Progress())
+        >>> chips = open_chips("data", ["toy"], "none", seed=0, num=1)
+        >>> print(target_figure(viewer, chips, 0, Progress()))  # the run holds an encoder without its predictor
+        None
     """
     rows: list[TargetRow] = []
     names: tuple[str, ...] = ()
@@ -120,6 +144,13 @@ def feature_figures(
 
     Raises:
         InputError: a feature is not a finite number.
+
+    Example:
+        >>> from sarjepa.evaluation.viewers import open_viewers
+        >>> [viewer] = open_viewers(["runs/toy"], None, 0, torch.device("cpu"), Progress())
+        >>> bars = [Subject(np.eye(32, k=shift, dtype=np.float32), "bar", "toy", group=7) for shift in range(3)]
+        >>> list(feature_figures(viewer, bars, bars[:1], "cls", Progress()))  # one group, so no neighbours
+        ['feature-map']
     """
     features_ND, queries_QD = (_features(viewer, chips, pool, progress) for chips in (gallery, queries))
     plane = principal_plane(features_ND)

@@ -24,6 +24,11 @@ def open_method(checkpoint: str, device: torch.device, progress: Progress) -> Me
 
     Raises:
         InputError: the checkpoint has no predictor, its settings are missing, or its method has changed since.
+
+    Example:
+        >>> open_method("hf-hub:owner/model", torch.device("cpu"), Progress())  # an export holds the encoder alone
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: no predictor: hf-hub:owner/model; expected a run folder or one of its checkpoints
     """
     path = Path(checkpoint)
     if not path.is_dir() and path.suffix != ".pt":
