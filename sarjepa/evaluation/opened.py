@@ -19,6 +19,7 @@ from sarjepa.evaluation.classifier import load_classifier
 from sarjepa.evaluation.features import cached, extract, file_name
 from sarjepa.models.addresses import is_classifier
 from sarjepa.models.checkpoints import describe_line, initial_encoder, load_encoder, weights_sha256
+from sarjepa.models.encoder import Encoder
 from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
 
@@ -84,9 +85,9 @@ def open_checkpoint(
         return OpenedEncoder(name, baseline, baseline.image_size, name, {"method": baseline.about})
     if is_classifier(name):
         saved = load_classifier(name, str(device))
-        encoder = saved.classifier.encoder
+        encoder: Encoder = saved.classifier.encoder  # type: ignore[assignment]
         encoder.check_blocks(blocks)
-        return OpenedEncoder(name, encoder, encoder.image_size, weights_sha256(encoder), saved.describe)  # type: ignore[arg-type]
+        return OpenedEncoder(name, encoder, encoder.image_size, weights_sha256(encoder), saved.describe)
     if name.startswith("random:"):
         encoder = initial_encoder(name.removeprefix("random:"), seed, str(device))
     else:

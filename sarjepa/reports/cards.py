@@ -236,8 +236,8 @@ def _duplicates(built: BuiltIndex) -> Part:
         return Part(lines=[("", "Near-duplicates were not looked for.")])
     lines = [
         ("", f"{counted(built.num_chips, 'chip')}, {counted(groups.num_groups, 'different scene')}: "
-         f"{counted(groups.exact_groups, 'group')} of pixel-identical chips, {counted(groups.near_groups, 'group')} of "
-         "near-duplicates.")
+         f"{counted(groups.exact_groups or 0, 'group')} of pixel-identical chips, "
+         f"{counted(groups.near_groups or 0, 'group')} of near-duplicates.")
     ]  # fmt: skip
     if groups.spanning_splits:
         lines.append(("Leak", f": chips on both sides of a split in {counted(groups.spanning_splits, 'group')}."))
