@@ -107,6 +107,15 @@ def test_a_row_of_the_views_of_the_shots_is_the_one_that_was_measured(shown: str
     assert table_rows("docs/results.md", "| MSTAR, views of the shots |")[shown] == expected
 
 
+@pytest.mark.parametrize("row", ["sar-jepa, then views", "sar-jepa", "untrained"])
+def test_a_row_of_fine_tuning_is_the_one_that_was_measured(row: str) -> None:
+    frozen_name = row if row == "untrained" else f"MSTAR: {row}"
+    results = ROOT / "results"
+    frozen = over_seeds(results / "transfer" / "table.csv", (10, 40), dataset="mstar", row=frozen_name)
+    tuned = over_seeds(results / "fine-tuned" / "table.csv", (10, 40), dataset="mstar", row=row)
+    assert table_rows("docs/results.md", "| MSTAR, three pre-trainings |")[row] == frozen + tuned
+
+
 SUFFERED = ("", "-under-speckle=4", "-under-speckle=2", "-under-speckle=1", "-under-gain=0.5", "-under-gain=2",
             "-under-ramp=4")  # fmt: skip
 
