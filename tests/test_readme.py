@@ -107,6 +107,14 @@ def test_a_row_of_the_views_of_the_shots_is_the_one_that_was_measured(shown: str
     assert table_rows("docs/results.md", "| MSTAR, views of the shots |")[shown] == expected
 
 
+@pytest.mark.parametrize("row", ["0 epochs", "3 epochs", "6 epochs", "12 epochs", "24 epochs", "a tenth of the chips"])
+def test_a_row_of_longer_training_is_the_one_that_was_measured(row: str) -> None:
+    path = ROOT / "results" / "views-scaling" / "table.csv"
+    assert table_rows("docs/results.md", "| MSTAR, epochs of views |")[row] == over_seeds(
+        path, (1, 2, 5, 10, 20, 40), row=row
+    )
+
+
 @pytest.mark.parametrize("row", ["sar-jepa, then views", "sar-jepa", "untrained"])
 def test_a_row_of_fine_tuning_is_the_one_that_was_measured(row: str) -> None:
     frozen_name = row if row == "untrained" else f"MSTAR: {row}"

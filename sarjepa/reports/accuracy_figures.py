@@ -185,7 +185,7 @@ def accuracy_of_rows(panels: Mapping[str, Sequence[Row]], title: str) -> Figure:
     axes_P = grid.ravel()
     for axes, (name, rows) in zip(axes_P, panels.items(), strict=False):
         _dots(axes, rows)
-        axes.set_title("\n".join(part for line in name.splitlines() for part in textwrap.wrap(line, 46)), fontsize=8)
+        axes.set_title(_wrapped(name, 46), fontsize=8)
         axes.set_xlabel("accuracy (%)", fontsize=8)
         axes.tick_params(axis="x", labelsize=8)
         style(axes)
@@ -213,7 +213,7 @@ def _dots(axes: Axes, rows: Sequence[Row]) -> None:
 
 
 def accuracy_against(axes_of_groups: Mapping[str, Mapping[str, Sequence[Point]]], title: str) -> Figure:
-    """Scaling: one column per quantity (log axis), one row per data set; a line through the means.
+    """Scaling: one column per quantity (log axis, straight up to the first above 0), one row per data set, lines of means.
 
     Args:
         axes_of_groups: {data set: {quantity: points}}, a point being (quantity, accuracies by shots).
@@ -235,10 +235,14 @@ def accuracy_against(axes_of_groups: Mapping[str, Mapping[str, Sequence[Point]]]
             _scaling(axes, sorted(axes_of_groups[dataset].get(group, ()), key=lambda point: point[0]))
             axes.set_xlabel(group, fontsize=8)
             style(axes)
-        line[0].set_ylabel(f"{dataset}\naccuracy (%)", fontsize=8)
+        line[0].set_ylabel(f"{_wrapped(dataset, 36)}\naccuracy (%)", fontsize=8)
     _legend_below(figure, grid[0, 0])
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _wrapped(text: str, width: int) -> str:
+    return "\n".join(part for line in text.splitlines() for part in textwrap.wrap(line, width))
 
 
 def _legend_below(figure: Figure, axes: Axes) -> None:
@@ -256,6 +260,9 @@ def _scaling(axes: Axes, points: Sequence[Point]) -> None:
                   marker=marker, markersize=5, label=counted(num, "shot"))  # fmt: skip
         for place, values in points:
             axes.plot([place] * len(values[num]), values[num], marker, color=color, alpha=0.4, markersize=3)
-    axes.set_xscale("log")
+    if at and at[0] == 0:  # no logarithm: a straight piece up to the first quantity above
+        axes.set_xscale("symlog", linthresh=at[1], linscale=0.5)
+    else:
+        axes.set_xscale("log")
     axes.set_xticks(at, [f"{place:g}" for place in at])
     axes.minorticks_off()

@@ -38,6 +38,17 @@ def test_same_numbers_same_bytes_and_something_to_see(name: str) -> None:
     assert min(pixels.shape) > 200 and len(np.unique(pixels)) > 20
 
 
+def test_a_quantity_of_zero_has_its_place_before_the_others() -> None:
+    points = [(number, {10: (50.0 + number,)}) for number in (0, 3, 6, 24)]
+    [axes] = figures.accuracy_against(
+        {"mstar, a name so long that one line does not hold it": {"epochs": points}}, "T"
+    ).axes
+    places = [axes.transAxes.inverted().transform(axes.transData.transform((number, 50)))[0] for number, _ in points]
+    assert min(np.diff(places)) > 0.1 and places[0] >= 0 and places[-1] <= 1
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "3", "6", "24"]
+    assert max(map(len, axes.get_ylabel().splitlines())) <= 36
+
+
 def test_the_word_for_chance_stands_inside_and_hides_no_bar() -> None:
     figure = figures.accuracy_against_shots(
         {"mstar": [figures.Line("a", ((10, 15, 5, 25), (20, 18, 8, 28)))]}, {"mstar": 10}
