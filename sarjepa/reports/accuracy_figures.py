@@ -213,7 +213,7 @@ def _dots(axes: Axes, rows: Sequence[Row]) -> None:
 
 
 def accuracy_against(axes_of_groups: Mapping[str, Mapping[str, Sequence[Point]]], title: str) -> Figure:
-    """Scaling: one column per quantity (log axis, straight up to the first above 0), one row per data set, lines of means.
+    """Scaling: a column per quantity (log axis, straight up to the first above 0), a row per data set, lines of means.
 
     Args:
         axes_of_groups: {data set: {quantity: points}}, a point being (quantity, accuracies by shots).
