@@ -22,5 +22,7 @@ def test_a_public_set_that_is_not_built_names_the_command_that_builds_it(tmp_pat
 
 
 def test_another_name_gets_the_nearest_built_one_and_the_way_to_ones_own_images(toy_root: Path) -> None:
-    with pytest.raises(InputError, match=r"run .* --sources folder:PATH/toys --data-root .* first; did you mean 'toy'\?"):
+    with pytest.raises(
+        InputError, match=r"run .* --sources folder:PATH/toys --data-root .* first; did you mean 'toy'\?"
+    ):
         open_source(str(toy_root), "toys")
