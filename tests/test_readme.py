@@ -124,6 +124,12 @@ def test_a_row_of_fine_tuning_is_the_one_that_was_measured(row: str) -> None:
     assert table_rows("docs/results.md", "| MSTAR, three pre-trainings |")[row] == frozen + tuned
 
 
+@pytest.mark.parametrize("row", ["sar-jepa, then views", "sar-jepa", "untrained"])
+def test_a_row_of_fine_tuning_as_published_is_the_one_that_was_measured(row: str) -> None:
+    path = ROOT / "results" / "fine-tuned-published" / "table.csv"
+    assert table_rows("docs/results.md", "| MSTAR, published recipe |")[row] == over_seeds(path, (10, 20, 40), row=row)
+
+
 SUFFERED = ("", "-under-speckle=4", "-under-speckle=2", "-under-speckle=1", "-under-gain=0.5", "-under-gain=2",
             "-under-ramp=4")  # fmt: skip
 
