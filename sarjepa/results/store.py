@@ -76,6 +76,7 @@ class RunStore:
         hint = "give another --out, or the settings that are there"
         refuse_changes(self._config, stored, self.folder, hint, of_grid=True)
         before, now = stored.get("recipe_values", self._recipe), self._recipe
+        before = before if isinstance(before, dict) else {"recipe_values": before}  # a damaged file is refused below
         if changed := [name for name in before | now if before.get(name) != now.get(name)]:
             raise InputError(
                 "what is there was made when the recipe had other values",

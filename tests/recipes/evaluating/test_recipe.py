@@ -145,6 +145,9 @@ def test_a_folder_from_before_a_recipe_changed_is_refused_with_the_values(
         bench(toy_root, tmp_path, recipe="augmented", augment=("none",))
     monkeypatch.setitem(RECIPES, "augmented", before)
     stored = json.loads((tmp_path / "settings.json").read_text())
+    (tmp_path / "settings.json").write_text(json.dumps({**stored, "recipe_values": 3}))  # damaged
+    with pytest.raises(InputError, match=r"other values.*recipe_values 3"):
+        bench(toy_root, tmp_path, recipe="augmented", augment=("none",))
     del stored["recipe_values"]  # as folders of before
     (tmp_path / "settings.json").write_text(json.dumps(stored))
     bench(toy_root, tmp_path, recipe="augmented", augment=("none",))
