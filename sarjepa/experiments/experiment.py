@@ -67,8 +67,10 @@ class Scale:
     Attributes:
         name, preset, seeds, sources, datasets: as in scales.yaml.
         settings: settings on top of the preset, by command.
+        augmented: settings of a second few-shot measurement, by the recipe augmented, on top of those of the first;
+            None: there is none.
         measured_as: name of an experiment with settings of its own for the measurement, whose numbers are stored
-            apart; else empty.
+            apart, and which has no second one; else empty.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Scale:
     sources: tuple[str, ...]
     datasets: tuple[str, ...]
     settings: Mapping[str, Mapping[str, Any]]
+    augmented: Mapping[str, Any] | None = None
     measured_as: str = ""
 
 
@@ -127,10 +130,11 @@ def read_experiment(name: str, scale_name: str) -> tuple[Experiment, Scale]:
             scale[key] = {**scale[key], **value} if isinstance(value, dict) and key in scale else value
     own = {key: scale.pop(key) for key in ("preset", "seeds")}
     sources, datasets = tuple(scale.pop("sources")), tuple(scale.pop("datasets"))
-    measured_as = name if "fewshot-bench" in on_top else ""
+    measured_as, augmented = name if "fewshot-bench" in on_top else "", scale.pop("augmented", None)
     return _made(Experiment, {"name": name, **content}, name), Scale(
-        scale_name, sources=sources, datasets=datasets, settings=scale, measured_as=measured_as, **own
-    )
+        scale_name, sources=sources, datasets=datasets, settings=scale,
+        augmented=None if measured_as else augmented, measured_as=measured_as, **own
+    )  # fmt: skip
 
 
 def _content(text: str, name: str, scale_name: str, scales: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -94,6 +94,25 @@ def test_experiments_that_measure_one_run_in_two_ways_have_a_folder_each() -> No
     assert not folders["views"] & folders["speckle"]
 
 
+@pytest.mark.parametrize("name", ["table3", "table4", "table5", "table6", "figure4"])
+def test_a_table_is_measured_by_both_recipes_with_the_network_untrained_and_the_best_without_one(name: str) -> None:
+    experiment, scale = read_experiment(name, "laptop")
+    planned = plan(experiment, context(scale, (0,)))
+    assert {"untrained", "log-pixels"} <= {one.row.baseline for one in planned}
+    for one in planned:
+        asked = [(step.config.recipe, step.config.pool) for step in one.measure
+                 if isinstance(step.config, FewshotBenchConfig)]  # fmt: skip
+        assert asked == [("published", ("cls", "mean", "grid4")), ("augmented", ("cls+grid4",))]
+        first, second = (step.folder.name.removesuffix("-untrained") for step in one.measure)
+        assert (first, second) == ("few-shot", "few-shot-augmented")
+    assert [len(one.measure) for one in plan(*_with_context("views"))[:2]] == [1, 1], "it names its own measurement"
+
+
+def _with_context(name: str) -> tuple[Experiment, PlanContext]:
+    experiment, scale = read_experiment(name, "laptop")
+    return experiment, context(scale)
+
+
 def test_a_row_that_names_its_set_trains_on_it_at_every_scale_and_shares_the_run_where_it_is_the_scales() -> None:
     for scale_name in ("laptop", "paper"):
         experiment, scale = read_experiment("transfer", scale_name)

@@ -164,7 +164,12 @@ def _measures(measure: str, checkpoint: str, run: Path, suffix: str, context: Pl
         return context.step(command, folder, {"checkpoint": checkpoint, **given, "out": str(folder)})
 
     if measure == "few-shot":
-        return (step("-".join(filter(None, ("few-shot", context.scale.measured_as))), datasets=context.datasets),)
+        name = "-".join(filter(None, ("few-shot", context.scale.measured_as)))
+        first, augmented = step(name, datasets=context.datasets), context.scale.augmented
+        if augmented is None:
+            return (first,)
+        second = {"datasets": context.datasets, "recipe": "augmented", **augmented}
+        return (first, step(f"{name}-augmented", **second))
     if measure == "curve":
         return tuple(step(f"curve-{name}", dataset=name, curve=True) for name in context.datasets)
     return (step("attention", dataset=context.datasets[0]),)
