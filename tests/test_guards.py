@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from sarjepa.config import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[1]
 BASE = {
     "errors",
@@ -124,6 +126,14 @@ def test_only_the_boundary_around_decoders_catches_every_exception() -> None:
 
 def test_help_does_not_import_torch() -> None:
     code = "import sys, sarjepa.cli.app; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_no_command_waits_for_timm_or_torchvision() -> None:
+    """They take as long to import as torch, and a torchvision of another release than torch does not import at all."""
+    modules = sorted({config.command.replace("-", "_") for config in COMMANDS.values()})
+    code = "import sys, importlib; sys.modules |= dict.fromkeys(['timm', 'torchvision'])\n"
+    code += f"for name in {modules}: importlib.import_module(f'sarjepa.recipes.{{name}}')"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -12,9 +12,9 @@ Shapes: B sequences, N tokens, D width, H heads. `filler_BN` is True where a tok
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 
 import torch
-from timm.layers import Mlp
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -73,7 +73,10 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.attn = Attention(width, num_heads, relative)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        self.mlp = Mlp(width, int(width * mlp_ratio))
+        hidden = int(width * mlp_ratio)
+        self.mlp = nn.Sequential(OrderedDict(
+            fc1=nn.Linear(width, hidden), act=nn.GELU(), fc2=nn.Linear(hidden, width)  # the names in timm's ViT
+        ))  # fmt: skip
 
     def forward(
         self, tokens_BND: torch.Tensor, buckets_NN: torch.Tensor | None, filler_BN: torch.Tensor | None = None

@@ -25,7 +25,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from timm.layers import PatchEmbed
 from torch import nn
 from torch.nn import functional
 
@@ -152,6 +151,25 @@ def interpolate_positions(table_1ND: torch.Tensor, rows: int, columns: int) -> t
     return resized.flatten(2).transpose(1, 2)
 
 
+class PatchEmbed(nn.Module):
+    """Patches side by side, each projected to a token: (B, 1, H, W) to (B, N, D), row by row.
+
+    Named as in timm's ViT. Importing timm takes longer than importing torch, so it is left to where its networks are.
+
+    Example:
+        >>> PatchEmbed(width=8, patch_size=16)(torch.zeros(1, 1, 32, 48)).shape
+        torch.Size([1, 6, 8])
+    """
+
+    def __init__(self, width: int, patch_size: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(1, width, patch_size, patch_size)
+
+    def forward(self, image_B1HW: torch.Tensor) -> torch.Tensor:
+        """One token a patch."""
+        return self.proj(image_B1HW).flatten(2).transpose(1, 2)
+
+
 class Encoder(nn.Module):
     """A ViT for chips of one channel; `describe` holds the facts of its checkpoint (model, method, sources)."""
 
@@ -159,9 +177,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.shape = shape
         self.describe: dict[str, object] = {"shape": asdict(shape)}
-        self.patch_embed = PatchEmbed(
-            img_size=None, patch_size=shape.patch_size, in_chans=1, embed_dim=shape.width, strict_img_size=False
-        )
+        self.patch_embed = PatchEmbed(shape.width, shape.patch_size)
         if shape.class_token:
             self.cls_token = nn.Parameter(torch.zeros(1, 1, shape.width))
         if shape.positions == "learned":
