@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 import yaml
 from sarjepa.cli.console import RichProgress, show_error, show_table
@@ -129,15 +130,16 @@ def test_printing_to_a_full_disk_is_one_line(arguments: list[str]) -> None:
     assert result.stderr == "error: cannot read or write: the output; No space left on device\n"
 
 
-def test_what_reproduce_prints_is_cut_at_its_tabs(synthetic_root: Path, tmp_path: Path) -> None:
+def test_what_reproduce_prints_is_cut_at_its_tabs(synthetic_root: Path) -> None:
     asked = ("--experiment", "table4", "--scale", "demo", "--data-root", synthetic_root, "--print")
-    lines = run("reproduce", *asked, cwd=tmp_path).stdout.splitlines()
-    assert all(line.split("\t")[1].startswith("sarjepa reproduce --experiment table4") for line in lines)
+    lines = forked.run("reproduce", *asked).stdout.splitlines()
+    assert lines and all(line.split("\t")[1].startswith("sarjepa reproduce --experiment table4") for line in lines)
 
 
-def test_a_refusal_of_the_system_names_the_path(tmp_path: Path) -> None:
+def test_a_refusal_of_the_system_names_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "settings.yaml").write_text("method: sar-jepa\n")
-    result = run("report", "--run", ".", "--out", "x" * 300, cwd=tmp_path)
+    result = forked.run("report", "--run", ".", "--out", "x" * 300)
     assert result.returncode == 1
     assert result.stderr.splitlines() == [f"error: cannot read or write: {'x' * 300}; File name too long"]
 

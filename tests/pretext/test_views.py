@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -130,12 +128,7 @@ def test_two_ranks_have_the_loss_and_the_gradients_of_one(tmp_path: Path) -> Non
     """Copies of one chip lie on different ranks, too."""
     script, out = tmp_path / "two.py", tmp_path / "out.pt"
     script.write_text(TWO_RANKS)
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [*words, str(script), str(out)], capture_output=True, text=True, check=False, env=environment
-    )
-    assert result.returncode == 0, result.stderr
+    forked.run_ranks(2, script, out)
     found = torch.load(out)
     assert len(found) == 3
     for (one_loss, one), (two_loss, two) in found.values():

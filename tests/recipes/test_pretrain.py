@@ -6,12 +6,12 @@ import dataclasses
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -223,19 +223,17 @@ def test_a_run_stopped_and_resumed_gives_the_weights_of_one_that_was_not(
 
 def test_sigterm_saves_and_the_exit_says_how_to_go_on(synthetic_root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    words = [sys.executable, "-m", "sarjepa", "pretrain", "--preset", "demo", "--data-root", str(synthetic_root),
-             "--run-dir", str(run), "--epochs", "2000", "--batch-size", "16"]  # fmt: skip
-    process = subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=dict(os.environ)
-    )
+    words = ["pretrain", "--preset", "demo", "--data-root", synthetic_root, "--run-dir", run, "--epochs", "2000",
+             "--batch-size", "16"]  # fmt: skip
+    process = forked.Popen(words)
     deadline = time.monotonic() + 120
     while not (run / "checkpoint-last.pt").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert "SIGTERM" in out
-    assert "--resume" in out
+    process.terminate()
+    ended = process.finished(timeout=60)
+    assert ended.returncode == 143
+    assert "SIGTERM" in ended.stdout
+    assert "--resume" in ended.stdout
     assert torch.load(run / "checkpoint-last.pt", weights_only=True)["step"] == len(losses(run))
     assert (run / "encoder.safetensors").exists()
 
@@ -474,22 +472,16 @@ def test_starting_from_an_encoder_starts_from_its_weights(synthetic_root: Path, 
     assert_same(first.state_dict(), second.state_dict())
 
 
-def run_as_two(config: PretrainConfig, folder: Path) -> None:
-    """Pre-train in two processes, as torchrun starts them."""
-    file = folder / "two.yaml"
-    file.write_text(yaml.safe_dump(as_dict(config)))
-    words = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sarjepa"]
-    command = [sys.executable, "-m", *words, "pretrain", "--config", str(file)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert result.returncode == 0, result.stderr[-2000:]
-
-
 def test_two_ranks_train_as_one_with_the_whole_batch(synthetic_root: Path, tmp_path: Path) -> None:
     changes = {"max_steps": 4, "precision": "fp32", "warmup_epochs": 0}
     one, two = tmp_path / "one", tmp_path / "two"
     train(synthetic_root, one, **changes)
-    run_as_two(demo_settings(synthetic_root, two, **changes), tmp_path)
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(as_dict(demo_settings(synthetic_root, two, **changes))))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, "-m", "sarjepa", "pretrain", "--config", str(tmp_path / "two.yaml")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stderr[-2000:]
     assert losses(one) == pytest.approx(losses(two), rel=1e-5)
     first, second = weights(one), weights(two)
     assert first.keys() == second.keys()
@@ -504,7 +496,9 @@ def test_shards_go_on_where_one_process_stopped_and_the_other_way_round(syntheti
     one, parts = tmp_path / "one", tmp_path / "parts"
     train(synthetic_root, one, max_steps=5, **changes)
     train(synthetic_root, parts, max_steps=1, **changes)
-    run_as_two(demo_settings(synthetic_root, parts, max_steps=4, shard=True, resume=True, **changes), tmp_path)
+    two = demo_settings(synthetic_root, parts, max_steps=4, shard=True, resume=True, **changes)
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(as_dict(two)))
+    forked.run_ranks(2, "pretrain", "--config", tmp_path / "two.yaml")
     sharded = sarjepa.load_encoder(parts)
     assert (parts / "targets.png").exists() and all(torch.isfinite(value).all() for value in weights(parts).values())
     torch.testing.assert_close(sharded.state_dict(), sarjepa.load_encoder(parts / "checkpoint-last.pt").state_dict())

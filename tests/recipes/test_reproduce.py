@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import subprocess
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
+import forked
 import pytest
 
 from sarjepa.config import FewshotBenchConfig, PretrainConfig, ReproduceConfig
@@ -254,6 +257,7 @@ SMALL = Experiment("table4", "T", "", "few-shot", (Row("ratio"), Row("untrained"
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, synthetic_root: Path, tmp_path: Path) -> ReproduceConfig:
     monkeypatch.setattr(reproduce, "read_experiment", lambda name, scale: (SMALL, TINY))
+    monkeypatch.setattr(walk, "subprocess", SimpleNamespace(Popen=forked.Popen, STDOUT=None))
     return ReproduceConfig(data_root=str(synthetic_root), device="cpu", jobs=2, run_root=str(tmp_path / "runs"),
                            out=str(tmp_path / "out"))  # fmt: skip
 
@@ -273,7 +277,9 @@ def test_a_table_is_walked_once_step_by_step_or_whole_resumed_and_refused_with_t
         assert replace(asked[-1], step=None, jobs=2) == small
     with pytest.raises(InputError, match="no such step"):
         reproduce.run(replace(small, step=9), Progress())
-    assert "is done" in reproduce.run(asked[0], Progress()).message
+    with monkeypatch.context() as fresh:  # the training in a fresh Python, as it is outside of tests
+        fresh.setattr(walk, "subprocess", subprocess)
+        assert "is done" in reproduce.run(asked[0], Progress()).message
     assert len(reproduce.run(replace(small, print=True), Progress()).message.splitlines()) == 3
 
     result = reproduce.run(small, Progress())  # the two other steps at a time
@@ -325,7 +331,10 @@ def test_what_others_start_from_is_the_first_stage_and_no_step_stands_twice(
     assert all("sarjepa pretrain" in line and "--init" not in line for line in lines if line[0] == "1")
 
 
-def test_a_command_that_fails_is_named_with_its_last_line(small: ReproduceConfig, tmp_path: Path) -> None:
+def test_a_command_that_fails_is_named_with_its_last_line(
+    small: ReproduceConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walk, "subprocess", subprocess)
     with pytest.raises(InputError, match=r"pretrain failed.*sarjepa pretrain.*nobody"):
         reproduce.run(replace(small, launch="python -c 'import sys; sys.exit(\"nobody\")'"), Progress())
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+import forked
 
 SCRIPT = """
 import sys
@@ -46,11 +45,6 @@ with process_group(device) as ranks:
 def test_a_loss_that_is_not_a_number_on_one_rank_stops_all_of_them(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(SCRIPT)
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [*words, str(script), str(tmp_path)], capture_output=True, text=True, check=False, env=environment, timeout=240
-    )
-    assert result.returncode == 0, result.stderr
+    forked.run_ranks(2, script, tmp_path)
     said = [(tmp_path / str(rank)).read_text() for rank in (0, 1)]
     assert said == 2 * ["after [1]: the loss is not a number, step 2"]
