@@ -34,8 +34,7 @@ class Popen:
         self, words: Iterable[object], stdout: IO[bytes] | None = None, env: Mapping[str, str] | None = None, **_: Any
     ) -> None:
         texts = [str(word) for word in words]
-        if texts[:3] == [sys.executable, "-m", "sarjepa"]:
-            texts = texts[3:]
+        texts = texts[3:] if texts[1:3] == ["-m", "sarjepa"] else texts
         self._folder = Path(tempfile.mkdtemp())
         place = Path(f"/proc/self/fd/{stdout.fileno()}").readlink() if stdout else self._folder / "stdout"
         error = place if stdout else self._folder / "stderr"

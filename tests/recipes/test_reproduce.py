@@ -6,10 +6,12 @@ import json
 import shlex
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import forked
 import pytest
@@ -257,7 +259,12 @@ SMALL = Experiment("table4", "T", "", "few-shot", (Row("ratio"), Row("untrained"
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, synthetic_root: Path, tmp_path: Path) -> ReproduceConfig:
     monkeypatch.setattr(reproduce, "read_experiment", lambda name, scale: (SMALL, TINY))
-    monkeypatch.setattr(walk, "subprocess", SimpleNamespace(Popen=forked.Popen, STDOUT=None))
+
+    def start(words: list[str], **given: Any) -> subprocess.Popen[bytes] | forked.Popen:
+        is_ours = words[:3] == [sys.executable, "-m", "sarjepa"]
+        return forked.Popen(words, **given) if is_ours else subprocess.Popen(words, **given)
+
+    monkeypatch.setattr(walk, "subprocess", SimpleNamespace(Popen=start, STDOUT=subprocess.STDOUT))
     return ReproduceConfig(data_root=str(synthetic_root), device="cpu", jobs=2, run_root=str(tmp_path / "runs"),
                            out=str(tmp_path / "out"))  # fmt: skip
 
@@ -331,10 +338,7 @@ def test_what_others_start_from_is_the_first_stage_and_no_step_stands_twice(
     assert all("sarjepa pretrain" in line and "--init" not in line for line in lines if line[0] == "1")
 
 
-def test_a_command_that_fails_is_named_with_its_last_line(
-    small: ReproduceConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(walk, "subprocess", subprocess)
+def test_a_command_that_fails_is_named_with_its_last_line(small: ReproduceConfig) -> None:
     with pytest.raises(InputError, match=r"pretrain failed.*sarjepa pretrain.*nobody"):
         reproduce.run(replace(small, launch="python -c 'import sys; sys.exit(\"nobody\")'"), Progress())
 
