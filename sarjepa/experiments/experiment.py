@@ -29,6 +29,7 @@ class Row:
         pretrain: settings of the run, on top of the scale's; keys as on the command line.
         after: settings of the run whose encoder this run starts from, on top of the scale's; None: it starts from
             scratch.
+        measured: settings of its measurement, on top of the scale's.
         baseline: substitute for a run: untrained, imagenet, or a feature without weights (pixels, ...).
         paper: name of the row among the published numbers.
         group, at: axis of a scaling figure, and the row's place on it.
@@ -37,6 +38,7 @@ class Row:
     name: str
     pretrain: Mapping[str, Any] = field(default_factory=dict)
     after: Mapping[str, Any] | None = None
+    measured: Mapping[str, Any] = field(default_factory=dict)
     baseline: str | None = None
     paper: str | None = None
     group: str | None = None

@@ -113,6 +113,16 @@ def test_a_table_is_measured_by_both_recipes_with_the_network_untrained_and_the_
     assert [len(one.measure) for one in plan(*_with_context("views"))[:2]] == [1, 1], "it names its own measurement"
 
 
+def test_a_row_may_be_measured_with_settings_of_its_own_and_keeps_its_run() -> None:
+    experiment, context_ = _with_context("fine-tuning-steps")
+    planned = [one for one in plan(experiment, context_) if one.seed == 0]
+    assert len({one.train and one.train.folder for one in planned}) == 2, "sar-jepa, and views after it"
+    steps = [one.measure[0] for one in planned]
+    assert [getattr(step.config, "steps", None) for step in steps] == 3 * [100, 400, 1200]
+    names = {f"few-shot-fine-tuning-steps-steps-{num}{end}" for num in (100, 400, 1200) for end in ("", "-untrained")}
+    assert {step.folder.name for step in steps} == names and len({step.folder for step in steps}) == 9
+
+
 def _with_context(name: str) -> tuple[Experiment, PlanContext]:
     experiment, scale = read_experiment(name, "laptop")
     return experiment, context(scale)

@@ -96,9 +96,12 @@ def run_name(settings: Mapping[str, Any], seed: int) -> str:
         >>> run_name({"method": "mae", "fraction": 0.5}, 1)
         'mae-fraction-0.5-seed1'
     """
-    others = [f"{key}-{value}" for key, value in sorted(settings.items()) if key != "method"]
-    text = "-".join([settings.get("method", "sar-jepa"), *others, f"seed{seed}"])
-    return re.sub(r"[^A-Za-z0-9.]+", "-", text)
+    others = _in_name({key: value for key, value in settings.items() if key != "method"})
+    return "-".join(filter(None, (settings.get("method", "sar-jepa"), others, f"seed{seed}")))
+
+
+def _in_name(settings: Mapping[str, Any]) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(f"{key}-{value}" for key, value in sorted(settings.items())))
 
 
 def plan(experiment: Experiment, context: PlanContext) -> list[Planned]:
@@ -140,8 +143,7 @@ def _planned(experiment: Experiment, row: Row, seed: int, context: PlanContext) 
         train = _training(settings, name, seed, context)
         run = train.folder
         checkpoint = f"random:{run}" if row.baseline else str(run)
-    suffix = "-untrained" if row.baseline == "untrained" else ""
-    return Planned(row, seed, first, train, _measures(experiment.measure, checkpoint, run, suffix, context))
+    return Planned(row, seed, first, train, _measures(experiment.measure, row, checkpoint, run, context))
 
 
 def _differing(settings: Mapping[str, Any], context: PlanContext) -> dict[str, Any]:
@@ -155,13 +157,14 @@ def _training(settings: Mapping[str, Any], name: str, seed: int, context: PlanCo
     return context.step("pretrain", run, {"sources": context.sources, **settings, "seed": seed, "run-dir": str(run)})
 
 
-def _measures(measure: str, checkpoint: str, run: Path, suffix: str, context: PlanContext) -> tuple[Step, ...]:
-    """The commands that measure a checkpoint; their folders lie inside the run's."""
+def _measures(measure: str, row: Row, checkpoint: str, run: Path, context: PlanContext) -> tuple[Step, ...]:
+    """The commands that measure a checkpoint; their folders lie inside the run's, named by what differs."""
     command = MEASURED_BY[measure]
+    ends = [_in_name(row.measured), "untrained"] if row.baseline == "untrained" else [_in_name(row.measured)]
 
     def step(name: str, **given: Any) -> Step:
-        folder = run / f"{name}{suffix}"
-        return context.step(command, folder, {"checkpoint": checkpoint, **given, "out": str(folder)})
+        folder = run / "-".join(filter(None, (name, *ends)))
+        return context.step(command, folder, {"checkpoint": checkpoint, **given, **row.measured, "out": str(folder)})
 
     if measure == "few-shot":
         name = "-".join(filter(None, ("few-shot", context.scale.measured_as)))
