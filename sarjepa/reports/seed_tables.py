@@ -73,7 +73,7 @@ class Panel(NamedTuple):
 
 
 def panels(values: Sequence[Value]) -> dict[Panel, list[Value]]:
-    """Values by panel; a baseline, which has one feature, is in the panels of every feature.
+    """Values by panel, set by set; a baseline, which has one feature, is in the panels of every feature.
 
     Example:
         >>> values = [Value("mae", 0, "mstar", "linear-probe", pool, 10, 60.0, 1.2, 10) for pool in ("cls", "mean")]
@@ -81,7 +81,9 @@ def panels(values: Sequence[Value]) -> dict[Panel, list[Value]]:
         >>> {panel.pool: [value.row for value in own] for panel, own in panels(values).items()}
         {'cls': ['mae', 'image'], 'mean': ['mae', 'image']}
     """
-    keys = dict.fromkeys(value.panel for value in values if not value.is_baseline)
+    keys = list(dict.fromkeys(value.panel for value in values if not value.is_baseline))
+    datasets = list(dict.fromkeys(key.dataset for key in keys))
+    keys.sort(key=lambda key: datasets.index(key.dataset))
     return {
         key: [value for value in values if value.panel[:3] == key[:3] and (value.is_baseline or value.pool == key.pool)]
         for key in keys

@@ -215,6 +215,13 @@ def test_a_table_states_the_spread_over_pretrainings_and_the_published_numbers()
     assert "3 pre-trainings" in table.note
 
 
+def test_the_tables_of_a_data_set_stand_together_though_it_was_measured_twice() -> None:
+    measured = [replace(value, dataset=name, pool=pool) for pool in ("cls", "cls+grid4") for name in ("saracd", "mstar")
+                for value in values(pixel=(50.0,), ratio=(60.0,))]  # fmt: skip
+    titles = [table.title for table in accuracy_tables(TWO, measured, "")]
+    assert ["saracd" in title for title in titles] == [True, True, False, False]
+
+
 def test_one_pretraining_has_no_spread_and_says_so() -> None:
     (table,) = accuracy_tables(TWO, values(pixel=(50.0,), ratio=(60.0,)), "")
     assert table.rows[0][1] == "50.0" and "not known" in table.note
