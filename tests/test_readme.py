@@ -192,6 +192,20 @@ def test_a_row_of_table_4_is_the_one_that_was_measured(row: str, key: str) -> No
     assert table_rows("docs/results.md", "| predicted |")[row] == cells
 
 
+@pytest.mark.parametrize("row", ["ratio", "pixel", "untrained", "log-pixels"])
+def test_a_row_of_ratio_or_pixel_is_the_one_that_was_measured(row: str) -> None:
+    path, features = ROOT / "results" / "ratio-pixel" / "table.csv", {"none": "cls", "mirror": "cls+grid4"}
+    wanted = {"dataset": "mstar", "row": row}
+    cells = [
+        cell
+        for augment, feature in features.items()
+        for cell in over_seeds(
+            path, (10, 20, 40), **wanted, augment=augment, feature=row if row == "log-pixels" else feature
+        )
+    ]
+    assert table_rows("docs/results.md", "| MSTAR, ten pre-trainings |")[row] == cells
+
+
 PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 
 
