@@ -154,7 +154,7 @@ def _note(values: Sequence[Value], about: str, has_paper: bool) -> str:
         text = f"Mean ± sample standard deviation over {len(seeds)} pre-trainings, seeds {seeds[0]} to {seeds[-1]}"
     else:
         text = f"One pre-training, seed {seeds[0]}: its spread over seeds is not known"
-    text += f"; each is the mean of {values[0].num_draws} draws"
+    text += f"; each is the mean of {counted(values[0].num_draws, 'draw')}"
     if spread:
         text += f", which spread by {min(spread):.1f} to {max(spread):.1f} (standard deviation) themselves"
     return f"{text}. {about}" + (
