@@ -186,8 +186,18 @@ RATIO = "gradient by ratio"
 PREDICTED = {"pixel": "pixel", "low-pass": "low-pass", "HOG": "hog", "SAR-HOG": "sar-hog", RATIO: "ratio",
              f"{RATIO}, Gaussian": "ratio-gaussian", f"{RATIO}, disjoint halves": "ratio-disjoint",
              "nothing (untrained)": "untrained", "log-pixels, the best without a network": "log-pixels"}  # fmt: skip
+MASKS = {
+    "pgca: gradient, no mask, linear predictor": "pgca",
+    "the same with the predictor of 8 blocks": "pgca, deep predictor",
+    "then a mask: the whole chip is one window": "sar-jepa, whole chip masked",
+    "then windows: sar-jepa": "sar-jepa",
+    "pixels in place of the gradient: lomar-sar": "lomar-sar",
+    "untrained": "untrained",
+}
 TABLES = {
     "table4": ("| predicted |", PREDICTED),
+    "table5": ("| mask and gradient |", MASKS),
+    "table6": ("| method |", dict.fromkeys(("sar-jepa", "lomar", "mae", "i-jepa", "fg-mae", "untrained"))),
     "ratio-pixel": ("| MSTAR, ten pre-trainings |", dict.fromkeys(("ratio", "pixel", "untrained", "log-pixels"))),
 }
 

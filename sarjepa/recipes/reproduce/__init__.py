@@ -141,7 +141,7 @@ def _about(experiment: Experiment, context: PlanContext, planned: Sequence[Plann
     measured = next(step.config for row in planned for step in row.measure)
     assert isinstance(measured, Evaluation | VisualizeAttentionConfig)
     text += f" Centre crop of the chips measured on: {measured.crop}."
-    if context.scale.augmented is not None:
+    if experiment.measure == "few-shot" and context.scale.augmented is not None:
         text += " Augmented: by the recipe augmented (shrinkage LDA); else by the published one."
     if context.imagenet is None and any(row.baseline == "imagenet" for row in experiment.rows):
         text += " imagenet: no weights were given (--imagenet)."
