@@ -60,7 +60,7 @@ def _run(config_class: type[Common], given: dict[str, Any]) -> None:
         result = recipe.run(config, RichProgress())
         for table in result.tables:
             show_table(table)
-        typer.echo(result.message)  # as it is: rich turns the tabs of reproduce --print into spaces
+        print(result.message, flush=True)  # as it is: rich turns the tabs of reproduce --print into spaces
         if result.signal:
             raise typer.Exit(128 + result.signal)
     except (InputError, OSError, KeyboardInterrupt) as error:

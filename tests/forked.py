@@ -35,17 +35,15 @@ class Popen:
     ) -> None:
         texts = [str(word) for word in words]
         texts = texts[3:] if texts[1:3] == ["-m", "sarjepa"] else texts
-        self._folder = Path(tempfile.mkdtemp())
-        place = Path(f"/proc/self/fd/{stdout.fileno()}").readlink() if stdout else self._folder / "stdout"
-        error = place if stdout else self._folder / "stderr"
-        arguments = (texts, str(Path.cwd()), dict(os.environ if env is None else env), str(place), str(error))
+        if stdout:  # takes errors, too
+            out = error = Path(f"/proc/self/fd/{stdout.fileno()}").readlink()
+        else:
+            self._folder = Path(tempfile.mkdtemp())
+            out, error = self._folder / "stdout", self._folder / "stderr"
+        arguments = (texts, str(Path.cwd()), dict(os.environ if env is None else env), str(out), str(error))
         self._process = _SERVER.Process(target=_run, args=arguments, daemon=True)
         self._process.start()
-        self.pid, self.args = self._process.pid, texts
-
-    def poll(self) -> int | None:
-        """The exit code of a process that has ended."""
-        return self._process.exitcode
+        self.args = texts
 
     def wait(self, timeout: float | None = None) -> int:
         """The exit code."""
@@ -92,11 +90,11 @@ def _run(words: list[str], folder: str, environment: dict[str, str], out: str, e
     os.environ.update(environment)
     for number, place in ((1, out), (2, error)):
         os.dup2(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
-    sys.argv = words
     import torch
 
     torch.set_num_threads(1)
     if words[0].endswith(".py"):
+        sys.argv = words
         runpy.run_path(words[0], run_name="__main__")
     else:
         sys.argv = ["sarjepa", *words]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import forked
@@ -149,6 +150,15 @@ def test_letters_that_the_terminal_lacks_are_replaced() -> None:
     words, ascii_only = [sys.executable, "-c", program], {**os.environ, "PYTHONIOENCODING": "ascii"}
     result = subprocess.run(words, capture_output=True, text=True, check=False, env=ascii_only)
     assert (result.returncode, result.stdout) == (0, "62.1 ? 1.3\n")
+
+
+def test_letters_that_the_terminal_lacks_are_replaced_in_what_a_command_says(
+    tmp_path: Path, toy_writer: Callable[..., Path]
+) -> None:
+    toy_writer(tmp_path, "hafen-süd")
+    words = [*PROGRAM, "build-dataset", "--verify", "--sources", "hafen-süd", "--data-root", str(tmp_path)]
+    said = subprocess.run(words, capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert said.stdout == b"hafen-s?d: 72 chips, every shard as written\n"
 
 
 @pytest.mark.parametrize("name", ["folder:/x/:warning:/[y]", "[red]a[/red]", "[/]", ":smile:"])

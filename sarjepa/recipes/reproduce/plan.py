@@ -171,8 +171,7 @@ def _measures(measure: str, row: Row, checkpoint: str, run: Path, context: PlanC
         first, augmented = step(name, datasets=context.datasets), context.scale.augmented
         if augmented is None:
             return (first,)
-        second = {"datasets": context.datasets, "recipe": "augmented", **augmented}
-        return (first, step(f"{name}-augmented", **second))
+        return (first, step(f"{name}-augmented", datasets=context.datasets, recipe="augmented", **augmented))
     if measure == "curve":
         return tuple(step(f"curve-{name}", dataset=name, curve=True) for name in context.datasets)
     return (step("attention", dataset=context.datasets[0]),)
