@@ -1,9 +1,11 @@
 """Encoders judged on training chips that no shot comes from, as they are and disturbed: what a recipe is chosen by.
 
     python benchmarks/held_out.py --data-root data --crop mstar=64 --checkpoint RUN OTHER --disturb none ramp=4
+    python benchmarks/held_out.py --data-root data --crop mstar=64 --checkpoint RUN ratio --solver label-spreading
 
 The protocol holds a fifth of each class's training chips out of the pool of shots, so that no test chip has a part in
-a choice. Reading: class token and 4 x 4 grid, shrinkage LDA, shots and their mirror images (the recipe `augmented`).
+a choice. Reading: class token and 4 x 4 grid, shots and their mirror images (the recipe `augmented`), shrinkage LDA or
+label spreading over the chips that are not held out.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from sarjepa.evaluation.features import extract
 from sarjepa.evaluation.fewshot import draw, split
 from sarjepa.evaluation.lda import fit_lda
 from sarjepa.evaluation.opened import Copy, open_checkpoint, open_features
+from sarjepa.evaluation.runs import Fitted
+from sarjepa.evaluation.spreading import Spreading
 from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
 from sarjepa.reports.seed_tables import entry
@@ -43,6 +47,7 @@ def held_out_parser(about: str, shots: list[int], runs: int) -> argparse.Argumen
 def main() -> None:
     parser = held_out_parser(__doc__, [10, 20, 40], 10)
     parser.add_argument("--disturb", nargs="+", default=["none"])
+    parser.add_argument("--solver", choices=["lda", "label-spreading"], default="lda")
     options = parser.parse_args()
     device = torch.device("cpu")
     precision, cache = pick_precision("auto", device), Path(options.data_root) / "features"
@@ -59,17 +64,25 @@ def main() -> None:
             for copy in (None, Copy(("mirror",), 1))
         ]
         feature_ND = torch.from_numpy(np.concatenate(shots_2ND, dtype=np.float32))
+        spreading = Spreading(feature_ND, label_N, num_classes)
         for disturbance in options.disturb:
             load = benchmark.loader(opened.image_size, device, disturbance)
-            pools = extract(opened.encoder, lambda rows, load=load: load(train_M[rows]), num_train, precision=precision)
+            tokens = extract(
+                opened.encoder, lambda rows, load=load: load(train_M[rows]), num_train, precision=precision
+            )
             tested_ND = torch.full((len(benchmark.shards), feature_ND.shape[1]), torch.nan)
-            tested_ND[train_M] = torch.from_numpy(np.concatenate([pools[pool] for pool in FEATURE.pools], axis=1))
+            tested_ND[train_M] = torch.from_numpy(np.concatenate([tokens[pool] for pool in FEATURE.pools], axis=1))
             for shots in options.shots:
                 draws = [draw(candidates, "published", shots, seed).train for seed in range(options.runs)]
                 train_RS = np.stack([np.stack([shot_S, shot_S + len(benchmark.shards)], 1).ravel() for shot_S in draws])
-                fitted, accuracies = fit_lda(feature_ND, label_N, train_RS, num_classes, 2), []
-                for run in range(options.runs):
-                    held = torch.from_numpy(split(candidates, "published", run).held)
+                held_RT, accuracies = [split(candidates, "published", seed).held for seed in range(options.runs)], []
+                if options.solver == "lda":
+                    fitted: Fitted = fit_lda(feature_ND, label_N, train_RS, num_classes, 2)
+                else:
+                    pools = [np.setdiff1d(train_M, held_T) for held_T in held_RT]
+                    fitted = spreading.fit(train_RS, [np.append(pool, pool + len(benchmark.shards)) for pool in pools])
+                for run, held_T in enumerate(held_RT):
+                    held = torch.from_numpy(held_T)
                     hit_T = fitted.logits(run, tested_ND[held]).argmax(dim=1) == label_N[held]
                     accuracies.append(100 * float(hit_T.float().mean()))
                 entries.append(entry(summarise(accuracies)))

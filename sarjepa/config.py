@@ -60,7 +60,7 @@ PROTOCOLS = ("linear-probe", "fine-tune")
 RECIPES = ("published", "augmented")
 SPLIT_POLICIES = ("published", "grouped")
 POOLS = ("cls", "mean", "grid2", "grid4")
-SOLVERS = ("adamw", "lbfgs", "lda", "knn", "centroid")
+SOLVERS = ("adamw", "lbfgs", "lda", "knn", "centroid", "label-spreading")
 NORMALISATIONS = ("as-stored", "linear", "decibel", "quarter-power", "log1p", "percentile")
 
 _ONE_CROP = r"\s*(?:[^,]+=)?(?:published|none|0*[1-9][0-9]{0,4})\s*"
@@ -417,7 +417,10 @@ class ProbeConfig(SingleEvaluation):
         NEWEST,
     ] = None
     solver: Annotated[
-        str | None, "adamw (as published), lbfgs, lda, knn or centroid; default: the recipe's", OneOf(*SOLVERS)
+        str | None,
+        "adamw (as published), lbfgs, lda, knn, centroid, or label-spreading, which reads unlabelled training chips "
+        "too; default: the recipe's",
+        OneOf(*SOLVERS),
     ] = None
 
 
@@ -514,13 +517,14 @@ class FewshotBenchConfig(Tuning):
     ] = None
     solver: Annotated[
         tuple[str, ...] | None,
-        "of the linear probe, one row for each: adamw (as published), lbfgs, lda, knn, centroid; default: the recipe's",
+        "of the linear probe, one row for each: adamw (as published), lbfgs, lda, knn, centroid, or label-spreading, "
+        "which reads unlabelled training chips too; default: the recipe's",
         OneOf(*SOLVERS),
         GRID,
     ] = None
     baselines: Annotated[
         tuple[str, ...],
-        "features without weights that get a row by lda, beside the checkpoints; or none",
+        "features without weights that get a row by lda, or by label-spreading if it is asked for; or none",
         OneOf("none", *BASELINES),
         GRID,
     ] = ("log-pixels", "ratio", "hog")
@@ -538,9 +542,16 @@ class FewshotBenchConfig(Tuning):
         """Check what the marks cannot say.
 
         Raises:
-            InputError: the paper's numbers are compared with those of another recipe than the published one.
+            InputError: the paper's numbers are compared with those of another recipe than the published one, or labels
+                are to spread over chips that are not known.
         """
         super().__post_init__(origins)
+        if self.draws and "label-spreading" in (self.solver or ()):
+            raise InputError(
+                "a file of draws does not name the unlabelled chips that labels spread over",
+                where="draws",
+                hint="leave out --draws, or label-spreading from --solver",
+            )
         if self.compare == "paper" and (self.recipe != "published" or set(self.augment or ()) - {"none"}):
             raise InputError(
                 "the paper's numbers were made without augmentation",

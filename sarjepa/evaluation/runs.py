@@ -24,6 +24,7 @@ from sarjepa.evaluation.linear import LinearProbes, train_probes
 from sarjepa.evaluation.logistic import fit_logistic
 from sarjepa.evaluation.metrics import Scores, scores
 from sarjepa.evaluation.opened import OpenedEncoder
+from sarjepa.evaluation.spreading import Spreading
 from sarjepa.models.heads import Classifier, Feature, Head
 from sarjepa.progress import Progress
 
@@ -75,7 +76,7 @@ class Probed:
 
 def fit(solver: str, feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int,
         seeds: Sequence[int], training: Training, copies: int = 1) -> Fitted:  # fmt: skip
-    """Fit every run of a cell with one of the solvers; every `copies` successive rows belong to one image.
+    """Fit every run of a cell with a solver that reads the shots alone; `copies` successive rows are one image.
 
     Example:
         >>> features = torch.tensor([[0.0, 1.0], [1.0, 0.0], [4.0, 5.0], [5.0, 4.0]])
@@ -121,7 +122,7 @@ def probe_runs(
         features: (N, D), one row per chip of the source.
         benchmark: benchmark that labels the chips.
         draws: a draw for each run.
-        solver: adamw, lbfgs, lda, knn or centroid.
+        solver: adamw, lbfgs, lda, knn, centroid or label-spreading.
         training: settings of the adamw solver.
         device: device of the computation.
         copies: (N, D) features of each further view of the chips; views are learnt from and never tested.
@@ -140,14 +141,22 @@ def probe_runs(
     tested_ND = feature_ND if tested is None else torch.from_numpy(np.array(tested, dtype=np.float32)).to(device)
     labels, num_classes, num = benchmark.candidates.labels, len(benchmark.classes), len(features)
     label_N = torch.from_numpy(np.tile(labels, 1 + len(copies))).to(device)
+    spreading = Spreading(feature_ND, label_N, num_classes)
     outcomes: dict[int, Probed] = {}
+
+    def with_copies(chips: np.ndarray) -> np.ndarray:
+        """The rows of some chips, each followed by its copies."""
+        return (chips[:, None] + num * np.arange(1 + len(copies))).ravel()
+
     for size in sorted({len(draw.train) for draw in draws}):
         members = [number for number, draw in enumerate(draws) if len(draw.train) == size]
-        train_RS = np.stack([draws[number].train for number in members])
-        # Each image is followed by its copies.
-        train_RS = (train_RS[:, :, None] + num * np.arange(1 + len(copies))).reshape(len(members), -1)
+        train_RS = np.stack([with_copies(draws[number].train) for number in members])
         seeds = [draws[number].seed for number in members]
-        fitted = fit(solver, feature_ND, label_N, train_RS, num_classes, seeds, training, 1 + len(copies))
+        if solver == "label-spreading":
+            all_RM = [np.append(draws[number].train, draws[number].spare) for number in members]
+            fitted: Fitted = spreading.fit(train_RS, [np.sort(with_copies(chips)) for chips in all_RM])
+        else:
+            fitted = fit(solver, feature_ND, label_N, train_RS, num_classes, seeds, training, 1 + len(copies))
         for run, number in enumerate(members):
             draw = draws[number]
             logits = fitted.logits(run, tested_ND[torch.from_numpy(draw.test).to(device)]).cpu()

@@ -47,7 +47,7 @@ def test_a_copy_is_drawn_by_its_number(toy: Benchmark, tmp_path: Path) -> None:
     assert np.array_equal(first, again, equal_nan=True)
 
 
-@pytest.mark.parametrize("solver", ["adamw", "lbfgs", "lda", "knn", "centroid"])
+@pytest.mark.parametrize("solver", ["adamw", "lbfgs", "lda", "knn", "centroid", "label-spreading"])
 def test_every_solver_learns_from_the_copies_and_is_tested_on_the_chips(
     toy: Benchmark, tmp_path: Path, solver: str
 ) -> None:

@@ -88,7 +88,7 @@ def test_files_of_somebody_else_are_left_and_those_of_an_earlier_report_removed(
     assert not (tmp_path / "curve.csv").exists()
 
 
-@pytest.mark.parametrize("solver", ["lbfgs", "lda", "knn", "centroid"])
+@pytest.mark.parametrize("solver", ["lbfgs", "lda", "knn", "centroid", "label-spreading"])
 def test_other_solvers_learn_the_bars_from_pixels(toy_root: Path, tmp_path: Path, solver: str) -> None:
     report = probe_report(toy_root, tmp_path, checkpoint="pixels", solver=solver)
     assert report["solver"] == solver and report["accuracy"] > 80

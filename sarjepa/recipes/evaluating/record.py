@@ -20,6 +20,7 @@ SELECTION = {
     "lda": "closed form, shrinkage by leave-one-out on the shots",
     "knn": "nothing chosen",
     "centroid": "nothing chosen",
+    "label-spreading": "closed form, from the shots and the unlabelled training chips",
     "fine-tune": "last epoch",
 }
 

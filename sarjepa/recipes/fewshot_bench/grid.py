@@ -26,11 +26,13 @@ from sarjepa.results.store import RunStore
 from sarjepa.training.loop import LossNotFiniteError
 from sarjepa.training.runtime import pick_precision
 
+CLOSED_FORM = ("lda", "label-spreading")  # the best solvers, from the shots alone and with unlabelled chips
+
 
 def variants(config: FewshotBenchConfig, opened: OpenedEncoder) -> list[Variant]:
     """Every combination that makes sense: baselines have one feature and no weights, fine-tuning has no solver.
 
-    A baseline that is not among the checkpoints shows what is possible without an encoder, by the best solver.
+    A baseline that is not among the checkpoints shows what is possible without an encoder, by the best solvers.
 
     Example:
         >>> from sarjepa.evaluation.opened import open_checkpoint
@@ -47,7 +49,9 @@ def variants(config: FewshotBenchConfig, opened: OpenedEncoder) -> list[Variant]
         assert settings.pool and settings.augment
         if is_baseline and protocol == "fine-tune":
             continue
-        solvers = ("lda",) if is_baseline and is_extra else settings.solver or ()
+        solvers = settings.solver or ()
+        if is_baseline and is_extra:
+            solvers = tuple(solver for solver in solvers if solver in CLOSED_FORM) or CLOSED_FORM[:1]
         if protocol == "fine-tune":
             solvers = ("fine-tune",)
         combinations += [
@@ -155,8 +159,11 @@ class Grid:
         solver, disturbance = self.variant.solver, self.benchmark.disturbance
         tested = None if disturbance == "none" else own_features(disturbance=disturbance)
         description = f"{self.benchmark.name}: {solver} on {self.opened.name}"
-        for shots in self.progress.track(sorted({drawn.shots or 0 for drawn in missing}), description):
-            cell = [drawn for drawn in missing if drawn.shots == shots]
+        by_shots = sorted({drawn.shots or 0 for drawn in missing})
+        cells = [[drawn for drawn in missing if drawn.shots == shots] for shots in by_shots]
+        if solver == "label-spreading":  # over one graph for all numbers of shots
+            cells = [list(missing)]
+        for cell in self.progress.track(cells, description):
             probes = probe_runs(features, self.benchmark, cell, solver, self._training, self.device, copies, tested)
             for probed in probes:
                 if probed.scores is None:

@@ -101,6 +101,17 @@ def test_baselines_have_rows_by_the_best_solver_unless_told_otherwise(toy_root: 
     assert [(cell.checkpoint, cell.solver) for cell in results.cells] == [("pixels", "adamw"), ("log-pixels", "lda")]
 
 
+def test_baselines_read_the_unlabelled_chips_if_an_encoder_does(toy_root: Path, tmp_path: Path) -> None:
+    solvers = ("adamw", "lda", "label-spreading")
+    results = bench(toy_root, tmp_path, checkpoint=("pixels",), baselines=("log-pixels",), solver=solvers)
+    assert [(cell.checkpoint, cell.solver) for cell in results.cells] == [
+        *(("pixels", solver) for solver in solvers),
+        *(("log-pixels", solver) for solver in solvers[1:]),
+    ]
+    assert "label-spreading: closed form, from the shots and the unlabelled training chips" in (
+        tmp_path / "table.md").read_text()  # fmt: skip
+
+
 def test_the_augmented_recipe_runs_frozen_and_fine_tuned_in_one_folder(
     toy_root: Path, toy_run: Path, tmp_path: Path
 ) -> None:

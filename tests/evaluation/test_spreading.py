@@ -1,0 +1,121 @@
+"""Label spreading over a graph of training chips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sarjepa.config import FewshotBenchConfig
+from sarjepa.errors import InputError
+from sarjepa.evaluation.benchmark import open_benchmark
+from sarjepa.evaluation.fewshot import draw
+from sarjepa.evaluation.runs import Training, probe_runs
+from sarjepa.evaluation.spreading import NUM_NEIGHBOURS, SPREAD, Spreading, graph_of
+
+CPU = torch.device("cpu")
+
+
+def rings(num: int = 60, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two classes, each a closed curve in 6 dimensions, as the aspects of two targets, and their labels."""
+    generator = torch.Generator().manual_seed(seed)
+    angle = torch.linspace(0, 2 * torch.pi, num + 1)[:num]
+    ring = torch.stack([angle.cos(), angle.sin(), (2 * angle).cos(), (2 * angle).sin()], dim=1)
+    zero = torch.zeros(num, 1)
+    feature = torch.cat([torch.cat([ring, zero, zero + 0.3], 1), torch.cat([ring, zero + 0.5, zero - 0.3], 1)])
+    return feature + 0.02 * torch.randn(feature.shape, generator=generator), torch.arange(2).repeat_interleave(num)
+
+
+def test_scores_are_those_of_the_definition_solved_densely() -> None:
+    feature, label = rings()
+    graph = graph_of(feature)
+    label_MC = np.zeros((120, 2))
+    label_MC[[0, 7, 60], [0, 0, 1]] = 1
+    centred = (feature - feature.mean(0)).double().numpy()
+    covariance = centred.T @ centred / 120
+    covariance = 0.5 * covariance + 0.5 * np.trace(covariance) / 6 * np.eye(6)
+    inner = centred @ np.linalg.inv(covariance) @ centred.T
+    cosine = inner / np.sqrt(np.outer(inner.diagonal(), inner.diagonal()))
+    weight = np.zeros((120, 120))
+    for i in range(120):
+        near = sorted(set(range(120)) - {i}, key=lambda j: -cosine[i, j])[:NUM_NEIGHBOURS]
+        weight[i, near] = cosine[i, near] ** 3
+    weight = np.maximum(weight, weight.T)
+    root = np.sqrt(np.outer(weight.sum(0), weight.sum(0)))
+    expected = np.linalg.solve(np.eye(120) - SPREAD * weight / root, label_MC)
+    np.testing.assert_allclose(graph.affinity.toarray(), weight / root, atol=1e-5)
+    np.testing.assert_allclose(graph.spread(label_MC).numpy(), expected / expected.sum(0), rtol=2e-3, atol=1e-6)
+    assert label.shape == (120,)
+
+
+def test_one_label_of_each_ring_is_enough_where_nearest_neighbours_fail() -> None:
+    feature, label = rings()
+    spread = Spreading(feature, label, 2).fit([np.array([0, 90])], [np.arange(120)])
+    assert float((spread.logits(0, feature).argmax(1) == label).float().mean()) > 0.95
+    nearer = (torch.cdist(feature, feature[[0, 90]]).argmin(1) == label).float().mean()
+    assert float(nearer) < 0.7
+
+
+def test_only_the_labels_of_shots_are_read() -> None:
+    feature, label = rings()
+    hidden = label.clone()
+    hidden[[i for i in range(120) if i not in (0, 90)]] = -1
+    fits = [Spreading(feature, labels, 2).fit([np.array([0, 90])], [np.arange(120)]) for labels in (label, hidden)]
+    assert torch.equal(fits[0].logits(0, feature), fits[1].logits(0, feature))
+
+
+def test_a_test_chip_is_classified_whatever_the_others_are() -> None:
+    feature, label = rings()
+    tested, _ = rings(seed=1)
+    spread = Spreading(feature, label, 2).fit([np.array([0, 90])], [np.arange(120)])
+    torch.testing.assert_close(spread.logits(0, tested)[40:50], spread.logits(0, tested[40:50]))
+
+
+def test_a_part_of_the_graph_without_a_label_decides_nothing() -> None:
+    feature, label = rings()
+    island = feature + torch.tensor([0.0, 0.0, 0.0, 0.0, 50.0, 50.0])  # near the first class's side, without a shot
+    both = torch.cat([feature, island])
+    spread = Spreading(both, torch.cat([label, label]), 2).fit([np.array([0, 90])], [np.arange(240)])
+    assert bool(spread.logits(0, island).isfinite().any(dim=1).all())
+
+
+def test_runs_of_the_same_chips_share_a_graph() -> None:
+    feature, label = rings()
+    spreading = Spreading(feature, label, 2)
+    nodes = [np.arange(120), np.arange(120), np.arange(1, 120)]
+    spread = spreading.fit([np.array([1, 90]), np.array([1, 5, 90, 95]), np.array([1, 90])], nodes)
+    assert spread.graph_R[0] is spread.graph_R[1] is not spread.graph_R[2]
+
+
+def test_a_few_chips_make_a_graph() -> None:
+    spread = Spreading(torch.eye(2), torch.tensor([0, 1]), 2).fit([np.array([0, 1])], [np.arange(2)])
+    assert spread.logits(0, torch.eye(2)).shape == (2, 2)
+
+
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    feature, label = rings()
+    whole = Spreading(feature, label, 2).fit([np.array([0, 90])], [np.arange(120)]).logits(0, feature)
+    monkeypatch.setattr("sarjepa.evaluation.spreading._BLOCK", 7)
+    parts = Spreading(feature, label, 2).fit([np.array([0, 90])], [np.arange(120)]).logits(0, feature)
+    torch.testing.assert_close(whole, parts)
+
+
+def test_the_graph_holds_the_training_chips_and_their_copies_and_no_test_chip(toy_root: Path) -> None:
+    toy = open_benchmark(str(toy_root), "toy")
+    pixels = toy.loader(16, CPU)(np.arange(len(toy.shards))).flatten(1).numpy()
+    drawn = draw(toy.candidates, "published", 5, seed=0)
+    blind = pixels.copy()
+    blind[drawn.test] = np.nan  # the graph would be all NaN
+    accuracies = []
+    for rows in (pixels, blind):
+        [probed] = probe_runs(rows, toy, [drawn], "label-spreading", Training(), CPU, (rows[:, ::-1],), pixels)
+        assert probed.scores is not None
+        accuracies.append(probed.scores.accuracy)
+    assert accuracies[0] == accuracies[1] > 80
+
+
+def test_a_file_of_draws_does_not_name_the_unlabelled_chips() -> None:
+    with pytest.raises(InputError, match="does not name the unlabelled chips"):
+        FewshotBenchConfig(draws="draws.json", solver=("lda", "label-spreading"))
