@@ -21,7 +21,6 @@ from sarjepa.evaluation.features import extract
 from sarjepa.evaluation.fewshot import draw, split
 from sarjepa.evaluation.lda import fit_lda
 from sarjepa.evaluation.opened import Copy, open_checkpoint, open_features
-from sarjepa.evaluation.runs import Fitted
 from sarjepa.evaluation.spreading import Spreading
 from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
@@ -64,7 +63,6 @@ def main() -> None:
             for copy in (None, Copy(("mirror",), 1))
         ]
         feature_ND = torch.from_numpy(np.concatenate(shots_2ND, dtype=np.float32))
-        spreading = Spreading(feature_ND, label_N, num_classes)
         for disturbance in options.disturb:
             load = benchmark.loader(opened.image_size, device, disturbance)
             tokens = extract(
@@ -72,18 +70,22 @@ def main() -> None:
             )
             tested_ND = torch.full((len(benchmark.shards), feature_ND.shape[1]), torch.nan)
             tested_ND[train_M] = torch.from_numpy(np.concatenate([tokens[pool] for pool in FEATURE.pools], axis=1))
+            spreading = Spreading(feature_ND, label_N, num_classes, tested_ND)
             for shots in options.shots:
                 draws = [draw(candidates, "published", shots, seed).train for seed in range(options.runs)]
                 train_RS = np.stack([np.stack([shot_S, shot_S + len(benchmark.shards)], 1).ravel() for shot_S in draws])
                 held_RT, accuracies = [split(candidates, "published", seed).held for seed in range(options.runs)], []
-                if options.solver == "lda":
-                    fitted: Fitted = fit_lda(feature_ND, label_N, train_RS, num_classes, 2)
-                else:
-                    pools = [np.setdiff1d(train_M, held_T) for held_T in held_RT]
-                    fitted = spreading.fit(train_RS, [np.append(pool, pool + len(benchmark.shards)) for pool in pools])
+                lda = fit_lda(feature_ND, label_N, train_RS, num_classes, 2) if options.solver == "lda" else None
                 for run, held_T in enumerate(held_RT):
                     held = torch.from_numpy(held_T)
-                    hit_T = fitted.logits(run, tested_ND[held]).argmax(dim=1) == label_N[held]
+                    if lda is not None:
+                        logits_TC = lda.logits(run, tested_ND[held])
+                    else:
+                        pool = np.setdiff1d(train_M, held_T)
+                        logits_TC = spreading.logits(
+                            train_RS[run], np.append(pool, pool + len(benchmark.shards)), held_T
+                        )
+                    hit_T = logits_TC.argmax(dim=1) == label_N[held]
                     accuracies.append(100 * float(hit_T.float().mean()))
                 entries.append(entry(summarise(accuracies)))
         print("| " + " | ".join([checkpoint, *entries]) + " |", flush=True)

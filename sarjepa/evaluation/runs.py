@@ -141,7 +141,7 @@ def probe_runs(
     tested_ND = feature_ND if tested is None else torch.from_numpy(np.array(tested, dtype=np.float32)).to(device)
     labels, num_classes, num = benchmark.candidates.labels, len(benchmark.classes), len(features)
     label_N = torch.from_numpy(np.tile(labels, 1 + len(copies))).to(device)
-    spreading = Spreading(feature_ND, label_N, num_classes)
+    spreading = Spreading(feature_ND, label_N, num_classes, tested_ND)
     outcomes: dict[int, Probed] = {}
 
     def with_copies(chips: np.ndarray) -> np.ndarray:
@@ -152,14 +152,16 @@ def probe_runs(
         members = [number for number, draw in enumerate(draws) if len(draw.train) == size]
         train_RS = np.stack([with_copies(draws[number].train) for number in members])
         seeds = [draws[number].seed for number in members]
-        if solver == "label-spreading":
-            all_RM = [np.append(draws[number].train, draws[number].spare) for number in members]
-            fitted: Fitted = spreading.fit(train_RS, [np.sort(with_copies(chips)) for chips in all_RM])
-        else:
+        fitted = None
+        if solver != "label-spreading":
             fitted = fit(solver, feature_ND, label_N, train_RS, num_classes, seeds, training, 1 + len(copies))
         for run, number in enumerate(members):
             draw = draws[number]
-            logits = fitted.logits(run, tested_ND[torch.from_numpy(draw.test).to(device)]).cpu()
+            if fitted is None:
+                node_M = np.sort(with_copies(np.append(draw.train, draw.spare)))
+                logits = spreading.logits(train_RS[run], node_M, draw.test).cpu()
+            else:
+                logits = fitted.logits(run, tested_ND[torch.from_numpy(draw.test).to(device)]).cpu()
             failed = isinstance(fitted, LinearProbes) and not bool(torch.isfinite(fitted.loss[run]))
             result = None if failed else scores(labels[draw.test], logits.argmax(dim=1).numpy(), num_classes)
             outcomes[number] = Probed(draw, result)

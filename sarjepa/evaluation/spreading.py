@@ -26,7 +26,6 @@ classes, R runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +46,7 @@ _TOLERANCE = 1e-5  # of the solution's residual, relative to the labels
 
 @dataclass(frozen=True)
 class Graph:
-    """The chips that labels spread over.
+    """The training chips that labels spread over.
 
     Attributes:
         mean_D: mean of the nodes' features.
@@ -73,15 +72,20 @@ class Graph:
         score_MC = np.stack([cg(system, label_M, rtol=_TOLERANCE)[0] for label_M in label_MC.T], axis=1).clip(0)
         return torch.from_numpy(score_MC / score_MC.sum(axis=0).clip(1e-300)).to(self.node_MD)
 
-    def scores(self, score_MC: Tensor, feature_TD: Tensor) -> Tensor:
-        """(T, C) scores of test images, from those of the nearest nodes that a label has reached."""
-        reached_M = score_MC.sum(dim=1) > 0
-        node_MD, score_MC, root_M = self.node_MD[reached_M], score_MC[reached_M], self.degree_M[reached_M].sqrt()
-        parts = []
+    def edges(self, feature_TD: Tensor, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Weights and numbers of the nodes that are nearest to each image, both (T, K).
+
+        Args:
+            feature_TD: features of the images.
+            among: (M,) bool, nodes that count; default: all.
+        """
+        node_M = torch.arange(len(self.node_MD), device=feature_TD.device)[slice(None) if among is None else among]
+        kept_MD, parts = self.node_MD[node_M], []
         for block_BD in _whitened(feature_TD, self.mean_D, self.root_DD).split(_BLOCK):
-            weight_BK, node_BK = _edges(block_BD @ node_MD.T)
-            parts.append(((weight_BK / root_M[node_BK])[:, :, None] * score_MC[node_BK]).sum(dim=1))
-        return torch.cat(parts)
+            weight_BK, place_BK = _nearest(block_BD @ kept_MD.T)
+            parts.append((weight_BK / self.degree_M[node_M[place_BK]].sqrt(), node_M[place_BK]))
+        weights, nodes = zip(*parts, strict=True)
+        return torch.cat(weights), torch.cat(nodes)
 
 
 def _whitened(feature_TD: Tensor, mean_D: Tensor, root_DD: Tensor) -> Tensor:
@@ -89,8 +93,8 @@ def _whitened(feature_TD: Tensor, mean_D: Tensor, root_DD: Tensor) -> Tensor:
     return functional.normalize(torch.linalg.solve_triangular(root_DD, (feature_TD - mean_D).T, upper=False).T, dim=1)
 
 
-def _edges(cosine_BM: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights and numbers of each image's nearest nodes, both (B, K)."""
+def _nearest(cosine_BM: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights and places of each image's nearest nodes, both (B, K)."""
     nearest = cosine_BM.topk(min(NUM_NEIGHBOURS, cosine_BM.shape[1]), dim=1)
     return nearest.values.clamp_min(_LEAST_COSINE) ** POWER, nearest.indices
 
@@ -114,7 +118,7 @@ def graph_of(feature_MD: Tensor) -> Graph:
     for first in range(0, num, _BLOCK):
         cosine_BM = node_MD[first : first + _BLOCK] @ node_MD.T
         cosine_BM[:, first:].fill_diagonal_(-1)  # no node is its own neighbour
-        weight_BK, node_BK = _edges(cosine_BM)
+        weight_BK, node_BK = _nearest(cosine_BM)
         own_BK = torch.arange(first, first + len(node_BK))[:, None].expand(node_BK.shape)
         entries.append(torch.stack([weight_BK.cpu().double(), own_BK.double(), node_BK.cpu().double()]).flatten(1))
     weight_E, own_E, node_E = torch.cat(entries, dim=1).numpy()
@@ -125,51 +129,52 @@ def graph_of(feature_MD: Tensor) -> Graph:
     return Graph(mean_D, root_DD, node_MD, torch.from_numpy(degree_M).to(node_MD), affinity)
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Each run's graph and the scores of its nodes, (M, C)."""
-
-    graph_R: Sequence[Graph]
-    score_RMC: Sequence[Tensor]
-
-    def logits(self, run: int, feature_TD: Tensor) -> Tensor:
-        """(T, C) logarithms of the scores of one run."""
-        return self.graph_R[run].scores(self.score_RMC[run], feature_TD).log()
-
-
 class Spreading:
-    """Fits runs on one matrix of features; runs with the same training chips share a graph.
+    """Classifies by label spreading, many runs on one matrix of features; equal graphs and test sets are made once.
 
     Args:
-        feature_ND: (N, D) features.
+        feature_ND: (N, D) features of training chips.
         label_N: (N,) class ids, of which only those of shots are read.
         num_classes: C.
+        tested_ND: features of test chips.
 
     Example:
         >>> features = torch.tensor([[0.0, 0.0], [0.1, 0.0], [0.2, 0.1], [4.0, 4.0], [4.1, 4.0], [4.2, 4.1]])
-        >>> labels = torch.tensor([0, -1, -1, 1, -1, -1])
-        >>> spread = Spreading(features, labels, num_classes=2).fit([np.array([0, 3])], [np.arange(6)])
-        >>> spread.logits(0, torch.tensor([[0.3, 0.1], [4.3, 4.0]])).argmax(dim=1)
+        >>> labels, tested = torch.tensor([0, -1, -1, 1, -1, -1]), torch.tensor([[0.3, 0.1], [4.3, 4.0]])
+        >>> spreading = Spreading(features, labels, 2, tested)
+        >>> spreading.logits(np.array([0, 3]), np.arange(6), np.arange(2)).argmax(dim=1)
         tensor([0, 1])
     """
 
-    def __init__(self, feature_ND: Tensor, label_N: Tensor, num_classes: int) -> None:
-        self.feature_ND, self.label_N, self.num_classes = feature_ND, label_N.cpu().numpy(), num_classes
+    def __init__(self, feature_ND: Tensor, label_N: Tensor, num_classes: int, tested_ND: Tensor) -> None:
+        self.feature_ND, self.tested_ND = feature_ND, tested_ND
+        self.label_N, self.num_classes = label_N.cpu().numpy(), num_classes
         self._graphs: dict[bytes, Graph] = {}
+        self._edges: dict[tuple[bytes, bytes], tuple[Tensor, Tensor]] = {}
 
-    def fit(self, train_RS: Iterable[np.ndarray], node_RM: Iterable[np.ndarray]) -> Spread:
-        """Spread the labels of each run.
+    def logits(self, train_S: np.ndarray, node_M: np.ndarray, test_T: np.ndarray) -> Tensor:
+        """(T, C) logarithms of the scores of a run's test chips.
 
         Args:
-            train_RS: rows of each run's shots.
-            node_RM: sorted rows of all its training chips, shots among them.
+            train_S: rows of the shots.
+            node_M: sorted rows of all training chips, the shots among them.
+            test_T: rows of the test chips.
         """
-        graphs, scores = [], []
-        for train_S, node_M in zip(train_RS, node_RM, strict=True):
-            if (key := node_M.tobytes()) not in self._graphs:
-                self._graphs[key] = graph_of(self.feature_ND[torch.from_numpy(node_M).to(self.feature_ND.device)])
-            label_MC = np.zeros((len(node_M), self.num_classes))
-            label_MC[np.searchsorted(node_M, train_S), self.label_N[train_S]] = 1
-            graphs.append(self._graphs[key])
-            scores.append(graphs[-1].spread(label_MC))
-        return Spread(graphs, scores)
+        key, device = node_M.tobytes(), self.feature_ND.device
+        tested_TD = self.tested_ND[torch.from_numpy(test_T).to(device)]
+        if key not in self._graphs:
+            self._graphs[key] = graph_of(self.feature_ND[torch.from_numpy(node_M).to(device)])
+        graph = self._graphs[key]
+        if (both := (key, test_T.tobytes())) not in self._edges:
+            self._edges[both] = graph.edges(tested_TD)
+        label_MC = np.zeros((len(node_M), self.num_classes))
+        label_MC[np.searchsorted(node_M, train_S), self.label_N[train_S]] = 1
+        score_MC = graph.spread(label_MC)
+        score_TC = _mean(score_MC, *self._edges[both])
+        if len(lost := torch.nonzero(score_TC.sum(dim=1) == 0)[:, 0]):  # no label has reached the nodes nearest to them
+            score_TC[lost] = _mean(score_MC, *graph.edges(tested_TD[lost], among=score_MC.sum(dim=1) > 0))
+        return score_TC.log()
+
+
+def _mean(score_MC: Tensor, weight_TK: Tensor, node_TK: Tensor) -> Tensor:
+    return (weight_TK[:, :, None] * score_MC[node_TK]).sum(dim=1)

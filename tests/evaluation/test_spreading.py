@@ -50,10 +50,15 @@ def test_scores_are_those_of_the_definition_solved_densely() -> None:
     assert label.shape == (120,)
 
 
+def spread_over(feature: torch.Tensor, label: torch.Tensor, tested: torch.Tensor) -> torch.Tensor:
+    """Logits of some images, from one shot of each ring and the other rows without their labels."""
+    spreading = Spreading(feature, label, 2, tested)
+    return spreading.logits(np.array([0, 90]), np.arange(len(feature)), np.arange(len(tested)))
+
+
 def test_one_label_of_each_ring_is_enough_where_nearest_neighbours_fail() -> None:
     feature, label = rings()
-    spread = Spreading(feature, label, 2).fit([np.array([0, 90])], [np.arange(120)])
-    assert float((spread.logits(0, feature).argmax(1) == label).float().mean()) > 0.95
+    assert float((spread_over(feature, label, feature).argmax(1) == label).float().mean()) > 0.95
     nearer = (torch.cdist(feature, feature[[0, 90]]).argmin(1) == label).float().mean()
     assert float(nearer) < 0.7
 
@@ -62,44 +67,48 @@ def test_only_the_labels_of_shots_are_read() -> None:
     feature, label = rings()
     hidden = label.clone()
     hidden[[i for i in range(120) if i not in (0, 90)]] = -1
-    fits = [Spreading(feature, labels, 2).fit([np.array([0, 90])], [np.arange(120)]) for labels in (label, hidden)]
-    assert torch.equal(fits[0].logits(0, feature), fits[1].logits(0, feature))
+    assert torch.equal(spread_over(feature, label, feature), spread_over(feature, hidden, feature))
 
 
 def test_a_test_chip_is_classified_whatever_the_others_are() -> None:
     feature, label = rings()
     tested, _ = rings(seed=1)
-    spread = Spreading(feature, label, 2).fit([np.array([0, 90])], [np.arange(120)])
-    torch.testing.assert_close(spread.logits(0, tested)[40:50], spread.logits(0, tested[40:50]))
+    torch.testing.assert_close(spread_over(feature, label, tested)[40:50], spread_over(feature, label, tested[40:50]))
 
 
-def test_a_part_of_the_graph_without_a_label_decides_nothing() -> None:
+def test_chips_next_to_nodes_without_a_label_take_the_nearest_that_have_one() -> None:
     feature, label = rings()
-    island = feature + torch.tensor([0.0, 0.0, 0.0, 0.0, 50.0, 50.0])  # near the first class's side, without a shot
+    island = 0.01 * feature + torch.tensor([0.0, 0.0, 0.0, 0.0, 50.0, 50.0])  # no shot, and no edge to the rings
     both = torch.cat([feature, island])
-    spread = Spreading(both, torch.cat([label, label]), 2).fit([np.array([0, 90])], [np.arange(240)])
-    assert bool(spread.logits(0, island).isfinite().any(dim=1).all())
+    labels = torch.cat([label, torch.full_like(label, -1)])
+    seed_MC = np.zeros((240, 2))
+    seed_MC[0, 0] = seed_MC[90, 1] = 1
+    assert float(graph_of(both).spread(seed_MC)[120:].sum()) == 0
+    assert bool(spread_over(both, labels, island).isfinite().any(dim=1).all())
 
 
-def test_runs_of_the_same_chips_share_a_graph() -> None:
+def test_equal_graphs_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     feature, label = rings()
-    spreading = Spreading(feature, label, 2)
-    nodes = [np.arange(120), np.arange(120), np.arange(1, 120)]
-    spread = spreading.fit([np.array([1, 90]), np.array([1, 5, 90, 95]), np.array([1, 90])], nodes)
-    assert spread.graph_R[0] is spread.graph_R[1] is not spread.graph_R[2]
+    made: list[int] = []
+    monkeypatch.setattr("sarjepa.evaluation.spreading.graph_of", lambda rows: made.append(len(rows)) or graph_of(rows))
+    spreading, tested = Spreading(feature, label, 2, feature), np.arange(120)
+    several = [spreading.logits(np.array(shots), np.arange(120), tested) for shots in ([1, 90], [1, 5, 90, 95])]
+    spreading.logits(np.array([1, 90]), np.arange(1, 120), tested)
+    assert made == [120, 119]
+    alone = Spreading(feature, label, 2, feature).logits(np.array([1, 5, 90, 95]), np.arange(120), tested)
+    assert torch.equal(several[1], alone)
 
 
-def test_a_few_chips_make_a_graph() -> None:
-    spread = Spreading(torch.eye(2), torch.tensor([0, 1]), 2).fit([np.array([0, 1])], [np.arange(2)])
-    assert spread.logits(0, torch.eye(2)).shape == (2, 2)
+def test_two_chips_make_a_graph() -> None:
+    spreading = Spreading(torch.eye(2), torch.tensor([0, 1]), 2, torch.eye(2))
+    assert spreading.logits(np.arange(2), np.arange(2), np.arange(2)).shape == (2, 2)
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     feature, label = rings()
-    whole = Spreading(feature, label, 2).fit([np.array([0, 90])], [np.arange(120)]).logits(0, feature)
+    whole = spread_over(feature, label, feature)
     monkeypatch.setattr("sarjepa.evaluation.spreading._BLOCK", 7)
-    parts = Spreading(feature, label, 2).fit([np.array([0, 90])], [np.arange(120)]).logits(0, feature)
-    torch.testing.assert_close(whole, parts)
+    torch.testing.assert_close(whole, spread_over(feature, label, feature))
 
 
 def test_the_graph_holds_the_training_chips_and_their_copies_and_no_test_chip(toy_root: Path) -> None:
