@@ -18,7 +18,7 @@ import torch
 
 from sarjepa.evaluation.benchmark import open_benchmark
 from sarjepa.evaluation.features import extract
-from sarjepa.evaluation.fewshot import draw, split
+from sarjepa.evaluation.fewshot import chip_keys, draw, split
 from sarjepa.evaluation.lda import fit_lda
 from sarjepa.evaluation.opened import Copy, open_checkpoint, open_features
 from sarjepa.evaluation.spreading import Spreading
@@ -47,6 +47,7 @@ def main() -> None:
     parser = held_out_parser(__doc__, [10, 20, 40], 10)
     parser.add_argument("--disturb", nargs="+", default=["none"])
     parser.add_argument("--solver", choices=["lda", "label-spreading"], default="lda")
+    parser.add_argument("--unlabelled", type=float, default=1, help="share of the unlabelled chips that is read")
     options = parser.parse_args()
     device = torch.device("cpu")
     precision, cache = pick_precision("auto", device), Path(options.data_root) / "features"
@@ -81,10 +82,11 @@ def main() -> None:
                     if lda is not None:
                         logits_TC = lda.logits(run, tested_ND[held])
                     else:
-                        pool = np.setdiff1d(train_M, held_T)
-                        logits_TC = spreading.logits(
-                            train_RS[run], np.append(pool, pool + len(benchmark.shards)), held_T
-                        )
+                        seen_M = np.setdiff1d(train_M, held_T)
+                        key_M = chip_keys([candidates.paths[chip] for chip in seen_M], run, "unlabelled")
+                        seen_M = np.union1d(seen_M[key_M < options.unlabelled], draws[run])
+                        node_M = np.append(seen_M, seen_M + len(benchmark.shards))
+                        logits_TC = spreading.logits(train_RS[run], node_M, held_T)
                     hit_T = logits_TC.argmax(dim=1) == label_N[held]
                     accuracies.append(100 * float(hit_T.float().mean()))
                 entries.append(entry(summarise(accuracies)))
