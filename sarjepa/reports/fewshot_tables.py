@@ -48,16 +48,16 @@ def _entry(cell: Cell) -> str:
 
 
 def _split_note(cells: Sequence[Cell], policy: str) -> str:
-    """The test set of a split policy, its near-copies of shots, and classes with few chips, in words."""
+    """The test set of a split policy, its near-copies of chips learnt from, and classes with few chips, in words."""
     own = [cell for cell in cells if cell.split_policy == policy]
     sizes = sorted({size for cell in own for size in cell.num_test})
     tested = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     copies = max((cell.near_copy_percent for cell in own if cell.near_copy_percent is not None), default=None)
     text = f"{own[0].divided}, {tested} test chips"
     if copies is None:
-        text += "; whether some are near-copies of shots is not known"
+        text += "; whether some are near-copies of chips learnt from is not known"
     elif copies >= 0.05:
-        text += f", up to {copies:.0f}% of them near-copies of shots"
+        text += f", up to {copies:.0f}% of them near-copies of chips learnt from"
     short = {name: had for cell in own for name, had in cell.short.items()}
     if short:
         text += "; * fewer chips than shots: " + ", ".join(f"{name} has {had}" for name, had in sorted(short.items()))

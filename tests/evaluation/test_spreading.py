@@ -12,8 +12,12 @@ from sarjepa.config import FewshotBenchConfig
 from sarjepa.errors import InputError
 from sarjepa.evaluation.benchmark import open_benchmark
 from sarjepa.evaluation.fewshot import draw
+from sarjepa.evaluation.metrics import scores
+from sarjepa.evaluation.opened import open_checkpoint
 from sarjepa.evaluation.runs import Training, probe_runs
 from sarjepa.evaluation.spreading import NUM_NEIGHBOURS, SPREAD, Spreading, graph_of
+from sarjepa.recipes.evaluating.record import run_record
+from sarjepa.results.records import Variant
 
 CPU = torch.device("cpu")
 
@@ -123,6 +127,19 @@ def test_the_graph_holds_the_training_chips_and_their_copies_and_no_test_chip(to
         assert probed.scores is not None
         accuracies.append(probed.scores.accuracy)
     assert accuracies[0] == accuracies[1] > 80
+
+
+def test_near_copies_of_unlabelled_chips_count_as_those_of_shots_do(toy_root: Path) -> None:
+    copies = open_benchmark(str(toy_root), "copies")  # every chip is there four times
+    drawn, pixels = draw(copies.candidates, "published", 1, seed=0), open_checkpoint("pixels", 0, CPU)
+    assert len(drawn.spare)
+    truth = copies.candidates.labels[drawn.test]
+    shares = []
+    for solver in ("lda", "label-spreading"):
+        variant = Variant(protocol="linear-probe", pool="pixels", solver=solver, split_policy="published")
+        record = run_record(scores(truth, truth, len(copies.classes)), pixels, copies, drawn, variant, "fp32")
+        shares.append(record.near_copy_percent)
+    assert shares[0] is not None and shares[1] is not None and shares[0] < shares[1]
 
 
 def test_a_file_of_draws_does_not_name_the_unlabelled_chips() -> None:
