@@ -118,8 +118,8 @@ def test_a_row_may_be_measured_with_settings_of_its_own_and_keeps_its_run() -> N
     planned = [one for one in plan(experiment, context_) if one.seed == 0]
     assert len({one.train and one.train.folder for one in planned}) == 2, "sar-jepa, and views after it"
     steps = [one.measure[0] for one in planned]
-    assert [getattr(step.config, "steps", 0) for step in steps] == 3 * [100, 400, None]
-    ends = (f"{num}{whose}" for num in ("-steps-100", "-steps-400", "") for whose in ("", "-untrained"))
+    assert [getattr(step.config, "steps", 0) for step in steps] == 3 * [50, 100, 400]
+    ends = (f"{num}{whose}" for num in ("-steps-50", "-steps-100", "") for whose in ("", "-untrained"))
     names = {f"few-shot-fine-tuning-steps{end}" for end in ends}
     assert {step.folder.name for step in steps} == names and len({step.folder for step in steps}) == 9
 
