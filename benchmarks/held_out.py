@@ -70,7 +70,8 @@ def main() -> None:
                 opened.encoder, lambda rows, load=load: load(train_M[rows]), num_train, precision=precision
             )
             tested_ND = torch.full((len(benchmark.shards), feature_ND.shape[1]), torch.nan)
-            tested_ND[train_M] = torch.from_numpy(np.concatenate([tokens[pool] for pool in FEATURE.pools], axis=1))
+            own_pools = [pool for pool in FEATURE.pools if pool in tokens]  # a baseline has one
+            tested_ND[train_M] = torch.from_numpy(np.concatenate([tokens[pool] for pool in own_pools], axis=1))
             spreading = Spreading(feature_ND, label_N, num_classes, tested_ND)
             for shots in options.shots:
                 draws = [draw(candidates, "published", shots, seed).train for seed in range(options.runs)]
