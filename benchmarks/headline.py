@@ -1,9 +1,10 @@
-"""Draw the README's first picture, docs/headline.png, from the committed table of views.
+"""Draw the README's first picture, docs/headline.png, from two committed tables.
 
 Accuracy over shots of the trained encoder, of the same network untrained, of the best that needs no network, and of the
-published ViT-B, whose numbers come with another recipe and other pre-training sets.
+published ViT-B, whose numbers come with another recipe and other pre-training sets: left from the shots alone, right
+by label spreading, which reads the unlabelled training chips too.
 
-    python benchmarks/headline.py [--results results/views/table.csv] [--out docs/headline.png]
+    python benchmarks/headline.py [--out docs/headline.png]
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from sarjepa.results.statistics import summarise
 
 ROOT = Path(__file__).parents[1]
 DATASET = "mstar"
+PANELS = {"views-unmasked": "MSTAR, from the shots alone", "label-spreading": "and from the unlabelled chips"}
 ROWS = {
     "sar-jepa, then views": "sar-jepa, then views: 1.2 M weights, frozen",
-    "views alone": "views alone, frozen",
     "sar-jepa": "sar-jepa alone, frozen",
-    "log-pixels": "best without a network (log-pixels)",
     "untrained": "the same network, not trained",
+    "log-pixels": "without a network: 16 x 16 log-pixels",
 }
 PUBLISHED = {
     "fine-tune": "published ViT-B, all weights fine-tuned",
@@ -34,21 +35,21 @@ PUBLISHED = {
 }
 
 
-def measured(path: Path) -> dict[str, Line]:
-    """{row: its line} of a table.csv: the mean over pre-trainings and its interval; a baseline has one value."""
+def measured(experiment: str) -> list[Line]:
+    """The lines of a committed table: means over pre-trainings and their intervals; a baseline has one value."""
     means: dict[str, dict[int, list[float]]] = {}
-    with path.open(encoding="utf-8", newline="") as stream:
+    with (ROOT / "results" / experiment / "table.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
             if row["dataset"] == DATASET:
                 means.setdefault(row["row"], {}).setdefault(int(row["shots"]), []).append(float(row["mean"]))
-    lines = {}
-    for name, by_shots in means.items():
-        found = {shots: summarise(values) for shots, values in sorted(by_shots.items())}
+    lines = []
+    for name, label in ROWS.items():
+        found = {shots: summarise(values) for shots, values in sorted(means[name].items())}
         points = tuple(
             (float(shots), one.mean, *(one.ci95 if one.num > 1 else (one.mean, one.mean)))
             for shots, one in found.items()
         )
-        lines[name] = Line(ROWS.get(name, name), points)
+        lines.append(Line(label, points))
     return lines
 
 
@@ -65,13 +66,14 @@ def of_the_paper() -> list[Line]:
 def main() -> None:
     """Parse the command line and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=ROOT / "results" / "views" / "table.csv")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "headline.png")
     arguments = parser.parse_args()
-    found = measured(arguments.results)
-    lines = [found[name] for name in ROWS] + of_the_paper()
-    title = "MSTAR, 10 classes: train 17°, test 15°"
-    write_atomically(arguments.out, figure_bytes(accuracy_against_shots({title: lines}, {title: 10.0})))
+    panels = {title: measured(experiment) for experiment, title in PANELS.items()}
+    panels[PANELS["views-unmasked"]] += of_the_paper()
+    figure = accuracy_against_shots(panels, dict.fromkeys(panels, 10.0))
+    for axes in figure.axes:
+        axes.set_ylim(0, 100)
+    write_atomically(arguments.out, figure_bytes(figure))
 
 
 if __name__ == "__main__":
