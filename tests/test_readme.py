@@ -150,6 +150,15 @@ def test_a_row_of_fine_tuning_is_the_one_that_was_measured(row: str) -> None:
 
 
 @pytest.mark.parametrize("row", ["sar-jepa, then views", "sar-jepa", "untrained"])
+def test_a_row_of_fewer_steps_is_the_one_that_was_measured(row: str) -> None:
+    results = ROOT / "results"
+    names = (f"{row}, 50 steps", f"{row}, 100 steps", row)
+    expected = [over_seeds(results / "fine-tuning-steps" / "table.csv", (10,), row=name)[0] for name in names]
+    expected += over_seeds(results / "fine-tuned" / "table.csv", (10,), dataset="mstar", row=row)
+    assert table_rows("docs/results.md", "| MSTAR, steps of fine-tuning |")[row] == expected
+
+
+@pytest.mark.parametrize("row", ["sar-jepa, then views", "sar-jepa", "untrained"])
 def test_a_row_of_fine_tuning_as_published_is_the_one_that_was_measured(row: str) -> None:
     path = ROOT / "results" / "fine-tuned-published" / "table.csv"
     assert table_rows("docs/results.md", "| MSTAR, published recipe |")[row] == over_seeds(path, (10, 20, 40), row=row)
