@@ -41,29 +41,41 @@ class Value:
     num_draws: int
     is_baseline: bool = False
     augment: str = "none"
+    solver: str = "adamw"
 
     @property
     def panel(self) -> Panel:
         """What the values of one table share."""
-        return Panel(self.dataset, self.protocol, self.augment, self.pool)
+        return Panel(self.dataset, self.protocol, self.solver, self.augment, self.pool)
 
 
 class Panel(NamedTuple):
-    """What the values of one table share: data set, protocol, augmentation of the shots and feature."""
+    """What the values of one table share: data set, protocol, solver, augmentation of the shots and feature."""
 
     dataset: str
     protocol: str
+    solver: str
     augment: str
     pool: str
+
+    @property
+    def how(self) -> str:
+        """The protocol, with the solver unless it is the published one.
+
+        Example:
+            >>> [Panel("mstar", "linear-probe", solver, "none", "cls").how for solver in ("adamw", "lda")]
+            ['linear-probe', 'linear-probe by lda']
+        """
+        return self.protocol if self.solver in ("adamw", self.protocol) else f"{self.protocol} by {self.solver}"
 
     @property
     def words(self) -> str:
         """The feature ("cls+grid4@3,6") and the augmentation in words.
 
         Example:
-            >>> Panel("mstar", "linear-probe", "none", "cls+grid4@3,6").words
+            >>> Panel("mstar", "linear-probe", "adamw", "none", "cls+grid4@3,6").words
             'class token and 4 x 4 grid of patch tokens of blocks 3,6'
-            >>> Panel("mstar", "linear-probe", "mirror", "cls").words
+            >>> Panel("mstar", "linear-probe", "adamw", "mirror", "cls").words
             'class token, augmented by mirror'
         """
         pools, _, blocks = self.pool.partition("@")
@@ -85,7 +97,7 @@ def panels(values: Sequence[Value]) -> dict[Panel, list[Value]]:
     datasets = list(dict.fromkeys(key.dataset for key in keys))
     keys.sort(key=lambda key: datasets.index(key.dataset))
     return {
-        key: [value for value in values if value.panel[:3] == key[:3] and (value.is_baseline or value.pool == key.pool)]
+        key: [value for value in values if value.panel[:4] == key[:4] and (value.is_baseline or value.pool == key.pool)]
         for key in keys
     }
 
@@ -124,7 +136,7 @@ def accuracy_tables(experiment: Experiment, values: Sequence[Value], about: str)
     """
     tables = []
     for panel, own in panels(values).items():
-        dataset, protocol, shots = panel.dataset, panel.protocol, sorted({value.shots for value in own})
+        dataset, shots = panel.dataset, sorted({value.shots for value in own})
         paper = _paper(experiment, panel)
         rows = []
         for row in experiment.rows:
@@ -134,14 +146,14 @@ def accuracy_tables(experiment: Experiment, values: Sequence[Value], about: str)
                 (row.name, *(entry(over_seeds(own, row.name, num)) for num in shots), *(beside if paper else ()))
             )
         columns = ("", *(counted(num, "shot") for num in shots), *((f"paper {num}" for num in shots) if paper else ()))
-        title = f"{experiment.title}. {dataset}, {protocol}, {panel.words}: accuracy (%)"
+        title = f"{experiment.title}. {dataset}, {panel.how}, {panel.words}: accuracy (%)"
         tables.append(Table(title, columns, tuple(rows), _note(own, about, bool(paper))))
     return tables
 
 
 def _paper(experiment: Experiment, panel: Panel) -> dict[str, dict[tuple[str, int], float]]:
-    """The published rows to show beside these numbers; they are of the class token without augmentation only."""
-    if experiment.published is None or (panel.pool, panel.augment) != ("cls", "none"):
+    """The published rows to show beside these numbers; they are of the class token by the published recipe only."""
+    if experiment.published is None or (panel.pool, panel.augment) != ("cls", "none") or panel.how != panel.protocol:
         return {}
     methods = published(experiment.published, panel.protocol)
     return methods if any(name == panel.dataset for row in methods.values() for name, _ in row) else {}
@@ -179,7 +191,7 @@ def difference_table(experiment: Experiment, values: Sequence[Value]) -> Table:
             if not row.baseline and (row.pretrain, row.after) == (reference.pretrain, reference.after):
                 continue  # the reference itself, or a row of the same settings
             if per_seed := _differences(own, experiment.reference or "", row.name):
-                names = (f"{experiment.reference} - {row.name}", panel.dataset, panel.protocol, panel.words)
+                names = (f"{experiment.reference} - {row.name}", panel.dataset, panel.how, panel.words)
                 compared.append((names, per_seed))
     adjusted = holm([t_test(per_seed) for _, per_seed in compared])
     rows = tuple(
@@ -218,17 +230,18 @@ def _differences(values: Sequence[Value], first: str, second: str) -> list[float
 
 
 def values_csv(values: Sequence[Value]) -> str:
-    """One line per row, seed, data set, protocol, feature, augmentation and number of shots.
+    """One line per row, seed, data set, protocol, solver, feature, augmentation and number of shots.
 
     Example:
         >>> print(values_csv([Value("mae", 0, "mstar", "linear-probe", "cls", 10, 60.4, None, num_draws=1)]), end="")
-        row,seed,dataset,protocol,feature,augment,shots,num_draws,mean,std_of_draws
-        mae,0,mstar,linear-probe,cls,none,10,1,60.4,
+        row,seed,dataset,protocol,solver,feature,augment,shots,num_draws,mean,std_of_draws
+        mae,0,mstar,linear-probe,adamw,cls,none,10,1,60.4,
     """
-    columns = ("row", "seed", "dataset", "protocol", "feature", "augment", "shots", "num_draws", "mean", "std_of_draws")
+    columns = ("row", "seed", "dataset", "protocol", "solver", "feature", "augment", "shots", "num_draws", "mean",
+               "std_of_draws")  # fmt: skip
     rows = [
-        (value.row, value.seed, value.dataset, value.protocol, value.pool, value.augment, value.shots, value.num_draws,
-         value.mean, value.std_of_draws)
+        (value.row, value.seed, value.dataset, value.protocol, value.solver, value.pool, value.augment, value.shots,
+         value.num_draws, value.mean, value.std_of_draws)
         for value in values
     ]  # fmt: skip
     return csv_text(columns, rows)

@@ -223,6 +223,14 @@ def test_the_tables_of_a_data_set_stand_together_though_it_was_measured_twice() 
     assert ["saracd" in title for title in titles] == [True, True, False, False]
 
 
+def test_each_solver_has_a_table_of_its_own_and_the_published_numbers_stand_beside_the_published_one() -> None:
+    measured = [replace(value, solver=solver, mean=mean) for solver, mean in (("adamw", 50.0), ("lda", 70.0))
+                for value in values(pixel=(0.0,), ratio=(0.0,))]  # fmt: skip
+    probed, closed = accuracy_tables(TWO, measured, "")
+    assert (probed.rows[0], closed.rows[0]) == (("pixel", "50.0", "57.7"), ("pixel", "70.0"))
+    assert "linear-probe by lda" in closed.title
+
+
 def test_one_pretraining_has_no_spread_and_says_so() -> None:
     (table,) = accuracy_tables(TWO, values(pixel=(50.0,), ratio=(60.0,)), "")
     assert table.rows[0][1] == "50.0" and "not known" in table.note

@@ -70,7 +70,7 @@ def gather(plan: Sequence[Planned]) -> list[Value]:
         for step in planned.measure:
             values += [
                 Value(planned.row.name, planned.seed, cell.dataset, cell.protocol, cell.pool, cell.shots, cell.mean,
-                      cell.std, cell.num_runs, cell.is_baseline, cell.augment)
+                      cell.std, cell.num_runs, cell.is_baseline, cell.augment, cell.solver)
                 for cell in read_record(step.folder / RESULTS, FewshotResults).cells
                 if cell.checkpoint in getattr(step.config, "checkpoint", ())  # not a baseline measured beside it
             ]  # fmt: skip
@@ -94,7 +94,7 @@ def _accuracy_figure(experiment: Experiment, values: Sequence[Value]) -> Figure:
             means.setdefault(value.shots, []).append(value.mean)
         return means
 
-    named = {f"{panel.dataset}, {panel.protocol}\n{panel.words}": own for panel, own in panels(values).items()}
+    named = {f"{panel.dataset}, {panel.how}\n{panel.words}": own for panel, own in panels(values).items()}
     groups = list(dict.fromkeys(row.group for row in experiment.rows if row.group))
     if groups:
 
