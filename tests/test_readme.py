@@ -150,6 +150,14 @@ def test_a_row_of_fine_tuning_is_the_one_that_was_measured(row: str) -> None:
 
 
 @pytest.mark.parametrize("row", ["sar-jepa, then views", "sar-jepa", "untrained"])
+def test_a_row_of_the_views_while_fine_tuning_is_the_one_that_was_measured(row: str) -> None:
+    path = ROOT / "results" / "augmentations-tuned" / "table.csv"
+    views = ("none", "mirror", "shift", "contrast", "speckle", "shift,mirror,rotate,contrast,speckle")
+    expected = [over_seeds(path, (10,), row=row, augment=augment)[0] for augment in views]
+    assert table_rows("docs/results.md", "| MSTAR, views while fine-tuning |")[row] == expected
+
+
+@pytest.mark.parametrize("row", ["sar-jepa, then views", "sar-jepa", "untrained"])
 def test_a_row_of_fewer_steps_is_the_one_that_was_measured(row: str) -> None:
     results = ROOT / "results"
     names = (f"{row}, 50 steps", f"{row}, 100 steps", row)
