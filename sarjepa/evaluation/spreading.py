@@ -69,7 +69,12 @@ class Graph:
             label_MC: Y, 1 where a node is a shot of a class.
         """
         system = eye_array(len(self.node_MD), format="csr") - SPREAD * self.affinity
-        score_MC = np.stack([cg(system, label_M, rtol=_TOLERANCE)[0] for label_M in label_MC.T], axis=1).clip(0)
+        columns = []
+        for label_M in label_MC.T:
+            score_M, is_unfinished = cg(system, label_M, rtol=_TOLERANCE)
+            assert not is_unfinished  # the system's condition number is at most (1 + a) / (1 - a)
+            columns.append(score_M)
+        score_MC = np.stack(columns, axis=1).clip(0)
         return torch.from_numpy(score_MC / score_MC.sum(axis=0).clip(1e-300)).to(self.node_MD)
 
     def edges(self, feature_TD: Tensor, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
