@@ -102,6 +102,11 @@ class Draw:
     short: dict[str, int] = field(default_factory=dict)
     spare: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
+    @property
+    def known(self) -> np.ndarray:
+        """All training chips, drawn or not."""
+        return np.append(self.train, self.spare)
+
 
 def chip_keys(paths: Sequence[str], seed: int, stream: str) -> np.ndarray:
     """(N,) uniform numbers, each a function of (seed, stream, path) alone.

@@ -158,7 +158,7 @@ def probe_runs(
         for run, number in enumerate(members):
             draw = draws[number]
             if fitted is None:
-                node_M = np.sort(with_copies(np.append(draw.train, draw.spare)))
+                node_M = np.sort(with_copies(draw.known))
                 logits = spreading.logits(train_RS[run], node_M, draw.test).cpu()
             else:
                 logits = fitted.logits(run, tested_ND[torch.from_numpy(draw.test).to(device)]).cpu()

@@ -51,7 +51,7 @@ def test_scores_are_those_of_the_definition_solved_densely() -> None:
     expected = np.linalg.solve(np.eye(120) - SPREAD * weight / root, label_MC)
     np.testing.assert_allclose(graph.affinity.toarray(), weight / root, atol=1e-5)
     np.testing.assert_allclose(graph.spread(label_MC).numpy(), expected / expected.sum(0), rtol=2e-3, atol=1e-6)
-    assert label.shape == (120,)
+    assert float((graph.spread(label_MC).argmax(1) == label).float().mean()) > 0.95
 
 
 def spread_over(feature: torch.Tensor, label: torch.Tensor, tested: torch.Tensor) -> torch.Tensor:

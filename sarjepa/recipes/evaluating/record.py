@@ -86,9 +86,8 @@ def run_record(
         >>> run_record(tested, pixels, toy, drawn, variant, "fp32").selection
         'closed form, shrinkage by leave-one-out on the shots'
     """
-    learnt = draw
-    if variant.solver == "label-spreading":  # a near-copy tells as much without a label
-        learnt = replace(draw, train=np.append(draw.train, draw.spare))
+    # A near-copy tells as much without a label.
+    learnt = replace(draw, train=draw.known) if variant.solver == "label-spreading" else draw
     return Run(
         **asdict(variant),
         **score_fields(scores, benchmark.classes),
