@@ -37,6 +37,7 @@ from sarjepa.recipes.reproduce import walk
 from sarjepa.recipes.reproduce.plan import PlanContext, Step, plan, run_name, unique
 from sarjepa.reports.paper import published
 from sarjepa.reports.seed_tables import Value, accuracy_tables, difference_table
+from sarjepa.training.log import LOG
 
 SCALES = ("demo", "laptop", "paper")
 
@@ -277,7 +278,7 @@ def test_rows_that_differ_in_what_they_start_from_are_compared() -> None:
 
 TINY = Scale("tiny", "demo", 1, ("synthetic",), ("synthetic",), {
     "pretrain": {"max-steps": 3, "batch-size": 8, "lr": 0.3, "warmup-epochs": 0},
-    "fewshot-bench": {"shots": [2], "runs": 2},
+    "fewshot-bench": {"shots": [2], "runs": 2, "split-policy": ["published", "grouped"]},
 })  # fmt: skip
 SMALL = Experiment("table4", "T", "", "few-shot", (Row("ratio"), Row("untrained", baseline="untrained")), "ratio")
 
@@ -324,13 +325,25 @@ def test_a_table_is_walked_once_step_by_step_or_whole_resumed_and_refused_with_t
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"table.md", "table.csv", "table.tex", "figure.png", "commands.txt", "settings.json"} <= names
     measured = (tmp_path / "out" / "table.csv").read_text().splitlines()[1:]
-    assert [line.split(",")[0] for line in measured] == ["ratio", "untrained"], "no baseline that stood beside them"
+    assert [line.split(",")[0::2][:2] for line in measured] == [
+        [row, split] for row in ("ratio", "untrained") for split in ("synthetic", "synthetic-grouped")
+    ], "splits apart, and no baseline that stood beside them"
     run = tmp_path / "runs" / "tiny-synthetic" / "sar-jepa-seed0"
     record = json.loads((run / walk.MADE_BY).read_text())
     assert record["command"] in (tmp_path / "out" / "commands.txt").read_text() and record["seconds"] >= 1
     assert [row[0] for row in result.tables[0].rows] == ["ratio", "untrained"]
     assert "Centre crop of the chips measured on: published." in result.tables[0].note
     assert result.tables[0].rows[0][1] != result.tables[0].rows[1][1]
+
+    # A run that was trained before, in another way: its hours are those of its log, and this commit is not its commit.
+    (run / walk.MADE_BY).unlink()
+    lines = [json.loads(line) | {"images/s": 0.01} for line in (run / LOG).read_text().splitlines()]
+    (run / LOG).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    reproduce.run(small, Progress())
+    found = json.loads((run / walk.MADE_BY).read_text())
+    assert found["commit"] == "not recorded" and found["seconds"] == 100 * len(lines) * record["settings"]["batch_size"]
+    assert "not recorded" in (tmp_path / "out" / "table.md").read_text()
+    write_json(run / walk.MADE_BY, record)
 
     monkeypatch.setattr(walk.Walker, "_run", lambda *_: pytest.fail("a finished step was repeated"))
     assert reproduce.run(small, Progress()).tables == result.tables

@@ -28,7 +28,7 @@ from sarjepa.reports.seed_tables import (
     panels,
     values_csv,
 )
-from sarjepa.results.records import RESULTS, FewshotResults
+from sarjepa.results.records import RESULTS, Cell, FewshotResults
 from sarjepa.results.store import RunStore
 from sarjepa.results.tables import Table
 
@@ -69,12 +69,17 @@ def gather(plan: Sequence[Planned]) -> list[Value]:
     for planned in plan:
         for step in planned.measure:
             values += [
-                Value(planned.row.name, planned.seed, cell.dataset, cell.protocol, cell.pool, cell.shots, cell.mean,
-                      cell.std, cell.num_runs, cell.is_baseline, cell.augment, cell.solver)
+                Value(planned.row.name, planned.seed, _set_and_split(cell), cell.protocol, cell.pool, cell.shots,
+                      cell.mean, cell.std, cell.num_runs, cell.is_baseline, cell.augment, cell.solver)
                 for cell in read_record(step.folder / RESULTS, FewshotResults).cells
                 if cell.checkpoint in getattr(step.config, "checkpoint", ())  # not a baseline measured beside it
             ]  # fmt: skip
     return values
+
+
+def _set_and_split(cell: Cell) -> str:
+    """The data set's name, with the split where it is not the published one."""
+    return cell.dataset if cell.split_policy == "published" else f"{cell.dataset}-{cell.split_policy}"
 
 
 def _few_shot(experiment: Experiment, planned: Sequence[Planned], store: RunStore, about: str) -> tuple[Table, ...]:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from sarjepa.config import PretrainConfig
@@ -31,6 +32,7 @@ from sarjepa.progress import Progress
 from sarjepa.recipes.reproduce.plan import Step
 from sarjepa.results.provenance import machine
 from sarjepa.training.checkpoint import LAST
+from sarjepa.training.log import LOG, read_log
 from sarjepa.training.loop import stop_on_signals
 
 MADE_BY = "made-by.json"
@@ -167,7 +169,7 @@ class Walker:
         Raises:
             InputError: the process failed, or was stopped before its end.
         """
-        began = time.time()
+        began, found = time.time(), (step.folder / LAST).is_file() and has_ended(step)
         log = step.folder.with_name(step.folder.name + ".log")
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
@@ -191,11 +193,14 @@ class Walker:
         if not has_ended(step):
             raise InputError(f"{step.command} was stopped before its end", where=step.text(),
                              hint="give the same command again: it goes on from the checkpoint")  # fmt: skip
-        record = {"command": step.text(), "settings": asdict(step.config), "seconds": round(time.time() - began)}
+        seconds: float = round(time.time() - began)
+        record: dict[str, Any] = {"command": step.text(), "settings": asdict(step.config)}
+        record |= dict.fromkeys(machine(), "not recorded") if found else machine()  # who trained it is not known
         if isinstance(step.config, PretrainConfig):
             record["revision"] = METHODS[step.config.method].revision
+            seconds = max(seconds, round(training_seconds(step.folder, step.config.batch_size)))  # of earlier calls too
         log.unlink()  # before the record: once a step is recorded as done, no call looks at its log again
-        write_json(step.folder / MADE_BY, record | machine())
+        write_json(step.folder / MADE_BY, record | {"seconds": seconds})
         return step.folder.name
 
     def _line(self, step: Step) -> list[str]:
@@ -206,6 +211,21 @@ class Walker:
             if (step.folder / LAST).is_file():
                 extra = ["--resume"]
         return [*start, "sarjepa", step.command, *step.arguments, *extra]
+
+
+def training_seconds(folder: Path, batch_size: int) -> float:
+    r"""How long the steps of a run took by its log, over all calls that it was stopped and resumed in.
+
+    Example:
+        >>> from pathlib import Path
+        >>> Path("timed").mkdir()
+        >>> lines = '{"step": 1, "images/s": 16.0}\n{"step": 2, "images/s": 64.0}\n'
+        >>> _ = Path("timed/log.jsonl").write_text(lines, encoding="utf-8")
+        >>> training_seconds(Path("timed"), batch_size=32)
+        2.5
+    """
+    records, _ = read_log(folder / LOG)
+    return sum(batch_size / record["images/s"] for record in records)
 
 
 def seconds_of(steps: Sequence[Step]) -> float:
