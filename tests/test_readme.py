@@ -47,14 +47,6 @@ def row_of(page: str, heading: str, start: str) -> list[str]:
     return cells
 
 
-def measured(path: str, **wanted: str) -> list[str]:
-    """Mean and deviation of the lines of a results.csv that say so, in the order of data set and shots."""
-    with (ROOT / "results" / path).open(newline="") as stream:
-        lines = [line for line in csv.DictReader(stream) if all(line[key] == value for key, value in wanted.items())]
-    lines.sort(key=lambda line: (line["dataset"] != "mstar", int(line["shots"])))
-    return [f"{float(line['mean']):.1f} ± {float(line['std']):.1f}" for line in lines]
-
-
 def over_seeds(path: Path, shots: tuple[int, ...], **wanted: str) -> list[str]:
     """Mean and deviation over pre-trainings of the lines of a table.csv that say so, by shots; a baseline has one."""
     with path.open(newline="") as stream:
@@ -198,29 +190,6 @@ def test_the_published_row_is_the_papers(page: str, all_shots: tuple[int, ...]) 
     cells = row_of(page, "| MSTAR, 10 classes |", "ViT-B as published")
     probed, tuned = (published("table6", protocol)["sar-jepa"] for protocol in ("linear-probe", "fine-tune"))
     assert list(filter(None, cells)) == [f"{probed['mstar', num]}; {tuned['mstar', num]}" for num in all_shots]
-
-
-LAPTOP = "runs/sar-jepa-vit-laptop-mstar-saracd"
-
-
-@pytest.mark.parametrize(
-    ("heading", "row", "path", "wanted"),
-    [
-        ("| encoder | MSTAR 10", "sar-jepa, laptop preset", "laptop/probe", {"checkpoint": LAPTOP}),
-        ("| encoder | MSTAR 10", "the same, all weights fine-tuned", "laptop/finetune", {"checkpoint": LAPTOP}),
-        ("| encoder | MSTAR 10", "the same, not trained", "laptop/probe", {"checkpoint": f"random:{LAPTOP}"}),
-        ("| encoder | MSTAR 10", "16 x 16 pixels", "laptop/probe", {"checkpoint": "pixels"}),
-        ("| SAR-ACD | 10", "16 x 16 pixels, published split", "laptop/saracd-splits",
-         {"checkpoint": "pixels", "split_policy": "published"}),
-        ("| SAR-ACD | 10", "class token, grouped split", "laptop/saracd-splits",
-         {"checkpoint": LAPTOP, "split_policy": "grouped"}),
-    ],
-)  # fmt: skip
-def test_a_row_of_the_results_is_the_one_that_was_measured(
-    heading: str, row: str, path: str, wanted: dict[str, str]
-) -> None:
-    cells = [cell.strip("*") for cell in table_rows("docs/results.md", heading)[row]]
-    assert cells == measured(f"{path}/results.csv", **wanted)
 
 
 READINGS = {"none": "cls", "mirror": "cls+grid4"}  # feature by augmentation: published recipe, augmented
