@@ -222,6 +222,7 @@ def tested_on(benchmark: Benchmark, other: Benchmark) -> Benchmark:
         paths=shards.paths,
         pool_kind="fraction-of-train",
         listed=None if learnt.listed is None else np.append(learnt.listed, np.full(len(label_N), False)),
+        nameless=None if learnt.nameless is None else np.append(learnt.nameless, np.full(len(label_N), False)),
     )
     tested_labels = np.unique(label_N[label_N >= 0])
     untested = [name for label, name in enumerate(learnt.classes) if label not in tested_labels]
@@ -265,6 +266,7 @@ def _candidates(name: str, label_set: str, shards: Shards, content: dict, pool: 
         kind,
         fraction,
         np.array(shards.meta("group")) != "" if shards.has_meta("group") else None,
+        (shards.labels < 0) & (shards.splits != "test") if (shards.labels < 0).any() else None,
     )
     if splits:  # without any, no chip counts, which is the caller's error
         sides = split(candidates, "published", seed=0)

@@ -46,6 +46,7 @@ class Candidates:
         pool_kind: "fraction-of-train" or "fraction-of-all".
         pool_fraction: the published share.
         listed: (N,) bool, whether a list of images names the chip's group; None: no group is named.
+        nameless: (N,) bool, whether the chip has no class in the source, and is no test chip; None: none of them is.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Candidates:
     pool_kind: str = "fraction-of-train"
     pool_fraction: float = 0.8
     listed: np.ndarray | None = None
+    nameless: np.ndarray | None = None
 
     def fingerprint(self) -> str:
         """A hash of the chips' paths and classes, independent of their order."""
@@ -91,7 +93,8 @@ class Draw:
         test: indices, sorted by path.
         sha256: checksum of the paths and classes on both sides.
         short: {class: chips it had} for classes with fewer chips than shots.
-        spare: training chips that were not drawn, each class in the order in which they would be next.
+        spare: training chips that were not drawn, each class in the order in which they would be next, and then those
+            of no class.
     """
 
     seed: int
@@ -247,6 +250,11 @@ def draw(candidates: Candidates, policy: str, shots: int | None, seed: int) -> D
         held = sides.held[candidates.labels[sides.held] == label] if shots is not None else sides.held[:0]
         train.append(taken)
         spare.append(np.concatenate([ordered[len(taken) :], held]))
+    if candidates.nameless is not None:
+        is_spare_N = candidates.nameless.copy()
+        if policy == "grouped":
+            is_spare_N &= ~np.isin(candidates.groups, candidates.groups[sides.test])
+        spare.append(np.flatnonzero(is_spare_N))
     train_all = np.concatenate(train)
     sha256 = draw_sha256(candidates, train_all, sides.test)
     return Draw(seed, shots, train_all, sides.test, sha256, short, np.concatenate(spare))

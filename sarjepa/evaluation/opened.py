@@ -107,11 +107,12 @@ def open_features(
     progress: Progress,
     copy: Copy | None = None,
     disturbance: str = "none",
+    nameless: bool = False,
 ) -> np.ndarray:
     """(N, width) features of the chips that count, read from the cache if they are there; NaN for all other chips.
 
     Where the source has a training split, copies have features of its chips alone, and disturbed chips have features
-    outside of it alone.
+    outside of it alone. Chips of no class count if `nameless`.
 
     Args:
         opened: the encoder.
@@ -123,6 +124,7 @@ def open_features(
         progress: receiver of notes, warnings and progress bars.
         copy: views to take in place of the chips.
         disturbance: disturbance of the chips; views have none.
+        nameless: whether training chips of no class have features, too.
 
     Raises:
         InputError: a feature of a chip that counts is not a finite number, or the encoder has no such block.
@@ -143,20 +145,23 @@ def open_features(
     }
     candidates = benchmark.candidates
     num, counts_N = len(benchmark.shards), candidates.labels >= 0
+    learnt_N = candidates.splits == "train"
+    if nameless and candidates.nameless is not None:
+        counts_N, learnt_N = counts_N | candidates.nameless, learnt_N | candidates.nameless
     load = benchmark.loader(opened.image_size, device, disturbance)
     description = f"features of {benchmark.name} by {opened.name}"
     if disturbance != "none":
         parts["disturbance"] = disturbance
     if copy is not None:
         if candidates.pool_kind == "fraction-of-train":
-            counts_N = counts_N & (candidates.splits == "train")
+            counts_N = counts_N & learnt_N
         load = benchmark.view_loader(opened.image_size, device, copy.names, seed=0, copy=copy.number)
         drawn = {name: AUGMENTATIONS[name] for name in copy.names}
         parts["views"] = {name: [view.low, view.high, view.share] for name, view in drawn.items()}
         parts["copy"] = copy.number
         description += f", copy {copy.number}"
     elif disturbance != "none" and candidates.pool_kind == "fraction-of-train":
-        counts_N = counts_N & (candidates.splits != "train")
+        counts_N = counts_N & ~learnt_N
     counted = np.flatnonzero(counts_N)
     if len(counted) < num:
         parts["chips"] = hashlib.sha256(counted.astype("<i8").tobytes()).hexdigest()

@@ -195,6 +195,21 @@ def test_without_shots_the_whole_training_split_is_learnt_from() -> None:
     assert set(drawn.train) == set(np.flatnonzero(candidates.splits == "train")) and not drawn.short
 
 
+def test_training_chips_of_no_class_are_spare_unless_a_near_copy_is_tested() -> None:
+    named = with_split()
+    nameless = (named.splits == "train") & (np.arange(len(named.labels)) % 2 == 0)
+    candidates = dataclasses.replace(named, labels=np.where(nameless, -1, named.labels), nameless=nameless)
+    drawn = draw(candidates, "published", 3, 0)
+    assert set(np.flatnonzero(nameless)) <= set(drawn.spare) and not set(drawn.test) & set(drawn.spare)
+    assert (candidates.labels[drawn.train] >= 0).all()
+
+    copied = np.flatnonzero(nameless)[0]
+    groups = candidates.groups.copy()
+    groups[copied] = groups[drawn.test[0]]
+    grouped = draw(dataclasses.replace(candidates, groups=groups), "grouped", 3, 0)
+    assert copied not in grouped.spare and set(np.flatnonzero(nameless)[1:]) <= set(grouped.spare)
+
+
 def test_chips_outside_the_label_set_are_on_no_side() -> None:
     candidates = with_split()
     labels = np.where(candidates.labels == 1, -1, candidates.labels)

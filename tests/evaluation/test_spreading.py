@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from sarjepa.errors import InputError
 from sarjepa.evaluation.benchmark import open_benchmark
 from sarjepa.evaluation.fewshot import draw
 from sarjepa.evaluation.metrics import scores
-from sarjepa.evaluation.opened import open_checkpoint
+from sarjepa.evaluation.opened import Copy, open_checkpoint, open_features
 from sarjepa.evaluation.runs import Training, probe_runs
 from sarjepa.evaluation.spreading import NUM_NEIGHBOURS, SPREAD, Spreading, graph_of
+from sarjepa.models.heads import Feature
+from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.record import run_record
 from sarjepa.results.records import Variant
 
@@ -127,6 +130,35 @@ def test_the_graph_holds_the_training_chips_and_their_copies_and_no_test_chip(to
         assert probed.scores is not None
         accuracies.append(probed.scores.accuracy)
     assert accuracies[0] == accuracies[1] > 80
+
+
+def test_chips_without_a_class_have_features_and_are_spread_over_where_asked(toy_root: Path, tmp_path: Path) -> None:
+    toy = open_benchmark(str(toy_root), "toy")
+    shots, test = (getattr(draw(toy.candidates, "published", 2, seed=0), side) for side in ("train", "test"))
+    nameless = toy.candidates.splits == "train"
+    nameless[shots] = False
+    labels = np.where(nameless, -1, toy.candidates.labels)
+    bare = replace(toy, candidates=replace(toy.candidates, labels=labels, nameless=nameless, pool_fraction=1.0))
+    opened = open_checkpoint("pixels", 0, CPU)
+
+    def features(copy: Copy | None = None, **given: bool) -> np.ndarray:
+        return open_features(opened, bare, Feature(("cls",)), "fp32", tmp_path, CPU, Progress(), copy, **given)
+
+    mirror = Copy(("mirror",), 1)
+    assert np.isnan(features()[nameless]).all() and np.isnan(features(mirror)[nameless]).all()
+    rows = features(nameless=True)
+    assert np.isfinite(rows).all() and np.isfinite(features(mirror, nameless=True)[nameless]).all()
+    assert np.isnan(features(mirror, nameless=True)[test]).all()
+
+    drawn = draw(bare.candidates, "published", 2, seed=0)
+    assert set(drawn.train) == set(shots) and set(drawn.spare) == set(np.flatnonzero(nameless))
+    named = replace(drawn, spare=np.flatnonzero(nameless)[::-1])
+    [spread], [same] = (
+        probe_runs(rows, benchmark, [one], "label-spreading", Training(), CPU)
+        for benchmark, one in ((bare, drawn), (toy, named))
+    )
+    assert spread.scores is not None and same.scores is not None
+    assert (spread.scores.confusion == same.scores.confusion).all(), "a class that is known and not given is not read"
 
 
 def test_near_copies_of_unlabelled_chips_count_as_those_of_shots_do(toy_root: Path) -> None:

@@ -151,12 +151,13 @@ class Grid:
 
     def _probe(self, missing: Sequence[Draw], failures: list[str]) -> None:
         """Probes on frozen features, the runs of one number of shots together."""
+        solver, disturbance = self.variant.solver, self.benchmark.disturbance
         own_features = functools.partial(
             open_features, self.opened, self.benchmark, self._feature(), self._precision,
             Path(self.config.data_root) / "features", self.device, self.progress,
+            nameless=solver == "label-spreading",
         )  # fmt: skip
         features, *copies = [own_features(copy) for copy in copies_of(self._config, self.variant.augment)]
-        solver, disturbance = self.variant.solver, self.benchmark.disturbance
         tested = None if disturbance == "none" else own_features(disturbance=disturbance)
         description = f"{self.benchmark.name}: {solver} on {self.opened.name}"
         by_shots = sorted({drawn.shots or 0 for drawn in missing})
