@@ -334,7 +334,7 @@ class FeaturesConfig(Featured):
 
 @dataclass(frozen=True)
 class PredictConfig(Common):
-    """The class of every image in a folder, by a classifier that finetune saved, with its confidence."""
+    """The class of every image in a folder, by a classifier that probe or finetune saved, with its confidence."""
 
     command: ClassVar[str] = "predict"
     example: ClassVar[str] = "sarjepa predict FOLDER --classifier RUN/finetune-mstar --out classes.csv"

@@ -34,7 +34,7 @@ class Mark(enum.Enum):
     RUN = "the folder of a run; refused likewise"
     ARGUMENT = "stands on the command line by its place, without an option's name"
     REQUIRED = "has no default: a call without it is refused"
-    CLASSIFIER = "a classifier that finetune saved: a path where none is is refused likewise"
+    CLASSIFIER = "a classifier that probe or finetune saved: a path where none is is refused likewise"
     GRID = "spans the results of one folder: calls that differ in it add to the folder, each result kept apart"
 
 

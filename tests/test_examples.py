@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import sarjepa
-from sarjepa.evaluation.classifier import save_classifier
+from sarjepa.evaluation.classifier import classifier_bytes
 from sarjepa.models.addresses import CLASSIFIER_FILE
 from sarjepa.models.heads import Classifier, Head
 
@@ -63,7 +63,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, toy_run: Path) -> Path:
     classifier = Classifier(encoder, Head(encoder.width, 3))
     describe = {"classes": ["across", "along", "blob"], "temperature": 1.0, "crop": None}
     (folder / "toy" / "finetune-toy").mkdir()
-    save_classifier(folder / "toy" / "finetune-toy" / CLASSIFIER_FILE, classifier, describe)
+    (folder / "toy" / "finetune-toy" / CLASSIFIER_FILE).write_bytes(classifier_bytes(classifier, describe))
     return folder
 
 

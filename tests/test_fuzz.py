@@ -43,7 +43,7 @@ from sarjepa.data.readers import read_image
 from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation.benchmark import open_benchmark
-from sarjepa.evaluation.classifier import load_classifier, save_classifier
+from sarjepa.evaluation.classifier import classifier_bytes, load_classifier
 from sarjepa.evaluation.draw_records import DrawsFile, from_record, to_record
 from sarjepa.evaluation.fewshot import draw
 from sarjepa.files import json_text
@@ -361,10 +361,11 @@ def checkpoints(folder: Path) -> dict[str, Target]:
     torch_files = [
         _bytes(lambda stream, c=c: torch.save(c, stream)) for c in (run, {"model": state}, {"model": others})
     ]
-    save_classifier(
-        folder / "classifier.safetensors",
-        Classifier(encoder, Head(192, 2), Feature(("cls",))),
-        {"classes": ["a", "b"], "temperature": 1.5, "crop": None, "dataset": "toy", "label_set": "all"},
+    (folder / "classifier.safetensors").write_bytes(
+        classifier_bytes(
+            Classifier(encoder, Head(192, 2), Feature(("cls",))),
+            {"classes": ["a", "b"], "temperature": 1.5, "crop": None, "dataset": "toy", "label_set": "all"},
+        )
     )
 
     def answer(path: Path) -> object:

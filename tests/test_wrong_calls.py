@@ -22,7 +22,7 @@ from sarjepa.cli.app import app
 from typer.testing import CliRunner
 
 from sarjepa.config import COMMANDS
-from sarjepa.evaluation.classifier import save_classifier
+from sarjepa.evaluation.classifier import classifier_bytes
 from sarjepa.models.checkpoints import load_encoder
 from sarjepa.models.heads import Classifier, Feature, Head
 from sarjepa.setting import (
@@ -146,10 +146,11 @@ def place(toy_root: Path, toy_checkpoint_writer: Callable[..., Path], tmp_path_f
     folder = tmp_path_factory.mktemp("place")
     shutil.copytree(toy_root, folder / "data")
     toy_checkpoint_writer(folder / "run")
-    save_classifier(
-        folder / "classifier.safetensors",
-        Classifier(load_encoder(folder / "run"), Head(96, 2), Feature(("cls",))),
-        {"classes": ["a", "b"], "temperature": 1.0, "crop": None, "dataset": "toy", "label_set": "all"},
+    (folder / "classifier.safetensors").write_bytes(
+        classifier_bytes(
+            Classifier(load_encoder(folder / "run"), Head(96, 2), Feature(("cls",))),
+            {"classes": ["a", "b"], "temperature": 1.0, "crop": None, "dataset": "toy", "label_set": "all"},
+        )
     )
     (folder / "empty").mkdir()
     (folder / "garbage").write_bytes(bytes(range(256)) * 8)

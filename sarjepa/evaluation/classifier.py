@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from sarjepa.boundary import decoder_errors
 from sarjepa.documents import parse_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation.finetune import predict
-from sarjepa.files import write_atomically
+from sarjepa.evaluation.spreading import Nodes, SpreadHead
 from sarjepa.models.addresses import CLASSIFIER_FILE, no_classifier
 from sarjepa.models.checkpoints import LARGEST_SIDE_PX, check_shape
 from sarjepa.models.described import described_bytes, read_described
@@ -61,6 +63,7 @@ class _Description:
     label_set: str | None = None
     draw: _Drawn | None = None
     recipe: str = "published"
+    solver: str = "fine-tune"
     augment: str = "none"
     encoder: dict[str, Any] = field(default_factory=dict)
     normalisation: dict[str, str | float | None] = field(default_factory=dict)
@@ -108,32 +111,55 @@ class SavedClassifier:
         return [self.classes[label] for label in self.probabilities(images).argmax(axis=1)]
 
 
-def save_classifier(path: Path, classifier: Classifier, describe: dict[str, Any]) -> None:
-    """Write a classifier, whole or not at all.
+def classifier_bytes(classifier: Classifier, describe: Mapping[str, Any]) -> bytes:
+    """The content of a classifier's file.
 
     Args:
-        path: path of the file.
-        classifier: encoder, feature and `Head`.
+        classifier: encoder, feature, and a `Head` or a `SpreadHead`.
         describe: JSON-ready facts; "classes", "temperature" and "crop" are needed to use the classifier.
 
     Example:
         >>> classifier = Classifier(sarjepa.load_encoder("runs/toy"), Head(16, 2))
         >>> facts = {"classes": ["cargo", "tanker"], "temperature": 1.0, "crop": None}
-        >>> save_classifier(Path("ships.safetensors"), classifier, facts)
+        >>> _ = Path("ships.safetensors").write_bytes(classifier_bytes(classifier, facts))
         >>> load_classifier("ships.safetensors").classes
         ('cargo', 'tanker')
     """
     shape = asdict(classifier.encoder.shape)  # type: ignore[call-overload]
-    content = described_bytes(
+    return described_bytes(
         classifier,
         _KIND,
-        {**describe, "normalise": classifier.head.norm is not None, "pool": classifier.feature.name, "shape": shape},
+        {
+            **describe,
+            "normalise": getattr(classifier.head, "norm", None) is not None,
+            "pool": classifier.feature.name,
+            "shape": shape,
+        },
     )
-    write_atomically(path, content)
+
+
+def _head(
+    weights: Mapping[str, torch.Tensor], described: _Description, width: int, fault: Callable[[str], InputError]
+) -> nn.Module:
+    """A head for the weights of a file; the caller loads them."""
+    num_classes = len(described.classes)
+    if described.solver != "label-spreading":
+        if (got := weights["head.linear.weight"].shape) != (num_classes, width):
+            raise fault(f"a head of {tuple(got)}")
+        return Head(width, num_classes, described.normalise)
+    nodes, score_MC = Nodes(*(weights[f"head.{field.name}"] for field in fields(Nodes))), weights["head.score_MC"]
+    num = len(score_MC)
+    for got, expected in (
+        (nodes.mean_D.shape, (width,)), (nodes.root_DD.shape, (width, width)), (nodes.node_MD.shape, (num, width)),
+        (nodes.degree_M.shape, (num,)), (score_MC.shape, (num, num_classes)),
+    ):  # fmt: skip
+        if got != expected:
+            raise fault(f"a head of {tuple(got)}")
+    return SpreadHead(nodes, score_MC)
 
 
 def load_classifier(path: str | Path, device: str = "cpu") -> SavedClassifier:
-    """Open what `sarjepa finetune` saved.
+    """Open what `sarjepa finetune` or `sarjepa probe` saved.
 
     Args:
         path: folder of the report, or the file in it.
@@ -173,10 +199,8 @@ def load_classifier(path: str | Path, device: str = "cpu") -> SavedClassifier:
     with decoder_errors(fault):
         feature = Feature.read(described.pool)
         encoder, width = Encoder(described.shape), described.shape.width * feature.num_tokens
-        if weights["head.linear.weight"].shape != (len(described.classes), width):
-            raise fault(f"a head of {tuple(weights['head.linear.weight'].shape)}")
-        classifier = Classifier(encoder, Head(width, len(described.classes), described.normalise), feature)
+        classifier = Classifier(encoder, _head(weights, described, width, fault), feature)
         classifier.load_state_dict(weights)
-    keys = ("dataset", "label_set", "temperature")
+    keys = ("dataset", "label_set", "temperature", "solver")
     checked = {"shape": asdict(described.shape), **{key: getattr(described, key) for key in keys}}
     return SavedClassifier(classifier.to(device), {**json.loads(text), **checked})

@@ -52,8 +52,13 @@ class LinearProbes:
 
     def logits(self, run: int, feature_TD: Tensor) -> Tensor:
         """(T, C) logits of one run."""
+        weight_CD, bias_C = self.linear(run)
+        return feature_TD @ weight_CD.T + bias_C
+
+    def linear(self, run: int) -> tuple[Tensor, Tensor]:
+        """(C, D) weights and (C,) biases of one run for features as they are."""
         scaled_CD = self.weight[run] / torch.sqrt(self.var[run] + BATCH_NORM_EPS)
-        return feature_TD @ scaled_CD.T + (self.bias[run] - scaled_CD @ self.mean[run])
+        return scaled_CD, self.bias[run] - scaled_CD @ self.mean[run]
 
 
 def epoch_rate(epoch: int, epochs: int, lr: float) -> float:

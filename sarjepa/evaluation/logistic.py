@@ -46,8 +46,13 @@ class LinearMaps:
 
     def logits(self, run: int, feature_TD: Tensor) -> Tensor:
         """(T, C) logits of one run."""
+        weight_CD, bias_C = self.linear(run)
+        return feature_TD @ weight_CD.T + bias_C
+
+    def linear(self, run: int) -> tuple[Tensor, Tensor]:
+        """(C, D) weights and (C,) biases of one run for features as they are."""
         weight_CD = self.weight_RCD[run] * self.scale_RD[run]
-        return feature_TD @ weight_CD.T + (self.bias_RC[run] - weight_CD @ self.mean_RD[run])
+        return weight_CD, self.bias_RC[run] - weight_CD @ self.mean_RD[run]
 
 
 def solve(

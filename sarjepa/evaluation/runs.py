@@ -7,13 +7,14 @@ cell of the table averages.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sarjepa.evaluation.benchmark import Benchmark
 from sarjepa.evaluation.fewshot import Draw
@@ -21,7 +22,7 @@ from sarjepa.evaluation.finetune import Curve, finetune, predict
 from sarjepa.evaluation.knn import fit_centroids, fit_neighbours
 from sarjepa.evaluation.lda import fit_lda
 from sarjepa.evaluation.linear import LinearProbes, train_probes
-from sarjepa.evaluation.logistic import fit_logistic
+from sarjepa.evaluation.logistic import LinearMaps, fit_logistic
 from sarjepa.evaluation.metrics import Scores, scores
 from sarjepa.evaluation.opened import OpenedEncoder
 from sarjepa.evaluation.spreading import Spreading
@@ -68,10 +69,12 @@ class Probed:
     Attributes:
         draw: training and test chips of the run.
         scores: scores on the test set; None if the training diverged.
+        head: maker of the run's head; it makes None for neighbours and centroids, which are not kept.
     """
 
     draw: Draw
     scores: Scores | None
+    head: Callable[[], nn.Module | None]
 
 
 def fit(solver: str, feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, num_classes: int,
@@ -104,6 +107,16 @@ def fit(solver: str, feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, 
         lr=training.lr,
         weight_decay=training.weight_decay,
     )
+
+
+def _head(fitted: Fitted, run: int) -> Head | None:
+    """A run's linear classifier as a head."""
+    if not isinstance(fitted, LinearMaps | LinearProbes):
+        return None
+    weight_CD, bias_C = fitted.linear(run)
+    head = Head(weight_CD.shape[1], len(weight_CD), normalise=False)
+    head.linear.load_state_dict({"weight": weight_CD, "bias": bias_C})
+    return head
 
 
 def probe_runs(
@@ -160,11 +173,13 @@ def probe_runs(
             if fitted is None:
                 node_M = np.sort(with_copies(draw.known))
                 logits = spreading.logits(train_RS[run], node_M, draw.test).cpu()
+                head: Callable[[], nn.Module | None] = functools.partial(spreading.fit, train_RS[run], node_M)
             else:
+                head = functools.partial(_head, fitted, run)
                 logits = fitted.logits(run, tested_ND[torch.from_numpy(draw.test).to(device)]).cpu()
             failed = isinstance(fitted, LinearProbes) and not bool(torch.isfinite(fitted.loss[run]))
             result = None if failed else scores(labels[draw.test], logits.argmax(dim=1).numpy(), num_classes)
-            outcomes[number] = Probed(draw, result)
+            outcomes[number] = Probed(draw, result, head)
     return [outcomes[number] for number in range(len(draws))]
 
 

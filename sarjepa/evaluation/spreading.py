@@ -26,13 +26,13 @@ classes, R runs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from scipy.sparse import csr_array, eye_array
 from scipy.sparse.linalg import cg
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 NUM_NEIGHBOURS = 5
@@ -42,10 +42,11 @@ SHRINKAGE = 0.5
 _BLOCK = 1024  # images whose cosines with all nodes are held at once
 _LEAST_COSINE = 1e-2  # so that every node has edges
 _TOLERANCE = 1e-5  # of the solution's residual, relative to the labels
+_LEAST_SHARE = 1e-6  # of a class whose label has reached no neighbour: unlikely, not impossible
 
 
 @dataclass(frozen=True)
-class Graph:
+class Nodes:
     """The training chips that labels spread over.
 
     Attributes:
@@ -53,29 +54,12 @@ class Graph:
         root_DD: lower Cholesky factor of their shrunk covariance.
         node_MD: the nodes, whitened by the two and of unit length.
         degree_M: sum of the weights of each node's edges.
-        affinity: W between the nodes, divided by the roots of both degrees; sparse, (M, M).
     """
 
     mean_D: Tensor
     root_DD: Tensor
     node_MD: Tensor
     degree_M: Tensor
-    affinity: csr_array
-
-    def spread(self, label_MC: np.ndarray) -> Tensor:
-        """F of the module's text, (M, C); a class without a label has zeros.
-
-        Args:
-            label_MC: Y, 1 where a node is a shot of a class.
-        """
-        system = eye_array(len(self.node_MD), format="csr") - SPREAD * self.affinity
-        columns = []
-        for label_M in label_MC.T:
-            score_M, is_unfinished = cg(system, label_M, rtol=_TOLERANCE)
-            assert not is_unfinished  # the system's condition number is at most (1 + a) / (1 - a)
-            columns.append(score_M)
-        score_MC = np.stack(columns, axis=1).clip(0)
-        return torch.from_numpy(score_MC / score_MC.sum(axis=0).clip(1e-300)).to(self.node_MD)
 
     def edges(self, feature_TD: Tensor, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Weights and numbers of the nodes that are nearest to each image, both (T, K).
@@ -91,6 +75,67 @@ class Graph:
             parts.append((weight_BK / self.degree_M[node_M[place_BK]].sqrt(), node_M[place_BK]))
         weights, nodes = zip(*parts, strict=True)
         return torch.cat(weights), torch.cat(nodes)
+
+    def scores(self, score_MC: Tensor, feature_TD: Tensor, edges: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """(T, C) scores of images by those of the nodes; `edges` as of the images, if they are at hand."""
+        score_TC = _mean(score_MC, *(edges or self.edges(feature_TD)))
+        if len(lost := torch.nonzero(score_TC.sum(dim=1) == 0)[:, 0]):  # no label has reached the nodes nearest to them
+            score_TC[lost] = _mean(score_MC, *self.edges(feature_TD[lost], among=score_MC.sum(dim=1) > 0))
+        return score_TC
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes and the edges between them.
+
+    Attributes:
+        nodes: the nodes.
+        affinity: W, divided by the roots of both degrees; sparse, (M, M).
+    """
+
+    nodes: Nodes
+    affinity: csr_array
+
+    def spread(self, label_MC: np.ndarray) -> Tensor:
+        """F of the module's text, (M, C); a class without a label has zeros.
+
+        Args:
+            label_MC: Y, 1 where a node is a shot of a class.
+        """
+        system = eye_array(len(label_MC), format="csr") - SPREAD * self.affinity
+        columns = []
+        for label_M in label_MC.T:
+            score_M, is_unfinished = cg(system, label_M, rtol=_TOLERANCE)
+            assert not is_unfinished  # the system's condition number is at most (1 + a) / (1 - a)
+            columns.append(score_M)
+        score_MC = np.stack(columns, axis=1).clip(0)
+        return torch.from_numpy(score_MC / score_MC.sum(axis=0).clip(1e-300)).to(self.nodes.node_MD)
+
+
+class SpreadHead(nn.Module):
+    """Labels that were spread, as the head of a classifier of new chips.
+
+    Args:
+        nodes: nodes that the labels were spread over.
+        score_MC: F of the module's text.
+    """
+
+    score_MC: Tensor
+
+    def __init__(self, nodes: Nodes, score_MC: Tensor) -> None:
+        super().__init__()
+        for name, value in (*vars(nodes).items(), ("score_MC", score_MC)):
+            self.register_buffer(name, value)
+
+    @property
+    def nodes(self) -> Nodes:
+        """The nodes, on the device of the head."""
+        return Nodes(*(getattr(self, field.name) for field in fields(Nodes)))
+
+    def forward(self, feature_BD: Tensor, keep_BD: Tensor | None = None) -> Tensor:
+        """(B, D) features to (B, C) logarithms of the shares of the classes; `keep_BD` as of `Head`."""
+        score_BC = self.nodes.scores(self.score_MC, feature_BD if keep_BD is None else feature_BD * keep_BD)
+        return (score_BC / score_BC.sum(dim=1, keepdim=True)).clamp_min(_LEAST_SHARE).log()
 
 
 def _whitened(feature_TD: Tensor, mean_D: Tensor, root_DD: Tensor) -> Tensor:
@@ -131,7 +176,7 @@ def graph_of(feature_MD: Tensor) -> Graph:
     both_ways = one_way.maximum(one_way.T)
     degree_M = both_ways.sum(axis=1)
     affinity = both_ways.multiply(1 / np.sqrt(degree_M)[:, None]).multiply(1 / np.sqrt(degree_M)[None]).tocsr()
-    return Graph(mean_D, root_DD, node_MD, torch.from_numpy(degree_M).to(node_MD), affinity)
+    return Graph(Nodes(mean_D, root_DD, node_MD, torch.from_numpy(degree_M).to(node_MD)), affinity)
 
 
 class Spreading:
@@ -157,28 +202,36 @@ class Spreading:
         self._graphs: dict[bytes, Graph] = {}
         self._edges: dict[tuple[bytes, bytes], tuple[Tensor, Tensor]] = {}
 
-    def logits(self, train_S: np.ndarray, node_M: np.ndarray, test_T: np.ndarray) -> Tensor:
-        """(T, C) logarithms of the scores of a run's test chips.
+    def fit(self, train_S: np.ndarray, node_M: np.ndarray) -> SpreadHead:
+        """The labels of a run's shots, spread over its nodes.
 
         Args:
             train_S: rows of the shots.
             node_M: sorted rows of all training chips, the shots among them.
-            test_T: rows of the test chips.
         """
-        key, device = node_M.tobytes(), self.feature_ND.device
-        tested_TD = self.tested_ND[torch.from_numpy(test_T).to(device)]
-        if key not in self._graphs:
-            self._graphs[key] = graph_of(self.feature_ND[torch.from_numpy(node_M).to(device)])
-        graph = self._graphs[key]
-        if (both := (key, test_T.tobytes())) not in self._edges:
-            self._edges[both] = graph.edges(tested_TD)
+        graph = self._graph(node_M)
         label_MC = np.zeros((len(node_M), self.num_classes))
         label_MC[np.searchsorted(node_M, train_S), self.label_N[train_S]] = 1
-        score_MC = graph.spread(label_MC)
-        score_TC = _mean(score_MC, *self._edges[both])
-        if len(lost := torch.nonzero(score_TC.sum(dim=1) == 0)[:, 0]):  # no label has reached the nodes nearest to them
-            score_TC[lost] = _mean(score_MC, *graph.edges(tested_TD[lost], among=score_MC.sum(dim=1) > 0))
-        return score_TC.log()
+        return SpreadHead(graph.nodes, graph.spread(label_MC))
+
+    def logits(self, train_S: np.ndarray, node_M: np.ndarray, test_T: np.ndarray) -> Tensor:
+        """(T, C) logarithms of the scores of a run's test chips.
+
+        Args:
+            train_S, node_M: as of `fit`.
+            test_T: rows of the test chips.
+        """
+        nodes, key = self._graph(node_M).nodes, (node_M.tobytes(), test_T.tobytes())
+        tested_TD = self.tested_ND[torch.from_numpy(test_T).to(self.feature_ND.device)]
+        if key not in self._edges:
+            self._edges[key] = nodes.edges(tested_TD)
+        return nodes.scores(self.fit(train_S, node_M).score_MC, tested_TD, self._edges[key]).log()
+
+    def _graph(self, node_M: np.ndarray) -> Graph:
+        key = node_M.tobytes()
+        if key not in self._graphs:
+            self._graphs[key] = graph_of(self.feature_ND[torch.from_numpy(node_M).to(self.feature_ND.device)])
+        return self._graphs[key]
 
 
 def _mean(score_MC: Tensor, weight_TK: Tensor, node_TK: Tensor) -> Tensor:

@@ -181,9 +181,9 @@ def no_classifier(path: str | Path) -> InputError:
 
     Example:
         >>> print(no_classifier("runs/toy"))
-        no classifier here: runs/toy; run sarjepa finetune, which saves one
+        no classifier here: runs/toy; run sarjepa probe or sarjepa finetune, which save one
     """
-    return InputError("no classifier here", where=path, hint="run sarjepa finetune, which saves one")
+    return InputError("no classifier here", where=path, hint="run sarjepa probe or sarjepa finetune, which save one")
 
 
 def is_classifier(path: str | Path) -> bool:

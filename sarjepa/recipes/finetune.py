@@ -9,17 +9,17 @@ import torch
 
 from sarjepa.config import FinetuneConfig
 from sarjepa.errors import InputError
-from sarjepa.evaluation.benchmark import Benchmark, open_benchmark
-from sarjepa.evaluation.classifier import save_classifier
-from sarjepa.evaluation.fewshot import Draw, draw
+from sarjepa.evaluation.benchmark import open_benchmark
+from sarjepa.evaluation.fewshot import draw
 from sarjepa.evaluation.finetune import fit_temperature
 from sarjepa.evaluation.metrics import Scores, scores
 from sarjepa.evaluation.opened import open_checkpoint
 from sarjepa.evaluation.runs import classify, finetune_run
-from sarjepa.models.addresses import CLASSIFIER_FILE, newest_run
+from sarjepa.models.addresses import newest_run
 from sarjepa.models.heads import Classifier, Feature
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.class_report import report_folder, report_of, write_report
+from sarjepa.recipes.evaluating.keeping import calibration_chips, kept
 from sarjepa.recipes.evaluating.recipe import recipe_name, settled, training_of
 from sarjepa.recipes.evaluating.record import run_record
 from sarjepa.reports.accuracy_figures import finetuning_curves
@@ -28,8 +28,6 @@ from sarjepa.results.result import Result, writable_folder
 from sarjepa.results.tables import csv_text
 from sarjepa.training.loop import LossNotFiniteError
 from sarjepa.training.runtime import pick_device, pick_precision
-
-HELD_SHARE = 0.1  # of each class's training chips, held out for the temperature where no chip is spare
 
 
 def run(config: FinetuneConfig, progress: Progress) -> Result:
@@ -102,27 +100,9 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         temperature=round(temperature, 4),
         train_loss=tuple(round(loss, 5) for loss in curve.loss),
     )
-    describe = {
-        "classes": list(benchmark.classes),
-        "temperature": temperature,
-        "crop": benchmark.crop,
-        "normalisation": benchmark.shards.index["normalisation"],
-        "dataset": config.dataset,
-        "label_set": benchmark.label_set,
-        "draw": {
-            "split_policy": config.split_policy,
-            "shots": config.shots,
-            "seed": config.seed,
-            "sha256": _draw_sha256(config, drawn),
-        },
-        "recipe": recipe,
-        "augment": config.augment,
-        "accuracy": round(tested.accuracy, 4),
-        "encoder": opened.describe,
-    }
-    save_classifier(folder / CLASSIFIER_FILE, classifier, describe)
+    saved = kept(classifier, config, benchmark, opened, drawn, variant, temperature, tested.accuracy)
     if not config.curve:
-        return write_report(folder, report, config, progress)
+        return write_report(folder, report, config, progress, saved)
     epochs = enumerate(zip(curve.loss, curve.watched, strict=True), start=1)
     rows = [(epoch, f"{loss:.5f}", f"{accuracy:.4f}") for epoch, (loss, accuracy) in epochs]
     curve_1E2 = np.stack([curve.loss, curve.watched], axis=1)[None]
@@ -132,42 +112,6 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         report,
         config,
         progress,
-        {"curve.csv": csv_text(("epoch", "train_loss", "test_accuracy"), rows)},
+        {**saved, "curve.csv": csv_text(("epoch", "train_loss", "test_accuracy"), rows)},
         {"curve.png": lambda: finetuning_curves({benchmark.name: {opened.name: curve_1E2}}, title)},
     )
-
-
-def _draw_sha256(config: FinetuneConfig, drawn: Draw) -> str:
-    """Checksum of the draw without --test-dataset, by which `probe` recognises the training chips later."""
-    if config.test_dataset is None:
-        return drawn.sha256
-    candidates = open_benchmark(config.data_root, config.dataset, config.label_set).candidates
-    alone = draw(candidates, config.split_policy, config.shots, config.seed)
-    return alone.sha256 if np.array_equal(alone.train, drawn.train) else drawn.sha256
-
-
-def calibration_chips(drawn: Draw, benchmark: Benchmark) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the chips to train on, and of those held out for the temperature.
-
-    A few-shot draw leaves spare training chips: per class, as many of them as there are shots are held out, and all
-    shots are trained on. Without spare chips (the whole training split), a tenth of each class is held out; the draw
-    and its checksum still count it among the training chips.
-
-    Example:
-        >>> toy = open_benchmark("data", "toy")
-        >>> for shots in (5, None):  # of three classes with twelve training chips each
-        ...     train, held = calibration_chips(draw(toy.candidates, "published", shots, seed=0), toy)
-        ...     print(len(train), len(held))
-        15 15
-        33 3
-    """
-    labels = benchmark.candidates.labels
-    train, held = [], []
-    for label in range(len(benchmark.classes)):
-        own, spare = drawn.train[labels[drawn.train] == label], drawn.spare[labels[drawn.spare] == label]
-        if drawn.shots is None:
-            num_held = int(HELD_SHARE * len(own))
-            own, spare = own[: len(own) - num_held], own[len(own) - num_held :]
-        train.append(own)
-        held.append(spare if drawn.shots is None else spare[: drawn.shots])
-    return np.concatenate(train), np.concatenate(held)

@@ -13,7 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from sarjepa.errors import InputError
-from sarjepa.evaluation.classifier import load_classifier, save_classifier
+from sarjepa.evaluation.classifier import classifier_bytes, load_classifier
+from sarjepa.evaluation.spreading import SpreadHead, graph_of
 from sarjepa.models.addresses import CLASSIFIER_FILE
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import Classifier, Feature, Head
@@ -25,7 +26,9 @@ DESCRIBE = {"classes": ["a", "b"], "temperature": 1.5, "crop": None}
 def file(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     encoder = Encoder(EncoderShape(width=16, depth=1, num_heads=2, patch_size=8, image_size=16))
-    save_classifier(tmp_path / CLASSIFIER_FILE, Classifier(encoder, Head(16, 2, std=1.0), Feature(("cls",))), DESCRIBE)
+    (tmp_path / CLASSIFIER_FILE).write_bytes(
+        classifier_bytes(Classifier(encoder, Head(16, 2, std=1.0), Feature(("cls",))), DESCRIBE)
+    )
     return tmp_path / CLASSIFIER_FILE
 
 
@@ -66,6 +69,7 @@ def test_a_flipped_bit_is_named_with_its_file_and_never_gives_another_answer(fil
         ("draw", {"seed": 0}),
         ("draw", 3),
         ("label_set", 3),
+        ("solver", "label-spreading"),
     ],
 )
 def test_a_description_that_says_something_else_is_one_line(file: Path, key: str, value: Any) -> None:
@@ -105,4 +109,21 @@ def test_a_classifier_without_a_weight_is_one_line(file: Path) -> None:
         left = {key: value for key, value in weights.items() if key != name}
         save_file(left, file, metadata={"sarjepa-classifier": said["sarjepa-classifier"]})
         with pytest.raises(InputError, match=str(file)):
+            load_classifier(file)
+
+
+def test_spread_labels_come_back_and_those_that_do_not_fit_are_one_line(file: Path) -> None:
+    encoder = load_classifier(file).classifier.encoder
+    head = SpreadHead(graph_of(torch.randn(12, 16)).nodes, torch.rand(12, 2))
+    classifier = Classifier(encoder, head).eval()
+    file.write_bytes(classifier_bytes(classifier, {**DESCRIBE, "temperature": 1.0, "solver": "label-spreading"}))
+    image = np.random.default_rng(0).random((16, 16), np.float32)
+    expected = classifier(torch.from_numpy(image)[None, None]).softmax(dim=1).detach().numpy()
+    assert load_classifier(file).probabilities([image]) == pytest.approx(expected, abs=1e-6)
+    with safe_open(file, "pt") as opened:
+        said, weights = opened.metadata(), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    for name in (name for name in weights if name.startswith("head.")):
+        cut = {**weights, name: weights[name][:-1].contiguous()}
+        save_file(cut, file, metadata={"sarjepa-classifier": said["sarjepa-classifier"]})
+        with pytest.raises(InputError, match="does not fit the classifier"):
             load_classifier(file)

@@ -13,7 +13,7 @@ from recording import Recorder
 
 from sarjepa.config import PredictConfig
 from sarjepa.errors import InputError
-from sarjepa.evaluation.classifier import load_classifier, save_classifier
+from sarjepa.evaluation.classifier import classifier_bytes, load_classifier
 from sarjepa.models.addresses import CLASSIFIER_FILE
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import Classifier, Head
@@ -26,7 +26,9 @@ DESCRIBE = {"classes": ["tank", "truck"], "temperature": 1.5, "crop": 24}
 def saved(folder: Path, **describe: object) -> Path:
     torch.manual_seed(0)
     encoder = Encoder(EncoderShape(width=16, depth=1, num_heads=2, patch_size=8, image_size=16))
-    save_classifier(folder / CLASSIFIER_FILE, Classifier(encoder, Head(16, 2, std=1.0)), {**DESCRIBE, **describe})
+    (folder / CLASSIFIER_FILE).write_bytes(
+        classifier_bytes(Classifier(encoder, Head(16, 2, std=1.0)), {**DESCRIBE, **describe})
+    )
     return folder
 
 

@@ -17,7 +17,8 @@ from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation import opened
 from sarjepa.evaluation.benchmark import open_benchmark
-from sarjepa.evaluation.classifier import save_classifier
+from sarjepa.evaluation.classifier import classifier_bytes, load_classifier
+from sarjepa.evaluation.fewshot import draw
 from sarjepa.evaluation.opened import open_checkpoint, open_features
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import Classifier, Feature, Head
@@ -80,9 +81,11 @@ def test_a_report_of_other_settings_is_replaced_with_a_warning(toy_root: Path, t
 
 
 def test_files_of_somebody_else_are_left_and_those_of_an_earlier_report_removed(toy_root: Path, tmp_path: Path) -> None:
-    (tmp_path / "predictions.csv").write_text("mine")
+    mine = ("predictions.csv", "classifier.safetensors")
+    for name in mine:
+        (tmp_path / name).write_text("mine")
     probe_report(toy_root, tmp_path, checkpoint="pixels")
-    assert (tmp_path / "predictions.csv").read_text() == "mine"
+    assert [(tmp_path / name).read_text() for name in mine] == ["mine"] * 2
     (tmp_path / "curve.csv").write_text("of an earlier fine-tuning")
     probe_report(toy_root, tmp_path, checkpoint="pixels")
     assert not (tmp_path / "curve.csv").exists()
@@ -93,6 +96,32 @@ def test_other_solvers_learn_the_bars_from_pixels(toy_root: Path, tmp_path: Path
     report = probe_report(toy_root, tmp_path, checkpoint="pixels", solver=solver)
     assert report["solver"] == solver and report["accuracy"] > 80
     assert f"feature cls, solver {solver}, " in class_table(read_record(tmp_path / "report.json", Report)).note
+
+
+@pytest.mark.parametrize("shots", [3, None])
+@pytest.mark.parametrize("solver", ["adamw", "lbfgs", "lda", "label-spreading"])
+def test_the_classifier_that_a_probe_saves_gives_the_number_of_its_report(
+    toy_root: Path, toy_run: Path, tmp_path: Path, solver: str, shots: int | None
+) -> None:
+    given = {"shots": shots, "solver": solver, "recipe": "augmented", "precision": "fp32"}
+    report = probe_report(toy_root, tmp_path, checkpoint=str(toy_run), **given)
+    saved, toy = load_classifier(tmp_path), open_benchmark(str(toy_root), "toy")
+    test = draw(toy.candidates, "published", shots, seed=0).test
+    probability = saved.probabilities([image / toy.shards.scale for image in toy.shards.images(test)])
+    assert (probability.argmax(axis=1) == toy.candidates.labels[test]).mean() * 100 == pytest.approx(report["accuracy"])
+    assert (saved.describe["temperature"] == 1) == (shots is None), "all chips were learnt from"
+
+    again = probe_report(toy_root, tmp_path / "again", checkpoint=str(tmp_path))
+    assert (again["accuracy"], again["solver"]) == (report["accuracy"], solver)
+
+
+def test_a_probe_that_leaves_no_classifier_removes_an_earlier_one(
+    toy_root: Path, toy_run: Path, tmp_path: Path
+) -> None:
+    for solver, checkpoint, is_there in (("lda", str(toy_run), True), ("knn", str(toy_run), False),
+                                         ("lda", str(toy_run), True), ("lda", "pixels", False)):  # fmt: skip
+        probe_report(toy_root, tmp_path, checkpoint=checkpoint, solver=solver)
+        assert (tmp_path / "classifier.safetensors").is_file() == is_there
 
 
 @pytest.mark.parametrize("pool", ["mean", "grid2", "grid4"])
@@ -126,7 +155,7 @@ def test_blocks_that_a_baseline_or_a_classifier_does_not_have_are_refused(toy_ro
         probe.run(ProbeConfig(data_root=str(toy_root), checkpoint="log-pixels", dataset="toy", blocks=(1,)), Progress())
     encoder = Encoder(EncoderShape(16, 2, 2, 8, 32))
     facts = {"classes": ["a", "b"], "temperature": 1.0, "crop": None}
-    save_classifier(tmp_path / "classifier.safetensors", Classifier(encoder, Head(16, 2)), facts)
+    (tmp_path / "classifier.safetensors").write_bytes(classifier_bytes(Classifier(encoder, Head(16, 2)), facts))
     with pytest.raises(InputError, match="no such block; expected 1 to 2; got 9"):
         open_checkpoint(str(tmp_path / "classifier.safetensors"), 0, torch.device("cpu"), blocks=(9,))
 

@@ -16,7 +16,7 @@ from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation.metrics import Scores
 from sarjepa.files import json_text, write_atomically
-from sarjepa.models.addresses import bare, is_address
+from sarjepa.models.addresses import CLASSIFIER_FILE, bare, is_address
 from sarjepa.overlay import Change, changes
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.record import percentages
@@ -28,7 +28,7 @@ from sarjepa.results.result import Result
 from sarjepa.results.statistics import wilson_interval
 
 # All possible files of a report; a later report removes those that it does not write.
-FILES = (REPORT, "confusion.png", "curve.csv", "curve.png", "predictions.csv")
+FILES = (REPORT, CLASSIFIER_FILE, "confusion.png", "curve.csv", "curve.png", "predictions.csv")
 
 
 def report_folder(out: str | None, checkpoint: str, what: str, shots: int | None) -> Path:
@@ -51,7 +51,7 @@ def report_folder(out: str | None, checkpoint: str, what: str, shots: int | None
 
 def write_files(
     folder: Path,
-    numbers: Mapping[str, str],
+    numbers: Mapping[str, str | bytes],
     config: Common,
     progress: Progress,
     pictures: Mapping[str, Callable[[], Figure]] | None = None,
@@ -62,7 +62,7 @@ def write_files(
 
     Args:
         folder: existing folder of the report.
-        numbers: text by file name.
+        numbers: content by file name.
         config: settings of the command.
         progress: receiver of a warning if a report of other settings is replaced.
         pictures: functions that draw a figure, by file name. All names are in `FILES`.
@@ -79,8 +79,8 @@ def write_files(
     if (folder / REPORT).is_file():  # other folders may hold files of these names that no command wrote
         for name in set(FILES) - set(numbers):
             (folder / name).unlink(missing_ok=True)
-    for name, text in numbers.items():
-        write_atomically(folder / name, text)
+    for name, content in numbers.items():
+        write_atomically(folder / name, content)
     for name, draw in (pictures or {}).items():
         write_atomically(folder / name, figure_bytes(draw()))
     if changed:
@@ -125,7 +125,7 @@ def write_report(
     report: Report,
     config: Common,
     progress: Progress,
-    numbers: Mapping[str, str] | None = None,
+    numbers: Mapping[str, str | bytes] | None = None,
     pictures: Mapping[str, Callable[[], Figure]] | None = None,
 ) -> Result:
     """Write the files of a report, and return the result of its command.

@@ -69,7 +69,7 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
         dataset=config.dataset,
         protocol="saved classifier",
         pool=saved.describe["pool"],
-        solver="fine-tune",
+        solver=saved.describe["solver"],
         split_policy=split_policy,
         recipe=saved.describe.get("recipe", "published"),
         augment=saved.describe.get("augment", "none"),
@@ -116,7 +116,7 @@ def _own_draw(saved: SavedClassifier, config: ProbeConfig) -> tuple[Benchmark, D
         "the chips that the classifier was trained on cannot be told from the others",
         where=f"{config.dataset} for {config.checkpoint}",
         expected="the data set as it was when the classifier was trained",
-        hint="build new chips as a source of another name, or run sarjepa finetune again",
+        hint="build new chips as a source of another name, or run the command that trained it again",
     )
 
 
