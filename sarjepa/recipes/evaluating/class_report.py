@@ -143,7 +143,8 @@ def write_report(
     write_files(folder, {REPORT: json_text(report), **(numbers or {})}, config, progress, drawn)
     low, high = report.accuracy_ci95
     return Result(
-        f"accuracy {report.accuracy:.1f}% (95% interval {low:.1f} to {high:.1f}); {folder / REPORT}",
+        f"accuracy {report.accuracy:.1f}% (95% interval {low:.1f} to {high:.1f}); {folder / REPORT}"
+        + (f" and {CLASSIFIER_FILE}" if CLASSIFIER_FILE in (numbers or {}) else ""),
         folder,
         (class_table(report),),
     )
