@@ -9,8 +9,8 @@ import torch
 
 from sarjepa.config import FinetuneConfig
 from sarjepa.errors import InputError
-from sarjepa.evaluation.benchmark import open_benchmark
-from sarjepa.evaluation.fewshot import draw
+from sarjepa.evaluation.benchmark import Benchmark, open_benchmark
+from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.finetune import fit_temperature
 from sarjepa.evaluation.metrics import Scores, scores
 from sarjepa.evaluation.opened import open_checkpoint
@@ -19,7 +19,7 @@ from sarjepa.models.addresses import newest_run
 from sarjepa.models.heads import Classifier, Feature
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.class_report import report_folder, report_of, write_report
-from sarjepa.recipes.evaluating.keeping import calibration_chips, kept
+from sarjepa.recipes.evaluating.keeping import kept
 from sarjepa.recipes.evaluating.recipe import recipe_name, settled, training_of
 from sarjepa.recipes.evaluating.record import run_record
 from sarjepa.reports.accuracy_figures import finetuning_curves
@@ -28,6 +28,8 @@ from sarjepa.results.result import Result, writable_folder
 from sarjepa.results.tables import csv_text
 from sarjepa.training.loop import LossNotFiniteError
 from sarjepa.training.runtime import pick_device, pick_precision
+
+HELD_SHARE = 0.1  # of each class's training chips, held out for the temperature where no chip is spare
 
 
 def run(config: FinetuneConfig, progress: Progress) -> Result:
@@ -115,3 +117,30 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         {**saved, "curve.csv": csv_text(("epoch", "train_loss", "test_accuracy"), rows)},
         {"curve.png": lambda: finetuning_curves({benchmark.name: {opened.name: curve_1E2}}, title)},
     )
+
+
+def calibration_chips(drawn: Draw, benchmark: Benchmark) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the chips to train on, and of those held out for the temperature.
+
+    A few-shot draw leaves spare training chips: per class, as many of them as there are shots are held out, and all
+    shots are trained on. Without spare chips (the whole training split), a tenth of each class is held out; the draw
+    and its checksum still count it among the training chips.
+
+    Example:
+        >>> toy = open_benchmark("data", "toy")
+        >>> for shots in (5, None):  # of three classes with twelve training chips each
+        ...     train, held = calibration_chips(draw(toy.candidates, "published", shots, seed=0), toy)
+        ...     print(len(train), len(held))
+        15 15
+        33 3
+    """
+    labels = benchmark.candidates.labels
+    train, held = [], []
+    for label in range(len(benchmark.classes)):
+        own, spare = drawn.train[labels[drawn.train] == label], drawn.spare[labels[drawn.spare] == label]
+        if drawn.shots is None:
+            num_held = int(HELD_SHARE * len(own))
+            own, spare = own[: len(own) - num_held], own[len(own) - num_held :]
+        train.append(own)
+        held.append(spare if drawn.shots is None else spare[: drawn.shots])
+    return np.concatenate(train), np.concatenate(held)

@@ -6,32 +6,34 @@ scored on those whose class is known.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from sarjepa.config import ProbeConfig
 from sarjepa.errors import InputError
-from sarjepa.evaluation.benchmark import Benchmark, open_benchmark
+from sarjepa.evaluation.benchmark import open_benchmark
 from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.finetune import fit_temperature
 from sarjepa.evaluation.opened import open_checkpoint, open_features
-from sarjepa.evaluation.runs import probe_runs
+from sarjepa.evaluation.runs import Probed, probe_runs
 from sarjepa.models.addresses import is_classifier, newest_run
 from sarjepa.models.encoder import Encoder
 from sarjepa.models.heads import Classifier, Feature
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.class_report import report_folder, report_of, write_report
-from sarjepa.recipes.evaluating.keeping import calibration_chips, kept
+from sarjepa.recipes.evaluating.keeping import kept
 from sarjepa.recipes.evaluating.labelling import label_chips
 from sarjepa.recipes.evaluating.recipe import copies_of, recipe_name, settled, training_of
 from sarjepa.recipes.evaluating.record import run_record
 from sarjepa.results.records import Variant
 from sarjepa.results.result import Result, writable_folder
 from sarjepa.training.runtime import pick_device, pick_precision
+
+NUM_FOLDS = 5  # heads by which the temperature is found
 
 
 def run(config: ProbeConfig, progress: Progress) -> Result:
@@ -61,23 +63,17 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
     folder = writable_folder(report_folder(config.out, opened.name, f"probe-{benchmark.name}", config.shots))
     cache = Path(config.data_root) / "features"
     pool = config.feature(config.pool)
+    feature, nameless = Feature.read(pool), config.solver == "label-spreading"
     features, *copies = [
-        open_features(
-            opened,
-            benchmark,
-            Feature.read(pool),
-            config.precision,
-            cache,
-            device,
-            progress,
-            copy,
-            nameless=config.solver == "label-spreading",
-        )
+        open_features(opened, benchmark, feature, config.precision, cache, device, progress, copy, nameless=nameless)
         for copy in copies_of(config, config.augment)
     ]
     drawn = draw(benchmark.candidates, config.split_policy, config.shots, config.seed)
     training = training_of(config, "linear-probe", config.augment)
-    [probed] = probe_runs(features, benchmark, [drawn], config.solver, training, device, copies)
+    labels = benchmark.candidates.labels
+    is_kept = isinstance(opened.encoder, Encoder) and config.solver not in ("knn", "centroid")
+    folds = _folds(drawn, labels) if is_kept else []
+    probed, *folded = probe_runs(features, benchmark, [drawn, *folds], config.solver, training, device, copies)
     if probed.scores is None:
         raise InputError("the training diverged", where=opened.name, hint="lower --lr")
     variant = Variant(
@@ -89,20 +85,38 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
         augment=config.augment,
     )
     saved = {}
-    if (head := probed.head()) is not None and isinstance(opened.encoder, Encoder):
-        classifier = Classifier(opened.encoder, head, Feature.read(pool))
-        temperature = _temperature(head, features, benchmark, drawn, device)
+    if is_kept and (head := probed.head()) is not None:
+        classifier = Classifier(opened.encoder, head, feature)
+        temperature = _temperature(folded, features, labels)
         saved = kept(classifier, config, benchmark, opened, drawn, variant, temperature, probed.scores.accuracy)
     run = run_record(probed.scores, opened, benchmark, drawn, variant, config.precision)
     return write_report(folder, report_of(run, probed.scores, config), config, progress, saved)
 
 
-def _temperature(
-    head: nn.Module, features: np.ndarray, benchmark: Benchmark, drawn: Draw, device: torch.device
-) -> float:
-    """The temperature of the head's probabilities by training chips that were not drawn; 1 where there are none."""
-    _, held = calibration_chips(drawn, benchmark)
-    if drawn.shots is None or not len(held):  # without a number of shots, all chips were learnt from
+def _folds(drawn: Draw, label_N: np.ndarray) -> list[Draw]:
+    """Draws that learn from all training chips but a part of each class, which they test; each part is tested once.
+
+    The only chip of a class is in no part.
+    """
+    labels, folds = label_N[drawn.train], []
+    place = np.array([np.count_nonzero(labels[:index] == label) for index, label in enumerate(labels)])
+    for fold in range(NUM_FOLDS):
+        is_out = place % NUM_FOLDS == fold
+        is_out &= np.isin(labels, labels[~is_out])
+        out = drawn.train[is_out]
+        if len(out):
+            folds.append(replace(drawn, train=drawn.train[~is_out], test=out, spare=np.append(drawn.spare, out)))
+    return folds
+
+
+def _temperature(folds: Sequence[Probed], features: np.ndarray, label_N: np.ndarray) -> float:
+    """The temperature that makes the labels of the folds' test chips most likely; 1 where there are none."""
+    logits, tested = [], []
+    for run in folds:
+        if run.scores is not None and (head := run.head()) is not None:
+            logits.append(head.cpu()(torch.from_numpy(features[run.draw.test]).float()).detach())
+            tested.append(run.draw.test)
+    if not logits:
         return 1.0
-    logits = head.to(device)(torch.from_numpy(features[held]).to(device)).detach().cpu()
-    return fit_temperature(logits.clamp_min(-1e9), torch.from_numpy(benchmark.candidates.labels[held]))
+    logits_TC = torch.cat(logits).clamp_min(-1e9)  # a class may have no chip at all
+    return fit_temperature(logits_TC, torch.from_numpy(label_N[np.concatenate(tested)]))

@@ -80,7 +80,10 @@ def test_show_config_prints_settings_that_can_be_read_back(tmp_path: Path) -> No
         (["features", "--out", "f.csv"], ["f.csv", ".npz, .h5 or .parquet"]),
         (["predict"], ["something has to be named: predict; expected FOLDER: images of any size"]),
         (["predict", "."], ["expected --classifier CLASSIFIER"]),
-        (["predict", ".", "--classifier", "nowhere"], ["no classifier here: nowhere; run sarjepa probe or sarjepa finetune"]),
+        (
+            ["predict", ".", "--classifier", "nowhere"],
+            ["no classifier here: nowhere; run sarjepa probe or sarjepa finetune"],
+        ),
         (["export", "nowhere", "--format", "onnx"], ["no such checkpoint: nowhere"]),
         (["export"], ["no run to evaluate"]),
         (["push", "nowhere"], ["something has to be named: push; expected TO: hf://OWNER/NAME"]),

@@ -27,7 +27,6 @@ from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import Classifier, Head
 from sarjepa.progress import Progress
 from sarjepa.recipes import finetune, probe
-from sarjepa.recipes.evaluating import keeping
 from sarjepa.recipes.report.results import Found, report_line
 from sarjepa.reports.class_table import class_table
 from sarjepa.results.records import Report
@@ -164,7 +163,7 @@ def test_pixels_cannot_be_fine_tuned(toy_root: Path, tmp_path: Path) -> None:
 def test_the_temperature_sees_neither_training_nor_test_chips(toy_root: Path, shots: int | None) -> None:
     benchmark = open_benchmark(str(toy_root), "toy")
     drawn = draw(benchmark.candidates, "published", shots, 0)
-    train, held = keeping.calibration_chips(drawn, benchmark)
+    train, held = finetune.calibration_chips(drawn, benchmark)
     assert len(held) and not set(held) & set(train) and not set(held) & set(drawn.test)
     if shots is not None:
         assert set(train) == set(drawn.train), "every shot is trained on"

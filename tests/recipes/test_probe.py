@@ -18,7 +18,7 @@ from sarjepa.errors import InputError
 from sarjepa.evaluation import opened
 from sarjepa.evaluation.benchmark import open_benchmark
 from sarjepa.evaluation.classifier import classifier_bytes, load_classifier
-from sarjepa.evaluation.fewshot import draw
+from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.opened import open_checkpoint, open_features
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import Classifier, Feature, Head
@@ -109,10 +109,25 @@ def test_the_classifier_that_a_probe_saves_gives_the_number_of_its_report(
     test = draw(toy.candidates, "published", shots, seed=0).test
     probability = saved.probabilities([image / toy.shards.scale for image in toy.shards.images(test)])
     assert (probability.argmax(axis=1) == toy.candidates.labels[test]).mean() * 100 == pytest.approx(report["accuracy"])
-    assert (saved.describe["temperature"] == 1) == (shots is None), "all chips were learnt from"
+    assert 0.05 < saved.describe["temperature"] < 20
 
     again = probe_report(toy_root, tmp_path / "again", checkpoint=str(tmp_path))
     assert (again["accuracy"], again["solver"]) == (report["accuracy"], solver)
+
+
+def test_every_training_chip_is_left_out_once_but_the_only_one_of_its_class() -> None:
+    labels, drawn = np.repeat([0, 1, 2], [7, 1, 12]), Draw(0, None, np.arange(20), np.arange(0), "", {}, np.array([99]))
+    folds = probe._folds(drawn, labels)
+    assert sorted(np.concatenate([fold.test for fold in folds]).tolist()) == [*range(7), *range(8, 20)]
+    for fold in folds:
+        assert sorted(np.append(fold.train, fold.test).tolist()) == list(range(20))
+        assert set(fold.spare) == {99, *fold.test}, "label spreading still sees them, without their labels"
+    assert [np.bincount(labels[fold.test])[[0, 2]].tolist() for fold in folds] == [[2, 3], [2, 3], *[[1, 2]] * 3]
+
+
+def test_from_one_shot_there_is_no_temperature(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    probe_report(toy_root, tmp_path, checkpoint=str(toy_run), shots=1, solver="lda")
+    assert load_classifier(tmp_path).describe["temperature"] == 1
 
 
 def test_a_probe_that_leaves_no_classifier_removes_an_earlier_one(

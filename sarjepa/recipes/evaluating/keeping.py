@@ -1,4 +1,4 @@
-"""The classifier that finetune and probe leave behind, and the temperature of its probabilities."""
+"""The classifier that finetune and probe leave behind."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from sarjepa.evaluation.opened import OpenedEncoder
 from sarjepa.models.addresses import CLASSIFIER_FILE
 from sarjepa.models.heads import Classifier
 from sarjepa.results.records import Variant
-
-HELD_SHARE = 0.1  # of each class's training chips, held out for the temperature where no chip is spare
 
 
 def kept(
@@ -76,30 +74,3 @@ def _draw_sha256(config: SingleEvaluation, drawn: Draw) -> str:
     candidates = open_benchmark(config.data_root, config.dataset, config.label_set).candidates
     alone = draw(candidates, config.split_policy, config.shots, config.seed)
     return alone.sha256 if np.array_equal(alone.train, drawn.train) else drawn.sha256
-
-
-def calibration_chips(drawn: Draw, benchmark: Benchmark) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the chips to train on, and of those held out for the temperature.
-
-    A few-shot draw leaves spare training chips: per class, as many of them as there are shots are held out, and all
-    shots are trained on. Without spare chips (the whole training split), a tenth of each class is held out; the draw
-    and its checksum still count it among the training chips.
-
-    Example:
-        >>> toy = open_benchmark("data", "toy")
-        >>> for shots in (5, None):  # of three classes with twelve training chips each
-        ...     train, held = calibration_chips(draw(toy.candidates, "published", shots, seed=0), toy)
-        ...     print(len(train), len(held))
-        15 15
-        33 3
-    """
-    labels = benchmark.candidates.labels
-    train, held = [], []
-    for label in range(len(benchmark.classes)):
-        own, spare = drawn.train[labels[drawn.train] == label], drawn.spare[labels[drawn.spare] == label]
-        if drawn.shots is None:
-            num_held = int(HELD_SHARE * len(own))
-            own, spare = own[: len(own) - num_held], own[len(own) - num_held :]
-        train.append(own)
-        held.append(spare if drawn.shots is None else spare[: drawn.shots])
-    return np.concatenate(train), np.concatenate(held)
