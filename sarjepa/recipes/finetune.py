@@ -102,7 +102,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
         temperature=round(temperature, 4),
         train_loss=tuple(round(loss, 5) for loss in curve.loss),
     )
-    saved = kept(classifier, config, benchmark, opened, drawn, variant, temperature, tested.accuracy)
+    saved = kept(classifier, report, config, benchmark, opened, drawn)
     if not config.curve:
         return write_report(folder, report, config, progress, saved)
     epochs = enumerate(zip(curve.loss, curve.watched, strict=True), start=1)

@@ -84,13 +84,12 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
         recipe=recipe,
         augment=config.augment,
     )
-    saved = {}
-    if is_kept and (head := probed.head()) is not None:
-        classifier = Classifier(opened.encoder, head, feature)
-        temperature = _temperature(folded, features, labels)
-        saved = kept(classifier, config, benchmark, opened, drawn, variant, temperature, probed.scores.accuracy)
     run = run_record(probed.scores, opened, benchmark, drawn, variant, config.precision)
-    return write_report(folder, report_of(run, probed.scores, config), config, progress, saved)
+    if not is_kept or (head := probed.head()) is None:
+        return write_report(folder, report_of(run, probed.scores, config), config, progress)
+    report = report_of(run, probed.scores, config, temperature=_temperature(folded, features, labels))
+    saved = kept(Classifier(opened.encoder, head, feature), report, config, benchmark, opened, drawn)
+    return write_report(folder, report, config, progress, saved)
 
 
 def _folds(drawn: Draw, label_N: np.ndarray) -> list[Draw]:
@@ -119,4 +118,4 @@ def _temperature(folds: Sequence[Probed], features: np.ndarray, label_N: np.ndar
     if not logits:
         return 1.0
     logits_TC = torch.cat(logits).clamp_min(-1e9)  # a class may have no chip at all
-    return fit_temperature(logits_TC, torch.from_numpy(label_N[np.concatenate(tested)]))
+    return round(fit_temperature(logits_TC, torch.from_numpy(label_N[np.concatenate(tested)])), 4)

@@ -11,43 +11,40 @@ from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.opened import OpenedEncoder
 from sarjepa.models.addresses import CLASSIFIER_FILE
 from sarjepa.models.heads import Classifier
-from sarjepa.results.records import Variant
+from sarjepa.results.records import Report
 
 
 def kept(
     classifier: Classifier,
+    report: Report,
     config: SingleEvaluation,
     benchmark: Benchmark,
     opened: OpenedEncoder,
     drawn: Draw,
-    variant: Variant,
-    temperature: float,
-    accuracy: float,
 ) -> dict[str, bytes]:
     """The file of a classifier, with all that is needed to use it on other chips, by its name.
 
     Args:
         classifier: encoder, feature and head.
+        report: report of its test, with the temperature of its logits.
         config: settings of the command.
         benchmark, drawn: data set and draw that it was trained on.
         opened: checkpoint that it was made of.
-        variant: recipe, solver and augmentation.
-        temperature: divisor of its logits.
-        accuracy: accuracy on the test chips of the draw (%).
 
     Example:
+        >>> import shutil
         >>> from sarjepa.config import ProbeConfig
-        >>> from sarjepa.evaluation.opened import open_checkpoint
-        >>> from sarjepa.models.heads import Head
-        >>> toy, opened = open_benchmark("data", "toy"), open_checkpoint("runs/toy", seed=0, device="cpu")
-        >>> made = ProbeConfig(dataset="toy", shots=5), toy, opened, draw(toy.candidates, "published", 5, seed=0)
-        >>> variant = Variant(protocol="linear-probe", pool="cls", solver="lda", split_policy="published")
-        >>> list(kept(Classifier(opened.encoder, Head(16, 3)), *made, variant, temperature=1.0, accuracy=90.0))
-        ['classifier.safetensors']
+        >>> from sarjepa.progress import Progress
+        >>> from sarjepa.recipes import probe
+        >>> root = shutil.copytree("data", "kept-data")  # features are cached beside the shards
+        >>> given = {"data_root": root, "dataset": "toy", "shots": 5, "solver": "lda"}
+        >>> _ = probe.run(ProbeConfig(checkpoint="runs/toy", out="kept", **given), Progress())  # which calls `kept`
+        >>> load_classifier("kept").describe["solver"]
+        'lda'
     """
     describe = {
         "classes": list(benchmark.classes),
-        "temperature": temperature,
+        "temperature": report.temperature,
         "crop": benchmark.crop,
         "normalisation": benchmark.shards.index["normalisation"],
         "dataset": config.dataset,
@@ -58,10 +55,10 @@ def kept(
             "seed": config.seed,
             "sha256": _draw_sha256(config, drawn),
         },
-        "recipe": variant.recipe,
-        "solver": variant.solver,
-        "augment": variant.augment,
-        "accuracy": round(accuracy, 4),
+        "recipe": report.recipe,
+        "solver": report.solver,
+        "augment": report.augment,
+        "accuracy": report.accuracy,
         "encoder": opened.describe,
     }
     return {CLASSIFIER_FILE: classifier_bytes(classifier, describe)}
