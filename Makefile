@@ -9,7 +9,7 @@ DEMO   := runs/demo
 comma  := ,
 
 # The paper's tables and figures, and the size of their runs: demo, laptop or paper.
-TABLES := table1 table3 table4 table5 table6 ratio-pixel figure4 figure5 figure6 figure7 views views-apart views-at-once views-scaling views-unmasked label-spreading transfer speckle saracd-splits \
+TABLES := table1 table3 table4 table5 table6 ratio-pixel figure4 figure5 figure6 figure7 views views-apart views-at-once views-scaling label-spreading transfer speckle saracd-splits \
   augmentations augmentations-tuned fine-tuned fine-tuned-published fine-tuning-steps
 SCALE  ?= laptop
 # Sets to pre-train on (comma-separated), weights of the imagenet row, commands at a time, and what starts pre-training
