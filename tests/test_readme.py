@@ -190,7 +190,9 @@ def test_a_row_of_sar_acds_splits_is_the_one_that_was_measured(row: str) -> None
     assert cells == expected[0] + expected[1]
 
 
-@pytest.mark.parametrize(("row", "name"), [("sar-jepa, then views",) * 2, ("ratio, the best", "ratio")])
+@pytest.mark.parametrize(
+    ("row", "name"), [("sar-jepa, then views",) * 2, ("pgca-deep",) * 2, ("ratio, the best", "ratio")]
+)
 def test_a_row_of_sar_acd_is_the_one_that_was_measured(row: str, name: str) -> None:
     rows = table_rows("docs/results.md", "| SAR-ACD, 5 classes |")
     [cells] = [cells for start, cells in rows.items() if start.startswith(row)]
