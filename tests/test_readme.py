@@ -191,6 +191,19 @@ def test_a_row_of_sar_acds_splits_is_the_one_that_was_measured(row: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("row", "folder"), [("as it is, ten pre-trainings", ""), ("speckle of 4 looks on top", "-4-look"),
+                        ("speckle of 1 look on top", "-1-look")],
+)  # fmt: skip
+def test_a_row_of_ratio_and_pixel_under_speckle_is_the_one_that_was_measured(row: str, folder: str) -> None:
+    path = ROOT / "results" / f"ratio-pixel{folder}" / "table.csv"
+    expected = []
+    for name in ("ratio", "pixel", "untrained", "log-pixels"):
+        means = over_seeds(path, (10, 20, 40), dataset="mstar", row=name, augment="mirror")
+        expected.append(" / ".join(mean.partition(" ")[0] for mean in means))
+    assert table_rows("docs/results.md", "| MSTAR, 10 / 20 / 40 shots | ratio")[row] == expected
+
+
+@pytest.mark.parametrize(
     ("row", "name"), [("sar-jepa, then views",) * 2, ("pgca-deep",) * 2, ("ratio, the best", "ratio")]
 )
 def test_a_row_of_sar_acd_is_the_one_that_was_measured(row: str, name: str) -> None:
