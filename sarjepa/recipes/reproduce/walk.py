@@ -30,6 +30,7 @@ from sarjepa.overlay import refuse_changes
 from sarjepa.pretext.methods import METHODS, check_revision
 from sarjepa.progress import Progress
 from sarjepa.recipes.reproduce.plan import Step
+from sarjepa.reports.pretraining import curve_of
 from sarjepa.results.provenance import machine
 from sarjepa.training.checkpoint import LAST
 from sarjepa.training.log import LOG, read_log
@@ -225,7 +226,8 @@ def training_seconds(folder: Path, batch_size: int) -> float:
         2.5
     """
     records, _ = read_log(folder / LOG)
-    return sum(batch_size / record["images/s"] for record in records)
+    speed_N = curve_of(records, "images/s").value_N
+    return float((batch_size / speed_N[speed_N > 0]).sum())
 
 
 def seconds_of(steps: Sequence[Step]) -> float:
