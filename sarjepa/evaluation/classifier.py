@@ -147,7 +147,7 @@ def _head(
         if (got := weights["head.linear.weight"].shape) != (num_classes, width):
             raise fault(f"a head of {tuple(got)}")
         return Head(width, num_classes, described.normalise)
-    nodes, score_MC = Nodes(*(weights[f"head.{field.name}"] for field in fields(Nodes))), weights["head.score_MC"]
+    nodes, score_MC = Nodes(*(weights[f"head.{one.name}"] for one in fields(Nodes))), weights["head.score_MC"]
     num = len(score_MC)
     for got, expected in (
         (nodes.mean_D.shape, (width,)), (nodes.root_DD.shape, (width, width)), (nodes.node_MD.shape, (num, width)),

@@ -20,7 +20,7 @@ from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.finetune import fit_temperature
 from sarjepa.evaluation.opened import open_checkpoint, open_features
 from sarjepa.evaluation.runs import Probed, probe_runs
-from sarjepa.models.addresses import is_classifier, newest_run
+from sarjepa.models.addresses import CLASSIFIER_FILE, is_classifier, newest_run
 from sarjepa.models.encoder import Encoder
 from sarjepa.models.heads import Classifier, Feature
 from sarjepa.progress import Progress
@@ -29,7 +29,7 @@ from sarjepa.recipes.evaluating.keeping import kept
 from sarjepa.recipes.evaluating.labelling import label_chips
 from sarjepa.recipes.evaluating.recipe import copies_of, recipe_name, settled, training_of
 from sarjepa.recipes.evaluating.record import run_record
-from sarjepa.results.records import Variant
+from sarjepa.results.records import REPORT, Variant
 from sarjepa.results.result import Result, writable_folder
 from sarjepa.training.runtime import pick_device, pick_precision
 
@@ -86,6 +86,8 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
     )
     run = run_record(probed.scores, opened, benchmark, drawn, variant, config.precision)
     if not is_kept or (head := probed.head()) is None:
+        if (folder / REPORT).is_file():  # of an earlier probe
+            (folder / CLASSIFIER_FILE).unlink(missing_ok=True)
         return write_report(folder, report_of(run, probed.scores, config), config, progress)
     report = report_of(run, probed.scores, config, temperature=_temperature(folded, features, labels))
     saved = kept(Classifier(opened.encoder, head, feature), report, config, benchmark, opened, drawn)

@@ -111,8 +111,24 @@ def test_the_classifier_that_a_probe_saves_gives_the_number_of_its_report(
     assert (probability.argmax(axis=1) == toy.candidates.labels[test]).mean() * 100 == pytest.approx(report["accuracy"])
     assert saved.describe["temperature"] == report["temperature"] != 1
 
-    again = probe_report(toy_root, tmp_path / "again", checkpoint=str(tmp_path))
-    assert (again["accuracy"], again["solver"]) == (report["accuracy"], solver)
+    again = probe_report(toy_root, tmp_path, checkpoint=str(tmp_path))
+    told = ("accuracy", "solver", "near_copy_percent")
+    assert [again[key] for key in told] == [report[key] for key in told]
+    assert load_classifier(tmp_path).describe == saved.describe, "labels beside a classifier leave it where it is"
+
+
+def test_labels_by_spread_labels_count_near_copies_of_unlabelled_chips(
+    toy_root: Path, toy_run: Path, tmp_path: Path
+) -> None:
+    given = {"dataset": "copies", "shots": 1}
+    shares = {}
+    for solver in ("lda", "label-spreading"):
+        out = tmp_path / solver
+        report = probe_report(toy_root, out, checkpoint=str(toy_run), solver=solver, **given)
+        labelled = probe_report(toy_root, out / "labels", checkpoint=str(out), dataset="copies")
+        assert labelled["near_copy_percent"] == report["near_copy_percent"]
+        shares[solver] = report["near_copy_percent"]
+    assert shares["label-spreading"] > shares["lda"]
 
 
 def test_every_training_chip_is_left_out_once_but_the_only_one_of_its_class() -> None:

@@ -28,7 +28,7 @@ from sarjepa.results.result import Result
 from sarjepa.results.statistics import wilson_interval
 
 # All possible files of a report; a later report removes those that it does not write.
-FILES = (REPORT, CLASSIFIER_FILE, "confusion.png", "curve.csv", "curve.png", "predictions.csv")
+FILES = (REPORT, "confusion.png", "curve.csv", "curve.png", "predictions.csv")
 
 
 def report_folder(out: str | None, checkpoint: str, what: str, shots: int | None) -> Path:

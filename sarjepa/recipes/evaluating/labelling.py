@@ -53,7 +53,8 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
     if saved.describe["dataset"] == config.dataset:
         benchmark, drawn = _own_draw(saved, config)
         chosen, scored = np.setdiff1d(chosen, drawn.train), drawn.test
-        split_policy, copies = saved.describe["draw"]["split_policy"], near_copy_percent(drawn, benchmark)
+        split_policy = saved.describe["draw"]["split_policy"]
+        copies = near_copy_percent(drawn, benchmark, saved.describe["solver"])
     folder = writable_folder(report_folder(config.out, config.checkpoint, f"labels-{config.dataset}", None))
     probability = _probabilities(saved, shards, chosen, progress)
     predictions = {"predictions.csv": _predictions(saved, shards, chosen, probability)}

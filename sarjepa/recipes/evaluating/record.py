@@ -53,16 +53,19 @@ def score_fields(scores: Scores, classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def near_copy_percent(draw: Draw, benchmark: Benchmark) -> float | None:
-    """Share of the test chips with a near-copy among the training chips (%); None where it is not known.
+def near_copy_percent(draw: Draw, benchmark: Benchmark, solver: str) -> float | None:
+    """Share of the test chips with a near-copy among the chips that were learnt from (%); None where it is not known.
+
+    Label spreading learns from unlabelled chips, too: a near-copy tells as much without a label.
 
     Example:
         >>> from sarjepa.evaluation import benchmark, fewshot
         >>> copies = benchmark.open_benchmark("data", "copies")  # every chip four times, in another brightness
         >>> draws = [fewshot.draw(copies.candidates, policy, 2, seed=0) for policy in ("published", "grouped")]
-        >>> [near_copy_percent(drawn, copies) for drawn in draws]
+        >>> [near_copy_percent(drawn, copies, solver="lda") for drawn in draws]
         [17.78, 0.0]
     """
+    draw = replace(draw, train=draw.known) if solver == "label-spreading" else draw
     return None if benchmark.is_foreign else round(100 * near_copy_share(benchmark.candidates, draw), 2)
 
 
@@ -86,8 +89,6 @@ def run_record(
         >>> run_record(tested, pixels, toy, drawn, variant, "fp32").selection
         'closed form, shrinkage by leave-one-out on the shots'
     """
-    # A near-copy tells as much without a label.
-    learnt = replace(draw, train=draw.known) if variant.solver == "label-spreading" else draw
     return Run(
         **asdict(variant),
         **score_fields(scores, benchmark.classes),
@@ -107,6 +108,6 @@ def run_record(
         num_train=len(draw.train),
         num_test=len(draw.test),
         short=draw.short,
-        near_copy_percent=near_copy_percent(learnt, benchmark),
+        near_copy_percent=near_copy_percent(draw, benchmark, variant.solver),
         weights_sha256=opened.weights_sha256,
     )

@@ -170,7 +170,7 @@ class Walker:
         Raises:
             InputError: the process failed, or was stopped before its end.
         """
-        began, found = time.time(), (step.folder / LAST).is_file() and has_ended(step)
+        began, earlier = time.time(), last_step(step.folder)
         log = step.folder.with_name(step.folder.name + ".log")
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
@@ -196,7 +196,8 @@ class Walker:
                              hint="give the same command again: it goes on from the checkpoint")  # fmt: skip
         seconds: float = round(time.time() - began)
         record: dict[str, Any] = {"command": step.text(), "settings": asdict(step.config)}
-        record |= dict.fromkeys(machine(), "not recorded") if found else machine()  # who trained it is not known
+        found = earlier > 0 and earlier == last_step(step.folder)  # trained before: by which commit is not known
+        record |= dict.fromkeys(machine(), "not recorded") if found else machine()
         if isinstance(step.config, PretrainConfig):
             record["revision"] = METHODS[step.config.method].revision
             seconds = max(seconds, round(training_seconds(step.folder, step.config.batch_size)))  # of earlier calls too
@@ -212,6 +213,19 @@ class Walker:
             if (step.folder / LAST).is_file():
                 extra = ["--resume"]
         return [*start, "sarjepa", step.command, *step.arguments, *extra]
+
+
+def last_step(folder: Path) -> int:
+    """The last step of a run by its log, 0 without one.
+
+    Example:
+        >>> Path("begun").mkdir()
+        >>> _ = Path("begun/log.jsonl").write_text('{"step": 3, "loss": 0.5}', encoding="utf-8")
+        >>> last_step(Path("begun")), last_step(Path("not-begun"))
+        (3, 0)
+    """
+    records, _ = read_log(folder / LOG)
+    return int(records[-1]["step"]) if records else 0
 
 
 def training_seconds(folder: Path, batch_size: int) -> float:
