@@ -27,6 +27,7 @@ from sarjepa.evaluation.benchmark import Benchmark, open_benchmark
 from sarjepa.evaluation.features import extract
 from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.linear import batches, epoch_rate, initial_weight, train_probes
+from sarjepa.evaluation.training import Training
 from sarjepa.models.encoder import Encoder, encoder_shape
 from sarjepa.models.heads import Classifier, Head
 from sarjepa.results.tables import Table
@@ -51,9 +52,8 @@ def grid_accuracies(benchmark: Benchmark, features: np.ndarray, draws: dict[int,
     feature_ND, label_N = torch.from_numpy(features), torch.from_numpy(benchmark.candidates.labels)
     accuracies = {}
     for shots, drawn in draws.items():
-        heads = train_probes(
-            feature_ND, label_N, np.stack([d.train for d in drawn]), len(benchmark.classes), range(RUNS)
-        )
+        train_RS = np.stack([d.train for d in drawn])
+        heads = train_probes(feature_ND, label_N, train_RS, len(benchmark.classes), range(RUNS), Training())
         hits = [heads.logits(run, feature_ND[d.test]).argmax(1) == label_N[d.test] for run, d in enumerate(drawn)]
         accuracies[shots] = [100 * float(hit.float().mean()) for hit in hits]
     return accuracies

@@ -30,6 +30,7 @@ from torch.nn import functional
 from sarjepa.draws import uniforms
 from sarjepa.evaluation.features import ImageLoader
 from sarjepa.evaluation.linear import batches, epoch_rate, initial_weight
+from sarjepa.evaluation.training import Training
 from sarjepa.models.heads import FINETUNE_STD, Classifier
 from sarjepa.progress import Progress
 from sarjepa.training.loop import StepRecord, fit
@@ -111,16 +112,8 @@ def finetune(
     train: np.ndarray,
     labels: np.ndarray,
     seed: int,
+    training: Training,
     *,
-    epochs: int = 40,
-    steps: int | None = None,
-    batch_size: int = 50,
-    lr: float = 1e-3,
-    head_lr: float | None = None,
-    weight_decay: float = 5e-4,
-    layer_decay: float = 1.0,
-    label_smoothing: float = 0.0,
-    dropout: float = 0.0,
     precision: str = "fp32",
     watch: Callable[[Classifier], float] | None = None,
     progress: Progress | None = None,
@@ -133,12 +126,7 @@ def finetune(
         train: (S,) indices of the training images.
         labels: (N,) class ids.
         seed: seed of the head's first weights, the order of the batches and the dropout.
-        epochs: number of epochs of the published schedule.
-        steps: number of steps, with a warm-up and half a cosine over them, in place of epochs.
-        batch_size, lr, weight_decay, layer_decay: settings of AdamW.
-        head_lr: the head's rate; None: that of everything.
-        label_smoothing: share of the target that goes to all classes alike.
-        dropout: share of the feature's values that the head does not see, drawn by image and epoch.
+        training: settings; its normalisation and augmentations are the business of the caller.
         precision: "fp32", or "bf16" for autocast.
         watch: function called after each epoch in evaluation mode, for a curve; its result chooses nothing.
         progress: receiver of notes, warnings and progress bars.
@@ -150,30 +138,31 @@ def finetune(
         >>> from sarjepa.evaluation.benchmark import open_benchmark
         >>> toy, classifier = open_benchmark("data", "toy"), sarjepa.load_classifier("runs/toy/finetune-toy").classifier
         >>> load, labels = toy.loader(32, "cpu"), toy.candidates.labels
-        >>> curve = finetune(classifier, lambda rows, epoch: load(rows), np.arange(72), labels, seed=0, steps=3,
-        ...                  batch_size=72, head_lr=0.1)
+        >>> training = Training(steps=3, batch_size=72, head_lr=0.1)
+        >>> curve = finetune(classifier, lambda rows, epoch: load(rows), np.arange(72), labels, 0, training)
         >>> [round(loss, 1) for loss in curve.loss]  # of each epoch; starts at ln 3, as the head starts near zero
         [1.1, 0.9, 0.8]
     """
     start_head(classifier, seed)
     device = next(classifier.parameters()).device
-    groups = parameter_groups(classifier, layer_decay, 1.0 if head_lr is None else head_lr / lr)
-    optimiser = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), weight_decay=weight_decay, fused=True)
-    epoch_steps = sum(1 for _ in batches(len(train), batch_size, seed, 0))
-    num_steps = epochs * epoch_steps if steps is None else steps
+    lr, dropout, head_lr = training.lr, training.dropout, training.head_lr
+    groups = parameter_groups(classifier, training.layer_decay, 1.0 if head_lr is None else head_lr / lr)
+    optimiser = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), weight_decay=training.weight_decay, fused=True)
+    epoch_steps = sum(1 for _ in batches(len(train), training.batch_size, seed, 0))
+    num_steps = training.steps or training.epochs * epoch_steps
     width: int = classifier.head.linear.in_features  # type: ignore[union-attr, assignment]
     losses, loss_E, watched_E = [], [], []
 
     def rate(step: int) -> float:
-        if steps is None:
-            return epoch_rate(step // epoch_steps, epochs, lr)
-        return warmup_cosine(step, steps, int(WARMUP_SHARE * steps), lr)
+        if training.steps is None:
+            return epoch_rate(step // epoch_steps, training.epochs, lr)
+        return warmup_cosine(step, num_steps, int(WARMUP_SHARE * num_steps), lr)
 
     def parts() -> Iterator[list[tuple[Tensor, Tensor, Tensor | None]]]:
         for step in range(num_steps):
             epoch = step // epoch_steps
             if step % epoch_steps == 0:
-                order = list(batches(len(train), batch_size, seed, epoch))
+                order = list(batches(len(train), training.batch_size, seed, epoch))
             index_B = train[order[step % epoch_steps]]
             keep_BD = None
             if dropout:
@@ -196,8 +185,9 @@ def finetune(
             return False
 
         classifier.train()
-        fit(_Loss(classifier, label_smoothing), optimiser, parts(), first_step=0, lr_at=rate, precision=precision,
-            device=device, ranks=Ranks(), clip_grad=None, after_step=after_step)  # fmt: skip
+        loss = _Loss(classifier, training.label_smoothing)
+        fit(loss, optimiser, parts(), first_step=0, lr_at=rate, precision=precision, device=device, ranks=Ranks(),
+            clip_grad=None, after_step=after_step)  # fmt: skip
     classifier.eval()
     return Curve(tuple(loss_E), tuple(watched_E))
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sarjepa.draws import permutation, stream_key
+from sarjepa.evaluation.training import Training
 from sarjepa.models.heads import BATCH_NORM_EPS, PROBE_STD
 
 WARMUP_EPOCHS = 2
@@ -104,11 +105,7 @@ def train_probes(
     train_RS: np.ndarray,
     num_classes: int,
     seeds: Sequence[int],
-    *,
-    epochs: int = 40,
-    batch_size: int = 50,
-    lr: float = 1e-3,
-    weight_decay: float = 5e-4,
+    training: Training,
 ) -> LinearProbes:
     """Train one probe per run, all together.
 
@@ -118,7 +115,7 @@ def train_probes(
         train_RS: (R, S) indices of each run's training images.
         num_classes: C.
         seeds: R seeds of the initial weights and of the order of the batches.
-        epochs, batch_size, lr, weight_decay: settings of AdamW.
+        training: epochs, batch size, rate and weight decay.
 
     Returns:
         The last epoch's probes.
@@ -126,27 +123,28 @@ def train_probes(
     Example:
         >>> features, labels = torch.tensor([[-1.0], [-2.0], [1.0], [2.0]]), torch.tensor([0, 0, 1, 1])
         >>> train_RS = np.array([[0, 1, 2, 3], [0, 2, 0, 2]])  # two runs
-        >>> probes = train_probes(features, labels, train_RS, num_classes=2, seeds=(0, 1), lr=0.1)
+        >>> probes = train_probes(features, labels, train_RS, 2, seeds=(0, 1), training=Training(lr=0.1))
         >>> [probes.logits(run, torch.tensor([[-3.0], [3.0]])).argmax(dim=1).tolist() for run in (0, 1)]
         [[0, 1], [0, 1]]
     """
     device = feature_ND.device
     train = torch.as_tensor(train_RS, device=device)
     num_runs, num_images = train.shape
-    width = feature_ND.shape[1]
+    width, size = feature_ND.shape[1], training.batch_size
     target_RSC = functional.one_hot(label_N.to(device)[train], num_classes).to(feature_ND.dtype)
     weight = torch.stack([initial_weight(num_classes, width, seed) for seed in seeds]).to(device)
     bias = torch.zeros(num_runs, 1, num_classes, device=device)
     weight.grad, bias.grad = torch.zeros_like(weight), torch.zeros_like(bias)
     mean, var = torch.zeros(num_runs, width, device=device), torch.ones(num_runs, width, device=device)
-    optimiser = torch.optim.AdamW([weight, bias], lr=lr, betas=(0.9, 0.999), weight_decay=weight_decay)
+    decay = training.weight_decay
+    optimiser = torch.optim.AdamW([weight, bias], lr=training.lr, betas=(0.9, 0.999), weight_decay=decay)
     run_R1 = torch.arange(num_runs, device=device)[:, None]
     loss_R = torch.zeros(num_runs, device=device)
-    for epoch in range(epochs):
-        optimiser.param_groups[0]["lr"] = epoch_rate(epoch, epochs, lr)
-        order_RS = np.stack([np.concatenate(list(batches(num_images, batch_size, seed, epoch))) for seed in seeds])
+    for epoch in range(training.epochs):
+        optimiser.param_groups[0]["lr"] = epoch_rate(epoch, training.epochs, training.lr)
+        order_RS = np.stack([np.concatenate(list(batches(num_images, size, seed, epoch))) for seed in seeds])
         losses = []
-        for batch_RB in torch.as_tensor(order_RS, device=device).split(batch_size, dim=1):
+        for batch_RB in torch.as_tensor(order_RS, device=device).split(size, dim=1):
             z_RBD = _normalise(feature_ND[train[run_R1, batch_RB]], mean, var)
             logp_RBC = torch.baddbmm(bias, z_RBD, weight.transpose(1, 2)).log_softmax(dim=2)
             target_RBC = target_RSC[run_R1, batch_RB]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -26,32 +26,9 @@ from sarjepa.evaluation.logistic import LinearMaps, fit_logistic
 from sarjepa.evaluation.metrics import Scores, scores
 from sarjepa.evaluation.opened import OpenedEncoder
 from sarjepa.evaluation.spreading import Spreading
+from sarjepa.evaluation.training import Training
 from sarjepa.models.heads import Classifier, Feature, Head
 from sarjepa.progress import Progress
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a probe or a whole classifier is trained; the adamw probe reads the first four settings.
-
-    Attributes:
-        epochs, batch_size, lr, weight_decay: passes over the images, images per step, AdamW's peak rate and decay.
-        steps, head_lr, layer_decay, label_smoothing, dropout: settings of `sarjepa.evaluation.finetune`.
-        normalise: whether the fine-tuned head has a normalisation.
-        augment: augmentations of the fine-tuned chips, drawn anew each epoch.
-    """
-
-    epochs: int = 40
-    batch_size: int = 50
-    lr: float = 1e-3
-    weight_decay: float = 5e-4
-    steps: int | None = None
-    head_lr: float | None = None
-    layer_decay: float = 1.0
-    label_smoothing: float = 0.0
-    dropout: float = 0.0
-    normalise: bool = False
-    augment: tuple[str, ...] = ()
 
 
 class Fitted(Protocol):
@@ -96,17 +73,7 @@ def fit(solver: str, feature_ND: Tensor, label_N: Tensor, train_RS: np.ndarray, 
         return fit_neighbours(feature_ND, label_N, train_RS, num_classes)
     if solver == "centroid":
         return fit_centroids(feature_ND, label_N, train_RS, num_classes)
-    return train_probes(
-        feature_ND,
-        label_N,
-        train_RS,
-        num_classes,
-        seeds,
-        epochs=training.epochs,
-        batch_size=training.batch_size,
-        lr=training.lr,
-        weight_decay=training.weight_decay,
-    )
+    return train_probes(feature_ND, label_N, train_RS, num_classes, seeds, training)
 
 
 def _head(fitted: Fitted, run: int) -> Head | None:
@@ -227,24 +194,16 @@ def finetune_run(
         >>> [round(loss, 1) for loss in curve.loss]  # ln 3, as the head starts near zero
         [1.1, 1.1]
     """
-    options = asdict(training)
-    names, size = options.pop("augment"), opened.image_size
-    classifier = new_classifier(opened, benchmark, feature, options.pop("normalise"), device)
+    names, size = training.augment, opened.image_size
+    classifier = new_classifier(opened, benchmark, feature, training.normalise, device)
     plain = benchmark.loader(size, device)
 
     def load(indices: np.ndarray, epoch: int) -> Tensor:
         return benchmark.view_loader(size, device, names, seed, epoch)(indices) if names else plain(indices)
 
+    labels = benchmark.candidates.labels
     curve = finetune(
-        classifier,
-        load,
-        train,
-        benchmark.candidates.labels,
-        seed,
-        **options,
-        precision=precision,
-        watch=watch,
-        progress=progress,
+        classifier, load, train, labels, seed, training, precision=precision, watch=watch, progress=progress
     )
     return classifier, curve
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from sarjepa.evaluation.finetune import finetune, fit_temperature, parameter_groups, predict
+from sarjepa.evaluation.training import Training
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import Classifier, Head
 from sarjepa.training.loop import LossNotFiniteError
@@ -33,9 +34,8 @@ def test_every_weight_moves_and_the_classes_are_learnt() -> None:
     image, label = chips()
     model = classifier()
     before = copy.deepcopy(model.state_dict())
-    curve = finetune(
-        model, lambda index, epoch: image[index], np.arange(20), label, 0, epochs=20, batch_size=10, lr=5e-3
-    )
+    training = Training(epochs=20, batch_size=10, lr=5e-3)
+    curve = finetune(model, lambda index, epoch: image[index], np.arange(20), label, 0, training)
     assert len(curve.loss) == 20 and curve.loss[-1] < 0.3 * curve.loss[0]
     for name, parameter in model.named_parameters():
         assert not torch.equal(parameter, before[name]), name
@@ -48,7 +48,8 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     found = []
     for seed in (0, 0, 1):
         model = classifier()
-        finetune(model, lambda index, epoch: image[index], np.arange(20), label, seed, epochs=3, batch_size=10)
+        training = Training(epochs=3, batch_size=10)
+        finetune(model, lambda index, epoch: image[index], np.arange(20), label, seed, training)
         found.append(model.head.linear.weight.detach())  # type: ignore[union-attr]
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
 
@@ -77,7 +78,8 @@ def test_watching_the_epochs_changes_nothing() -> None:
     found = []
     for watch in (None, lambda model: float(predict(model, lambda index: image[index], np.arange(4)).sum())):
         model = classifier()
-        curve = finetune(model, lambda index, epoch: image[index], np.arange(20), label, 0, epochs=3, watch=watch)
+        training = Training(epochs=3)
+        curve = finetune(model, lambda index, epoch: image[index], np.arange(20), label, 0, training, watch=watch)
         found.append((model.head.linear.weight.detach(), len(curve.watched)))  # type: ignore[union-attr]
     assert torch.equal(found[0][0], found[1][0]) and [entry[1] for entry in found] == [0, 3]
 
@@ -86,7 +88,7 @@ def test_a_loss_that_is_no_number_stops_the_run() -> None:
     image, label = chips()
     image[3] = float("nan")
     with pytest.raises(LossNotFiniteError, match="step 1"):
-        finetune(classifier(), lambda index, epoch: image[index], np.arange(20), label, 0, epochs=3)
+        finetune(classifier(), lambda index, epoch: image[index], np.arange(20), label, 0, Training(epochs=3))
 
 
 def test_steps_in_place_of_epochs_end_anywhere_and_draw_each_epoch_its_own_views() -> None:
@@ -97,7 +99,7 @@ def test_steps_in_place_of_epochs_end_anywhere_and_draw_each_epoch_its_own_views
         seen.append((epoch, len(index)))
         return image[index]
 
-    curve = finetune(classifier(), load, np.arange(20), label, 0, steps=5, batch_size=8)
+    curve = finetune(classifier(), load, np.arange(20), label, 0, Training(steps=5, batch_size=8))
     assert seen == [(0, 8), (0, 8), (1, 8), (1, 8), (2, 8)] and len(curve.loss) == 3
 
 
@@ -118,7 +120,7 @@ def test_dropout_belongs_to_an_image_and_an_epoch() -> None:
     for batch_size in (5, 10):
         model = classifier()
         model.head.register_forward_pre_hook(watch)
-        finetune(model, load, np.arange(20), label, 0, epochs=2, batch_size=batch_size, dropout=0.5)
+        finetune(model, load, np.arange(20), label, 0, Training(epochs=2, batch_size=batch_size, dropout=0.5))
     assert len(seen) == 40 and all(torch.equal(*keeps) for keeps in seen.values())
     assert not torch.equal(seen[0, 3][0], seen[1, 3][0])
     assert {float(value) for keeps in seen.values() for value in keeps[0]} == {0.0, 2.0}

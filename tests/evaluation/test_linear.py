@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sarjepa.evaluation.linear import LinearProbes, batches, epoch_rate, initial_weight, train_probes
+from sarjepa.evaluation.training import Training
 from sarjepa.models.heads import Head
 from sarjepa.results.statistics import summarise
 
@@ -52,7 +53,7 @@ def plain_loop(feature: torch.Tensor, label: torch.Tensor, train: np.ndarray, nu
 def test_batched_runs_equal_the_one_by_one_loop(shots: int, width: int) -> None:
     feature, label = mixture(800, width, 8, 1.5, seed=0)
     train_RS = np.stack([first_of_each(label, shots, offset=10 * run) for run in range(5)])
-    probes = train_probes(feature, label, train_RS, 8, range(5))
+    probes = train_probes(feature, label, train_RS, 8, range(5), Training())
     for run in range(5):
         plain = plain_loop(feature, label, train_RS[run], 8, run)
         with torch.no_grad():
@@ -62,8 +63,8 @@ def test_batched_runs_equal_the_one_by_one_loop(shots: int, width: int) -> None:
 def test_a_run_does_not_depend_on_its_neighbours() -> None:
     feature, label = mixture(400, 16, 4, 1.0, seed=1)
     train_RS = np.stack([first_of_each(label, 10, offset=10 * run) for run in range(6)])
-    together = train_probes(feature, label, train_RS, 4, range(6))
-    alone = train_probes(feature, label, train_RS[4:5], 4, [4])
+    together = train_probes(feature, label, train_RS, 4, range(6), Training())
+    alone = train_probes(feature, label, train_RS[4:5], 4, [4], Training())
     assert torch.allclose(together.logits(4, feature), alone.logits(0, feature), atol=1e-5)
 
 
@@ -73,7 +74,7 @@ def test_accuracy_agrees_with_the_bayes_rate() -> None:
     feature, label = mixture(num_test + 4000, 10, 2, 0.0, seed=2)
     feature[:, 0] += centre * (2 * label - 1)
     train = np.arange(4000)
-    probes = train_probes(feature, label, train[None], 2, [0])
+    probes = train_probes(feature, label, train[None], 2, [0], Training())
     hits = probes.logits(0, feature[4000:]).argmax(dim=1) == label[4000:]
     bayes = 0.5 * (1 + math.erf(centre / math.sqrt(2)))
     sampling = math.sqrt(bayes * (1 - bayes) / num_test)
@@ -86,7 +87,7 @@ def test_shuffled_labels_give_chance_within_the_interval() -> None:
     shuffled = label[torch.randperm(len(label), generator=torch.Generator().manual_seed(4))]
     test = np.arange(3000, 6000)
     trains = np.stack([first_of_each(shuffled[:3000], 20, offset=20 * run) for run in range(10)])
-    probes = train_probes(feature, shuffled, trains, num_classes, range(10))
+    probes = train_probes(feature, shuffled, trains, num_classes, range(10), Training())
     accuracy = [100 * float((probes.logits(run, feature[test]).argmax(1) == shuffled[test]).float().mean())
                 for run in range(10)]  # fmt: skip
     low, high = summarise(accuracy).ci95
@@ -96,7 +97,7 @@ def test_shuffled_labels_give_chance_within_the_interval() -> None:
 def test_a_feature_that_equals_the_label_gives_every_hit() -> None:
     label = torch.arange(600) % 10
     feature = nn.functional.one_hot(label, 10).float()
-    probes = train_probes(feature, label, first_of_each(label, 10)[None], 10, [0])
+    probes = train_probes(feature, label, first_of_each(label, 10)[None], 10, [0], Training())
     assert bool((probes.logits(0, feature).argmax(1) == label).all())
 
 
@@ -105,8 +106,8 @@ def test_permuting_the_images_changes_nothing() -> None:
     train = first_of_each(label, 10)
     order = torch.randperm(600, generator=torch.Generator().manual_seed(6))
     where = torch.argsort(order).numpy()
-    straight = train_probes(feature, label, train[None], 6, [0])
-    permuted = train_probes(feature[order], label[order], where[train][None], 6, [0])
+    straight = train_probes(feature, label, train[None], 6, [0], Training())
+    permuted = train_probes(feature[order], label[order], where[train][None], 6, [0], Training())
     assert torch.equal(straight.weight, permuted.weight)
 
 
@@ -131,6 +132,6 @@ def test_a_diverging_run_shows_and_spares_the_others() -> None:
     feature, label = mixture(200, 8, 2, 1.0, seed=7)
     feature[:10] = float("inf")
     train_RS = np.stack([np.arange(20), np.arange(20, 40)])
-    probes = train_probes(feature, label, train_RS, 2, [0, 1])
+    probes = train_probes(feature, label, train_RS, 2, [0, 1], Training())
     assert torch.isfinite(probes.loss).tolist() == [False, True]
     assert isinstance(probes, LinearProbes) and bool(torch.isfinite(probes.weight[1]).all())

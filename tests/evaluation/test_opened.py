@@ -12,7 +12,8 @@ from sarjepa.evaluation.benchmark import Benchmark, open_benchmark
 from sarjepa.evaluation.fewshot import draw
 from sarjepa.evaluation.lda import fit_lda
 from sarjepa.evaluation.opened import Copy, open_checkpoint, open_features
-from sarjepa.evaluation.runs import Training, probe_runs
+from sarjepa.evaluation.runs import probe_runs
+from sarjepa.evaluation.training import Training
 from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
 

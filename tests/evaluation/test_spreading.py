@@ -15,8 +15,9 @@ from sarjepa.evaluation.benchmark import open_benchmark
 from sarjepa.evaluation.fewshot import draw
 from sarjepa.evaluation.metrics import scores
 from sarjepa.evaluation.opened import Copy, open_checkpoint, open_features
-from sarjepa.evaluation.runs import Training, probe_runs
+from sarjepa.evaluation.runs import probe_runs
 from sarjepa.evaluation.spreading import NUM_NEIGHBOURS, SPREAD, Spreading, graph_of
+from sarjepa.evaluation.training import Training
 from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.record import run_record

@@ -20,7 +20,7 @@ from sarjepa.config import RECIPES as NAMES
 from sarjepa.config import VIEW_AUGMENTATIONS, Evaluation
 from sarjepa.errors import InputError
 from sarjepa.evaluation.opened import Copy
-from sarjepa.evaluation.runs import Training
+from sarjepa.evaluation.training import Training
 
 Config = TypeVar("Config", bound=Evaluation)
 NUM_COPIES = 4  # of a shot, itself included, where its views are drawn at random

@@ -16,7 +16,8 @@ from sarjepa.evaluation.benchmark import Benchmark
 from sarjepa.evaluation.fewshot import Draw
 from sarjepa.evaluation.metrics import Scores, scores
 from sarjepa.evaluation.opened import OpenedEncoder, open_features
-from sarjepa.evaluation.runs import Training, classify, finetune_run, probe_runs
+from sarjepa.evaluation.runs import classify, finetune_run, probe_runs
+from sarjepa.evaluation.training import Training
 from sarjepa.models.heads import Feature
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.recipe import copies_of, recipe_name, settled, training_of
