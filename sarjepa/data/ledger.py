@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sarjepa.data import duplicates
+from sarjepa.data import duplicates, shortcuts
 from sarjepa.data.decoding import Decoded, Prepared
 from sarjepa.data.summary import Tally, spanning
 
@@ -42,6 +42,9 @@ class Ledger:
         self._scenes: list[tuple[str, str]] = []  # what a chip was cut from, or the group that it was given
         self._digests: list[bytes] = []
         self._descriptors = bytearray()
+        self._shapes: list[tuple[int, ...]] = []
+        self._looks: list[tuple[float, float]] = []
+        self._recordings: dict[str, list[str]] = {key: [] for key in shortcuts.COLUMNS}
 
     def enter(self, decoded: Decoded) -> Iterator[tuple[Prepared, int, str, dict[str, str]]]:
         """Record what became of a file; yields its chips with label, split and further columns."""
@@ -68,6 +71,10 @@ class Ledger:
             self._digests.append(chip.digest)
             if chip.descriptor is not None:
                 self._descriptors += chip.descriptor.tobytes()
+            self._shapes.append(chip.image.shape)
+            self._looks.append(shortcuts.looks_of(chip.image))
+            for key, texts in self._recordings.items():
+                texts.append(columns.get(key, ""))
             yield chip, label, split, columns
 
     def group(self, near_duplicates: bool) -> tuple[np.ndarray, dict[str, Any] | None]:
@@ -91,6 +98,12 @@ class Ledger:
         counts = (grouping.exact, grouping.near, int(groups_N.max()) + 1)
         values = (*counts, len(across["splits"]), len(across["labels"]), examples)
         return groups_N, dict(zip(DUPLICATE_KEYS, values, strict=True))
+
+    def leaks(self, groups_N: np.ndarray) -> list[shortcuts.Shortcut]:
+        """What size, brightness, border, scene, and serial and date where known, predict alone of the labels."""
+        recordings = {key: texts for key, texts in self._recordings.items() if any(texts)}
+        features = shortcuts.features_of(np.array(self._shapes), np.array(self._looks), groups_N, recordings)
+        return shortcuts.shortcuts(np.array(self.chips.labels), np.array(self.chips.splits), features)
 
     def _example(self, groups: np.ndarray, group: int, kind: str) -> list[str]:
         """Paths of a group: one of each split or label first, so that the leak can be seen."""

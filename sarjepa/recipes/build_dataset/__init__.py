@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from sarjepa.config import BuildDatasetConfig
-from sarjepa.data import decoding, shortcuts, summary
+from sarjepa.data import decoding, summary
 from sarjepa.data.built import built_folder, expand_built
 from sarjepa.data.ledger import DUPLICATE_KEYS, Ledger
 from sarjepa.data.locate import check_folders, doubts, locate
@@ -205,16 +205,9 @@ def _write(
     ledger = Ledger(manifest.classes, [{"path": path, "reason": reason} for path, reason in source.rejected])
     writer = ShardWriter(folder, manifest.name)
     results = decoding.decode(source.jobs, settings, config.workers)
-    looks: list[tuple[float, float]] = []
-    shapes: list[tuple[int, ...]] = []
-    recordings: dict[str, list[str]] = {key: [] for key in shortcuts.COLUMNS}
     for decoded in progress.track(results, f"building {manifest.name}", total=len(source.jobs)):
         for chip, label, split, columns in ledger.enter(decoded):
             writer.add(chip.image, label, split, chip.path, columns, chip.optical)
-            looks.append(shortcuts.looks_of(chip.image))
-            shapes.append(chip.image.shape)
-            for key, values in recordings.items():
-                values.append(columns.get(key, ""))
         num_images = len(source.jobs) - len(ledger.strays)
         _stop_if_too_many(ledger.rejected, num_images, config.max_rejected, manifest.name)
     if ledger.said["polarisation"]:
@@ -228,9 +221,7 @@ def _write(
     groups, duplicates = ledger.group(config.near_duplicates)
     shards = writer.finish(groups)
     assert writer.dtype is not None, "chips were written"
-    recordings = {key: values for key, values in recordings.items() if any(values)}
-    features = shortcuts.features_of(np.array(shapes), np.array(looks), groups, recordings)
-    leaks = shortcuts.shortcuts(np.array(ledger.chips.labels), np.array(ledger.chips.splits), features)
+    leaks = ledger.leaks(groups)
     for leak in leaks:
         if leak.is_large:
             progress.warn(f"{manifest.name}: {leak}")
