@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-
 from sarjepa.config import BuildDatasetConfig
 from sarjepa.data import decoding, summary
 from sarjepa.data.built import built_folder, expand_built
