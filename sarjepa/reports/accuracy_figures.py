@@ -1,4 +1,4 @@
-"""Figures of accuracy: against shots, by class, over epochs of fine-tuning, over pre-trainings, against a quantity.
+"""Figures of accuracy: against shots, a quantity or a disturbance, by class, over epochs, over pre-trainings.
 
 Training loss and test accuracy have no common unit, so each has a panel of its own over the same epochs: in one panel
 with two axes the crossing of the lines would depend on the ranges. Figures of a reproduced table draw every
@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sarjepa.reports.figures import MARKERS, SERIES_COLORS, new_figure, style
+from sarjepa.reports.figures import MARKERS, SERIES_COLORS, marks_of, new_figure, style
 from sarjepa.results.tables import counted
 
 _NUM_NAMED = 40  # largest number of classes that a confusion matrix names and prints numbers of
@@ -57,16 +57,17 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
     figure = new_figure(width, 3.4 + 0.2 * math.ceil(len(names) / columns))
     axes_P = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
     labels: dict[str, Any] = {}
+    marks = marks_of(names)
     for axes, (title, lines) in zip(axes_P, panels.items(), strict=False):
         for place, line in enumerate(lines):
-            number = names.index(line.label)
+            color, marker = marks[line.label]
             x, y, low, high = np.array(line.points, dtype=float).reshape(-1, 4).T
             labels[line.label] = axes.errorbar(
                 x * (1 + 0.012 * (place - (len(lines) - 1) / 2)),  # side by side, so that no bar hides another
                 y,
                 yerr=[y - low, high - y] if not line.dashed else None,
-                color=SERIES_COLORS[number % len(SERIES_COLORS)],
-                marker=MARKERS[(number + number // len(SERIES_COLORS)) % len(MARKERS)],
+                color=color,
+                marker=marker,
                 linestyle="--" if line.dashed else "-",
                 linewidth=1.3,
                 markersize=4,
@@ -145,9 +146,9 @@ def finetuning_curves(curves: Mapping[str, Mapping[str, np.ndarray]], title: str
     figure = new_figure(7.4, 2.7 * len(curves) + 0.7)
     grid = figure.subplots(len(curves), 2, squeeze=False)
     for (left, right), (dataset, encoders) in zip(grid, curves.items(), strict=True):
-        for number, (name, curve_SE2) in enumerate(encoders.items()):
-            for axes, of_SE in zip((left, right), np.moveaxis(curve_SE2, 2, 0), strict=True):
-                epoch, color = np.arange(1, of_SE.shape[1] + 1), SERIES_COLORS[number % len(SERIES_COLORS)]
+        for name, (color, _) in marks_of(encoders).items():
+            for axes, of_SE in zip((left, right), np.moveaxis(encoders[name], 2, 0), strict=True):
+                epoch = np.arange(1, of_SE.shape[1] + 1)
                 marker = "o" if len(epoch) <= _FEW else ""
                 axes.plot(epoch, of_SE.mean(axis=0), "-", marker=marker, color=color, linewidth=1.4, markersize=2.5,
                           label=name)  # fmt: skip
@@ -237,6 +238,38 @@ def accuracy_against(axes_of_groups: Mapping[str, Mapping[str, Sequence[Point]]]
             style(axes)
         line[0].set_ylabel(f"{_wrapped(dataset, 36)}\naccuracy (%)", fontsize=8)
     _legend_below(figure, grid[0, 0])
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def accuracy_under(panels: Mapping[str, Sequence[tuple[str, Mapping[str, Sequence[float]]]]], title: str) -> Figure:
+    """Accuracy against the strength of a disturbance: a panel per kind, a line per row, a dot per pre-training.
+
+    Args:
+        panels: {kind: its strengths in order}, each with its name and the accuracies (%) of each row.
+        title: line above the figure.
+
+    Example:
+        >>> strengths = [("none", {"mae": [60.0, 64.0]}), ("1", {"mae": [40.0, 44.0]})]
+        >>> axes = accuracy_under({"looks of speckle": strengths}, "Under speckle").axes[0]
+        >>> [label.get_text() for label in axes.get_xticklabels()], axes.lines[0].get_ydata()
+        (['none', '1'], array([62., 42.]))
+    """
+    figure = new_figure(2.7 * len(panels) + 0.8, 4.4)
+    axes_P = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axes, (kind, strengths) in zip(axes_P, panels.items(), strict=True):
+        for row, (color, marker) in marks_of(strengths[0][1]).items():
+            accuracies = [rows[row] for _, rows in strengths]
+            axes.plot([float(np.mean(accuracy_S)) for accuracy_S in accuracies], "-", color=color, linewidth=1.4,
+                      marker=marker, markersize=5, label=row)  # fmt: skip
+            for place, accuracy_S in enumerate(accuracies):
+                axes.plot([place] * len(accuracy_S), accuracy_S, marker, color=color, alpha=0.4, markersize=3)
+        axes.set_xticks(range(len(strengths)), [name for name, _ in strengths])
+        axes.set_xlim(-0.3, len(strengths) - 0.7)
+        axes.set_xlabel(kind, fontsize=8)
+        style(axes)
+    axes_P[0].set_ylabel("accuracy (%)", fontsize=8)
+    _legend_below(figure, axes_P[0])
     figure.suptitle(title, fontsize=10)
     return figure
 

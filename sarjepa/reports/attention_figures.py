@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from sarjepa.reports.chips import PAPER_WIDTH, SMALL, TINY, ShownChip, show_chip, tight_grid
-from sarjepa.reports.figures import SERIES_COLORS, new_figure, style
+from sarjepa.reports.figures import marks_of, new_figure, style
 
 _PANELS_PER_ROW = 3
 _MAP_COLORS, _MAP_ALPHA = "viridis", 0.62
@@ -53,8 +53,8 @@ def attention_distance(distances: Mapping[str, HeadDistances], note: str = "") -
     axes_RC = figure.subplots(rows, columns, squeeze=False, sharey=True)
     farthest = max(max(float(heads.distance_LH.max()), heads.uniform_px or 0) for heads in distances.values())
     top = 1.08 * farthest or 1.0  # an input of one patch has no distances
-    for number, (axes, (label, heads)) in enumerate(zip(axes_RC.flat, distances.items(), strict=False)):
-        _distance_panel(axes, heads, SERIES_COLORS[number % len(SERIES_COLORS)])
+    for axes, (label, (color, _)) in zip(axes_RC.flat, marks_of(distances).items(), strict=False):
+        _distance_panel(axes, distances[label], color)
         axes.set_title(label, fontsize=8)
         axes.set_ylim(0, top)
     for axes in axes_RC.flat[len(distances) :]:

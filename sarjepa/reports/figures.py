@@ -11,6 +11,8 @@ TrueType (journals refuse Type 3 fonts), SVG text is drawn as outlines (a reader
 from __future__ import annotations
 
 import io
+import itertools
+from collections.abc import Iterable
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -19,6 +21,7 @@ from matplotlib.figure import Figure
 
 SERIES_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARKERS = "osD^vPX*"
+_PLACES = {"sar-jepa, then views": 0, "sar-jepa": 1, "untrained": 2, "log-pixels": 3}  # the same in every figure
 PICTURE_DPI = 240  # of PNG, and of the images inside PDF and SVG
 
 _NO_TRACES: dict[str, dict[str, None]] = {
@@ -53,6 +56,24 @@ def style(axes: Axes) -> None:
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def marks_of(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """The colour and the marker of each series by its name; what stands in most figures has the same ones in all.
+
+    Example:
+        >>> marks_of(["mae", "sar-jepa", "pgca"])["sar-jepa"], marks_of(["sar-jepa"])["sar-jepa"]
+        (('#D55E00', 's'), ('#D55E00', 's'))
+    """
+    names = list(dict.fromkeys(names))
+    taken = {_PLACES[name] for name in names if name in _PLACES}
+    free = (place for place in itertools.count() if place not in taken)
+    places = [_PLACES[name] if name in _PLACES else next(free) for name in names]
+    colors, shapes = len(SERIES_COLORS), len(MARKERS)  # once all colours are used, each comes with another marker
+    return {
+        name: (SERIES_COLORS[place % colors], MARKERS[(place + place // colors) % shapes])
+        for name, place in zip(names, places, strict=True)
+    }
 
 
 def figure_bytes(figure: Figure, file_format: str = "png") -> bytes:

@@ -26,6 +26,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "confusion": lambda: figures.confusion(np.eye(10, dtype=int) * 30, [f"class {i}" for i in range(10)], "title"),
     "rows": lambda: figures.accuracy_of_rows({"mstar\nclass token": ROWS, "saracd\nclass token": ROWS}, "T"),
     "scaling": lambda: figures.accuracy_against({"mstar": {"share": POINTS, "epochs": POINTS}}, "T"),
+    "under": lambda: figures.accuracy_under({"gain": [("1", {"a": [50.0, 52.0]}), ("2", {"a": [40.0]})]}, "T"),
     "epochs": lambda: figures.finetuning_curves({"mstar": {"mae": np.arange(12.0).reshape(2, 3, 2)}}, "title"),
 }
 
@@ -90,6 +91,18 @@ def test_scaling_is_drawn_from_small_to_large() -> None:
     axes = PICTURES["scaling"]().axes[0]
     mean = next(line for line in axes.lines if line.get_label() == "10 shots")
     assert list(mean.get_xdata()) == [0.25, 1.0] and list(mean.get_ydata()) == [42.0, 50.5]
+
+
+def test_a_method_has_the_same_colour_in_every_figure() -> None:
+    names = ("untrained", "mae", "sar-jepa")
+    lines = [figures.Line(name, ((10, 30, 28, 32),)) for name in names]
+    by_shots = figures.accuracy_against_shots({"mstar": lines}, {"mstar": 10}).axes[0]
+    rows = {name: [50.0] for name in ("hog", *reversed(names))}
+    under = figures.accuracy_under({"gain": [("1", rows), ("2", rows)]}, "T").axes[0]
+    colors = {line.get_label(): line.get_color() for line in under.lines}
+    for name, bars in zip(names, by_shots.containers, strict=True):
+        assert name == "mae" or bars.lines[0].get_color() == colors[name]
+    assert len({colors[name] for name in rows}) == 4
 
 
 @pytest.mark.parametrize("num_epochs", [1, 60])

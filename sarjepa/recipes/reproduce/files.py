@@ -6,7 +6,9 @@ from another machine.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -18,19 +20,17 @@ from sarjepa.experiments.experiment import Experiment
 from sarjepa.models.encoder import encoder_shape
 from sarjepa.recipes.reproduce.plan import Planned, Step, unique
 from sarjepa.recipes.reproduce.walk import record_of, seconds_of
-from sarjepa.reports.accuracy_figures import accuracy_against, accuracy_of_rows, finetuning_curves
+from sarjepa.reports.accuracy_figures import accuracy_against, accuracy_of_rows, accuracy_under, finetuning_curves
 from sarjepa.reports.attention_figures import HeadDistances, attention_distance
 from sarjepa.reports.figures import figure_bytes
-from sarjepa.reports.seed_tables import (
-    Value,
-    accuracy_tables,
-    difference_table,
-    panels,
-    values_csv,
-)
+from sarjepa.reports.seed_tables import Value, accuracy_tables, difference_table, panels, values_csv
 from sarjepa.results.records import RESULTS, Cell, FewshotResults
 from sarjepa.results.store import RunStore
-from sarjepa.results.tables import Table
+from sarjepa.results.tables import Table, counted
+
+# Kinds of disturbance of the test chips: what their amount is, and the amount of none.
+_KINDS = {"speckle": ("looks of the speckle added", "none"), "gain": ("gain", "1"),
+          "ramp": ("rise of the gain from side to side", "1")}  # fmt: skip
 
 
 def write_tables(store: RunStore, experiment: Experiment, tables: Sequence[Table], end: str) -> None:
@@ -108,8 +108,51 @@ def _accuracy_figure(experiment: Experiment, values: Sequence[Value]) -> Figure:
 
         scaling = {name: {group: points(own, group) for group in groups} for name, own in named.items()}
         return accuracy_against(scaling, experiment.title)
+    if disturbances := _disturbances(experiment, values):
+        shots = max(value.shots for value in values)
+        return accuracy_under(disturbances, f"{experiment.title}, {counted(shots, 'shot')}")
     rows = {name: [(row.name, by_shots(own, row.name)) for row in experiment.rows] for name, own in named.items()}
     return accuracy_of_rows(rows, experiment.title)
+
+
+def _disturbances(
+    experiment: Experiment, values: Sequence[Value]
+) -> dict[str, list[tuple[str, dict[str, list[float]]]]]:
+    """The panels of `accuracy_under` for the most shots; empty unless a kind of disturbance has several strengths.
+
+    Example:
+        >>> from sarjepa.experiments.experiment import Row
+        >>> own = Experiment("own", "Gain", "", "few-shot", (Row("mae"),))
+        >>> sets = {"mstar": 60.0, "mstar-under-gain=2": 50.0, "mstar-under-gain=0.5": 40.0}
+        >>> values = [Value("mae", 0, name, "linear-probe", "cls", 10, mean, 1.2, 10) for name, mean in sets.items()]
+        >>> _disturbances(own, values)
+        {'gain': [('0.5', {'mae': [40.0]}), ('1', {'mae': [60.0]}), ('2', {'mae': [50.0]})]}
+    """
+    strengths: dict[str, dict[str, str]] = {}  # {kind: {amount: data set}}
+    for panel in panels(values):
+        base, is_under, disturbance = panel.dataset.partition("-under-")
+        kind, _, amount = disturbance.partition("=")
+        if is_under:
+            strengths.setdefault(kind, {_KINDS[kind][1]: base})[amount] = panel.dataset
+    is_one_reading = len({(panel.dataset.partition("-under-")[0], *panel[1:]) for panel in panels(values)}) == 1
+    if not is_one_reading or max(map(len, strengths.values()), default=0) < 3:
+        return {}
+    shots = max(value.shots for value in values)
+
+    def accuracies(dataset: str) -> dict[str, list[float]]:
+        found = [value for value in values if (value.dataset, value.shots) == (dataset, shots)]
+        return {row.name: [value.mean for value in found if value.row == row.name] for row in experiment.rows}
+
+    def strength(kind: str, amount: str) -> float:
+        """For the order: fewer looks are stronger speckle."""
+        return -math.inf if amount == "none" else -float(amount) if kind == "speckle" else float(amount)
+
+    return {
+        _KINDS[kind][0]: [
+            (amount, accuracies(amounts[amount])) for amount in sorted(amounts, key=partial(strength, kind))
+        ]
+        for kind, amounts in strengths.items()
+    }
 
 
 def _read_csv(step: Step, name: str) -> np.ndarray:
