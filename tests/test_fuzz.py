@@ -36,10 +36,7 @@ from safetensors.torch import load, save
 
 import sarjepa
 from sarjepa.config import PretrainConfig
-from sarjepa.data.archives import containers
-from sarjepa.data.boxes import read_voc, read_yolo
 from sarjepa.data.manifest_parser import parse_manifest
-from sarjepa.data.readers import read_image
 from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation.benchmark import open_benchmark
@@ -47,6 +44,9 @@ from sarjepa.evaluation.classifier import classifier_bytes, load_classifier
 from sarjepa.evaluation.draw_records import DrawsFile, from_record, to_record
 from sarjepa.evaluation.fewshot import draw
 from sarjepa.files import json_text
+from sarjepa.formats.archives import containers
+from sarjepa.formats.boxes import read_voc, read_yolo
+from sarjepa.formats.readers import read_image
 from sarjepa.models.checkpoints import encoder_bytes, load_encoder, weights_sha256
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import Classifier, Feature, Head

@@ -27,7 +27,7 @@ BASE = {
     "version",
     "download",
 }
-CORE_ROOMS = {"data", "ops", "models", "training", "pretext", "evaluation", "results", "reports", "recipes"}
+CORE_ROOMS = {"formats", "data", "ops", "models", "training", "pretext", "evaluation", "results", "reports", "recipes"}
 
 # What a room may import from the package, beside itself and the base.
 LAYERS: dict[str, set[str]] = {
@@ -49,7 +49,8 @@ LAYERS: dict[str, set[str]] = {
     "setting": set(),
     "config": {"setting"},
     "overlay": {"config", "setting", "presets"},
-    "data": set(),
+    "formats": set(),
+    "data": {"formats"},
     "ops": set(),
     "models": set(),
     "training": set(),

@@ -1,1 +1,1 @@
-"""From archives to chips: finding, reading, normalising, slicing, storing and loading SAR magnitude chips."""
+"""From sources to chips: finding, normalising, slicing, storing and loading SAR magnitude chips."""

@@ -27,14 +27,14 @@ from typing import TypeVar
 import numpy as np
 
 from sarjepa.data import duplicates
-from sarjepa.data.archives import Container, open_container
-from sarjepa.data.boxes import AnnotationError, Box, columns_of, inside, read_voc, read_yolo, renamed
 from sarjepa.data.manifest import ChipRule, Distribution
 from sarjepa.data.normalize import Normalisation, normalise, samples
-from sarjepa.data.readers import Reading, UnknownFormatError, UnreadableError, read_colour, read_images
 from sarjepa.data.simulator import SimulatedChip, simulate, simulate_optical
 from sarjepa.data.slicing import is_empty, middle, tiles
 from sarjepa.errors import InputError
+from sarjepa.formats.archives import Container, open_container
+from sarjepa.formats.boxes import AnnotationError, Box, columns_of, inside, read_voc, read_yolo, renamed
+from sarjepa.formats.readers import Reading, UnknownFormatError, UnreadableError, read_colour, read_images
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CHUNK = 64  # files per message: large enough that messages cost nothing, small enough to keep memory low

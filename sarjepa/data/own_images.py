@@ -20,12 +20,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sarjepa.data.archives import Folder
 from sarjepa.data.decoding import Job
 from sarjepa.data.manifest import FORMATS, Manifest
 from sarjepa.data.sources import Source, jobs_of
 from sarjepa.errors import InputError
 from sarjepa.files import printable
+from sarjepa.formats.archives import Folder
 
 BY_FOLDER = "folder"
 COLUMNS = ("path", "label", "split", "group", "polarisation")  # of a list

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sarjepa.data import simulator
-from sarjepa.data.archives import Container, containers
 from sarjepa.data.decoding import Job
 from sarjepa.data.locate import Located
 from sarjepa.data.manifest import Distribution, Manifest
 from sarjepa.data.manifest_parser import load_manifest
 from sarjepa.errors import InputError
 from sarjepa.files import printable
+from sarjepa.formats.archives import Container, containers
 
 SIMULATED = ("synthetic", "synthetic-pairs")
 
@@ -124,7 +124,7 @@ def jobs_of(opened: Sequence[Container], match: Matcher) -> tuple[tuple[Job, ...
             name, the first stays.
 
     Example:
-        >>> from sarjepa.data.archives import Folder
+        >>> from sarjepa.formats.archives import Folder
         >>> Path("one-disk").mkdir()
         >>> Path("one-disk/7.png").touch()
         >>> jobs, rejected = jobs_of([Folder(Path("one-disk"))] * 2, lambda path: (path, {}))

@@ -15,9 +15,9 @@ import numpy as np
 
 from sarjepa.data.built import open_source
 from sarjepa.data.crops import crop_side, parse_crop
-from sarjepa.data.readers import UnreadableError, identify, read_image
 from sarjepa.draws import permutation
 from sarjepa.errors import InputError
+from sarjepa.formats.readers import UnreadableError, identify, read_image
 from sarjepa.resampling import centre_crop
 
 _LONGEST_NAME = 14  # characters of a line

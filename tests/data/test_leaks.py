@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from sarjepa.data.leaks import matches, signature, signatures
-from sarjepa.data.readers import read_image
 from sarjepa.data.simulator import CLASSES, SimulatedChip, simulate
+from sarjepa.formats.readers import read_image
 
 
 def _decibels(image: np.ndarray) -> np.ndarray:

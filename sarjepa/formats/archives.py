@@ -23,10 +23,10 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from sarjepa.boundary import decoder_errors
-from sarjepa.data.archive_safety import LARGEST_DEPTH, check_names, check_sizes
-from sarjepa.data.unpacking import cannot_unpack, unpack
 from sarjepa.errors import InputError
 from sarjepa.files import need_room, not_data
+from sarjepa.formats.archive_safety import LARGEST_DEPTH, check_names, check_sizes
+from sarjepa.formats.unpacking import cannot_unpack, unpack
 
 NESTED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 IGNORED = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", ".git")

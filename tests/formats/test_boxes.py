@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sarjepa.data.boxes import AnnotationError, Box, columns_of, inside, read_voc, read_yolo, renamed
+from sarjepa.formats.boxes import AnnotationError, Box, columns_of, inside, read_voc, read_yolo, renamed
 
 VOC = """<?xml version="1.0" encoding="{encoding}"?>
 <annotation><size><width>256</width><height>256</height></size>

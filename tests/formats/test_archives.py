@@ -23,10 +23,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sarjepa.data import archive_safety, archives
-from sarjepa.data.archive_safety import check_names
-from sarjepa.data.archives import Zip, containers, kind_of, open_container
 from sarjepa.errors import InputError
+from sarjepa.formats import archive_safety, archives
+from sarjepa.formats.archive_safety import check_names
+from sarjepa.formats.archives import Zip, containers, kind_of, open_container
 
 FILES = {"set/a.png": b"first", "set/deep/b.png": b"second" * 100, "set/c.txt": b""}
 

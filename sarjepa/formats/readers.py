@@ -24,13 +24,13 @@ import numpy as np
 from PIL import Image
 
 from sarjepa.boundary import decoder_errors
-from sarjepa.data.archive_safety import LARGEST_RATIO, SMALL_MEMBER_BYTES
-from sarjepa.data.bands import COMPLEX, EACH, BandsError, Channel, Said, channels, polarisations_of, read_gdal
-from sarjepa.data.matlab import read_matlab
-from sarjepa.data.phoenix import PHOENIX_MAGIC, read_phoenix
-from sarjepa.data.tiff_pages import check_pages
 from sarjepa.errors import InputError
 from sarjepa.files import not_data
+from sarjepa.formats.archive_safety import LARGEST_RATIO, SMALL_MEMBER_BYTES
+from sarjepa.formats.bands import COMPLEX, EACH, BandsError, Channel, Said, channels, polarisations_of, read_gdal
+from sarjepa.formats.matlab import read_matlab
+from sarjepa.formats.phoenix import PHOENIX_MAGIC, read_phoenix
+from sarjepa.formats.tiff_pages import check_pages
 
 LARGEST_IMAGE_PX = 2**28  # a larger declared size is a fault or a decompression bomb
 GREY_TOLERANCE = 12  # grey levels; JPEG's chroma rounding leaves a few between channels that were equal
@@ -121,7 +121,7 @@ def read_images(
         data: whole content of the file.
         formats: accepted formats; None: every format that has a reader.
         name: name of the file, which may state the polarisation.
-        bands: choice among several bands, see `sarjepa.data.bands.channels`.
+        bands: choice among several bands, see `sarjepa.formats.bands.channels`.
 
     Raises:
         UnreadableError: the file cannot be read, with the reason; UnknownFormatError if no reader knows it.

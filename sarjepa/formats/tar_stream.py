@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from sarjepa.data import archive_safety
 from sarjepa.errors import InputError
+from sarjepa.formats import archive_safety
 
 _LARGEST_READ = 2**24  # tarfile takes headers whole, members in pieces; a longer header has no honest content
 _PACKED: dict[bytes, Callable[..., Any]] = {

@@ -10,9 +10,9 @@ import pytest
 import tifffile
 
 from sarjepa.config import BuildDatasetConfig
-from sarjepa.data.readers import UnreadableError, read_images
 from sarjepa.data.shards import open_shards
 from sarjepa.errors import InputError
+from sarjepa.formats.readers import UnreadableError, read_images
 from sarjepa.recipes import build_dataset
 
 RANDOM = np.random.default_rng(5)

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sarjepa.data.archive_safety import LARGEST_RATIO, SMALL_MEMBER_BYTES
 from sarjepa.errors import InputError
+from sarjepa.formats.archive_safety import LARGEST_RATIO, SMALL_MEMBER_BYTES
 
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _TEXTS = {1: "latin-1", 2: "utf-8", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import IO, cast
 
 from sarjepa.boundary import decoder_errors
-from sarjepa.data.archive_safety import check_names
-from sarjepa.data.tar_stream import TarStream, damaged, largest_content
 from sarjepa.errors import InputError
 from sarjepa.files import need_room
+from sarjepa.formats.archive_safety import check_names
+from sarjepa.formats.tar_stream import TarStream, damaged, largest_content
 
 WATCH_S = 0.05  # between looks at what a program has unpacked so far
 # Programs that unpack what the standard library cannot, in order of preference: list names, extract into a folder.

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from sarjepa.data import readers
-from sarjepa.data.matlab import read_matlab
-from sarjepa.data.readers import UnreadableError, identify, read_image, read_images
+from sarjepa.formats import readers
+from sarjepa.formats.matlab import read_matlab
+from sarjepa.formats.readers import UnreadableError, identify, read_image, read_images
 
 RANDOM = np.random.default_rng(5)
 GREY = RANDOM.integers(0, 256, (21, 34), dtype=np.uint8)

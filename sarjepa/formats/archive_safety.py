@@ -1,7 +1,7 @@
 """What no archive may do: leave its folder, overwrite by a trick of names, or unpack without end.
 
 Names and declared sizes are checked before anything is unpacked. Declarations may lie, so the bytes that really come
-out are limited as well, where they come out (`sarjepa.data.archives`, `sarjepa.data.unpacking`).
+out are limited as well, where they come out (`sarjepa.formats.archives`, `sarjepa.formats.unpacking`).
 """
 
 from __future__ import annotations
