@@ -1,1 +1,1 @@
-"""Archives and image files as others wrote them, read without trust: what is damaged or hostile is refused in a line."""
+"""Archives and image files as others wrote them, read without trust: one line refuses what is damaged or hostile."""
