@@ -122,7 +122,7 @@ def _disturbances(
 
     Example:
         >>> from sarjepa.experiments.experiment import Row
-        >>> own = Experiment("own", "Gain", "", "few-shot", (Row("mae"),))
+        >>> own = Experiment("own", "Gain", "", "few-shot", (Row("mae"), Row("imagenet")))
         >>> sets = {"mstar": 60.0, "mstar-under-gain=2": 50.0, "mstar-under-gain=0.5": 40.0}
         >>> values = [Value("mae", 0, name, "linear-probe", "cls", 10, mean, 1.2, 10) for name, mean in sets.items()]
         >>> _disturbances(own, values)
@@ -141,7 +141,8 @@ def _disturbances(
 
     def accuracies(dataset: str) -> dict[str, list[float]]:
         found = [value for value in values if (value.dataset, value.shots) == (dataset, shots)]
-        return {row.name: [value.mean for value in found if value.row == row.name] for row in experiment.rows}
+        means = {row.name: [value.mean for value in found if value.row == row.name] for row in experiment.rows}
+        return {name: means_S for name, means_S in means.items() if means_S}  # a row may not have been run
 
     def strength(kind: str, amount: str) -> float:
         """For the order: fewer looks are stronger speckle."""
