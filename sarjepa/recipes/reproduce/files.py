@@ -79,7 +79,8 @@ def gather(plan: Sequence[Planned]) -> list[Value]:
 
 def _set_and_split(cell: Cell) -> str:
     """The data set's name, with the split where it is not the published one."""
-    return cell.dataset if cell.split_policy == "published" else f"{cell.dataset}-{cell.split_policy}"
+    base, under, disturbance = cell.dataset.partition("-under-")
+    return cell.dataset if cell.split_policy == "published" else f"{base}-{cell.split_policy}{under}{disturbance}"
 
 
 def _few_shot(experiment: Experiment, planned: Sequence[Planned], store: RunStore, about: str) -> tuple[Table, ...]:
