@@ -204,7 +204,7 @@ def _reproduce(root: Path, folder: Path) -> None:
     rows = (Row("ratio"), Row("untrained", baseline="untrained"))
     tiny = Scale("tiny", "demo", 1, ("toy",), ("toy",), settings)
     reproduce.read_experiment = lambda name, scale: (Experiment("t", "T", "", "few-shot", rows, "ratio"), tiny)
-    walk.machine = lambda: dict.fromkeys(machine(), "")  # which may be told of another commit by the second call
+    walk.machine = lambda threads=None: dict.fromkeys(machine(threads), "")  # the commit may differ by then
     walk.time = SimpleNamespace(time=lambda: 0.0)  # type: ignore[assignment] # a table says how long it took
     walk.subprocess = SimpleNamespace(Popen=_Forked, STDOUT=None)  # type: ignore[assignment]
     config = ReproduceConfig(data_root=str(root), device="cpu", run_root=str(folder / "runs"), out=str(folder / "out"))

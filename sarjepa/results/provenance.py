@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import platform
 import subprocess
 from importlib.metadata import version
@@ -41,12 +40,17 @@ def processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def machine() -> dict[str, Any]:
-    """Commit, date, machine and versions of a result, JSON-ready."""
+def machine(threads: int | str | None = None) -> dict[str, Any]:
+    """Commit, date, machine and versions of a result, JSON-ready.
+
+    Args:
+        threads: number of threads of the process that computed it; None: this one. A CPU adds in another order with
+            another number of threads, so the last digits of a training are of that number.
+    """
     return {
         "commit": commit(),
         "date": datetime.date.today().isoformat(),
-        "processor": f"{processor()}, {len(os.sched_getaffinity(0))} cores",
+        "processor": f"{processor()}, {threads or torch.get_num_threads()} threads",
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "versions": f"Python {platform.python_version()}, torch {version('torch')}, numpy {version('numpy')}",
     }

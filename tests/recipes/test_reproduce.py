@@ -299,6 +299,7 @@ def small(monkeypatch: pytest.MonkeyPatch, synthetic_root: Path, tmp_path: Path)
 def test_a_table_is_walked_once_step_by_step_or_whole_resumed_and_refused_with_the_difference(
     small: ReproduceConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
     printed = reproduce.run(replace(small, print=True), Progress()).message.splitlines()
     assert [line.split("\t")[0] for line in printed] == ["2", "3", "3", "4"]
     assert not Path(small.run_root).exists() and not Path(str(small.out)).exists()
@@ -331,6 +332,7 @@ def test_a_table_is_walked_once_step_by_step_or_whole_resumed_and_refused_with_t
     run = tmp_path / "runs" / "tiny-synthetic" / "sar-jepa-seed0"
     record = json.loads((run / walk.MADE_BY).read_text())
     assert record["command"] in (tmp_path / "out" / "commands.txt").read_text() and record["seconds"] >= 1
+    assert record["processor"].endswith(", 3 threads"), "those of the process that trained, not of this one"
     assert [row[0] for row in result.tables[0].rows] == ["ratio", "untrained"]
     assert "Centre crop of the chips measured on: published." in result.tables[0].note
     assert result.tables[0].rows[0][1] != result.tables[0].rows[1][1]

@@ -197,7 +197,8 @@ class Walker:
         seconds: float = round(time.time() - began)
         record: dict[str, Any] = {"command": step.text(), "settings": asdict(step.config)}
         found = earlier > 0 and earlier == last_step(step.folder)  # trained before: by which commit is not known
-        record |= dict.fromkeys(machine(), "not recorded") if found else machine()
+        facts = machine(self._environment.get("OMP_NUM_THREADS"))
+        record |= dict.fromkeys(facts, "not recorded") if found else facts
         if isinstance(step.config, PretrainConfig):
             record["revision"] = METHODS[step.config.method].revision
             seconds = max(seconds, round(training_seconds(step.folder, step.config.batch_size)))  # of earlier calls too
