@@ -58,7 +58,7 @@ GIVEN  := $(if $(wildcard $(ARCHIVES)),--archives $(ARCHIVES))
 LAPTOP := runs/sar-jepa-vit-laptop-mstar-saracd
 VIEWS  := runs/views-vit-laptop-mstar-saracd
 
-laptop: $(VENV)/.installed  ## the README's main job: MSTAR and SAR-ACD, about an hour; ARCHIVES where at hand
+laptop: $(VENV)/.installed  ## the README's main job: MSTAR and SAR-ACD, a quarter of an hour to one; ARCHIVES where at hand
 	$(BIN)/sarjepa build-dataset --sources mstar,saracd --data-root $(DATA) $(GIVEN)
 	$(BIN)/sarjepa pretrain --preset laptop --data-root $(DATA) $(if $(wildcard $(LAPTOP)/checkpoint-last.pt),--resume)
 	$(BIN)/sarjepa pretrain --preset laptop-views --data-root $(DATA) --init $(LAPTOP) \
