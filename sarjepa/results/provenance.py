@@ -50,7 +50,7 @@ def machine(threads: int | str | None = None) -> dict[str, Any]:
     return {
         "commit": commit(),
         "date": datetime.date.today().isoformat(),
-        "processor": f"{processor()}, {threads or torch.get_num_threads()} threads",
+        "processor": f"{processor()}, threads: {threads or torch.get_num_threads()}",
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "versions": f"Python {platform.python_version()}, torch {version('torch')}, numpy {version('numpy')}",
     }

@@ -332,7 +332,7 @@ def test_a_table_is_walked_once_step_by_step_or_whole_resumed_and_refused_with_t
     run = tmp_path / "runs" / "tiny-synthetic" / "sar-jepa-seed0"
     record = json.loads((run / walk.MADE_BY).read_text())
     assert record["command"] in (tmp_path / "out" / "commands.txt").read_text() and record["seconds"] >= 1
-    assert record["processor"].endswith(", 3 threads"), "those of the process that trained, not of this one"
+    assert record["processor"].endswith(", threads: 3"), "those of the process that trained, not of this one"
     assert [row[0] for row in result.tables[0].rows] == ["ratio", "untrained"]
     assert "Centre crop of the chips measured on: published." in result.tables[0].note
     assert result.tables[0].rows[0][1] != result.tables[0].rows[1][1]
