@@ -59,7 +59,7 @@ def of_the_paper() -> list[Line]:
     for protocol, label in PUBLISHED.items():
         by_shots: Mapping[tuple[str, int], float] = published("table6", protocol)["sar-jepa"]
         points = [(shots, y, y, y) for (dataset, shots), y in by_shots.items() if dataset == DATASET]
-        lines.append(Line(label, tuple(points), dashed=True))
+        lines.append(Line(label, tuple(points), published=True))
     return lines
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,9 @@ from sarjepa.results.tables import counted
 
 _NUM_NAMED = 40  # largest number of classes that a confusion matrix names and prints numbers of
 _FEW = 50  # largest number of epochs that have a dot each
+_PANELS_A_ROW = 3
+_PUBLISHED = "--"
+_DASHES = ("-", ":", "-.", (0, (8, 2, 2, 2, 2, 2)), (0, (2, 2)), (0, (10, 2, 4, 2)))  # of the lines of a series
 Values = Mapping[int, Sequence[float]]  # {shots: accuracies (%), one per pre-training}
 Row = tuple[str, Values]
 Point = tuple[float, Values]
@@ -30,11 +34,19 @@ Point = tuple[float, Values]
 
 @dataclass(frozen=True)
 class Line:
-    """One series of a plot: its label, and (x, y, low, high) points."""
+    """One line of a plot.
+
+    Attributes:
+        label: entry in the legend.
+        points: (x, y, low, high) each.
+        series: what colour and marker stand for, the label if empty. Lines of one series differ in their dashes.
+        published: whether the numbers are of a paper: without intervals, in a style of dashes that no other line has.
+    """
 
     label: str
     points: tuple[tuple[float, float, float, float], ...]
-    dashed: bool = False
+    series: str = ""
+    published: bool = False
 
 
 def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping[str, float]) -> Figure:
@@ -50,25 +62,28 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
         >>> axes.get_xscale(), [label.get_text() for label in axes.get_xticklabels()]
         ('log', ['10', '40'])
     """
-    names = list(dict.fromkeys(line.label for lines in panels.values() for line in lines))
-    entry_width = 0.6 + 0.07 * max(map(len, names), default=0)  # inches of a legend entry at 8 points
-    width = max(3.4 * max(len(panels), 1) + 0.6, entry_width)
-    columns = max(1, min(len(names), int(width / entry_width)))
-    figure = new_figure(width, 3.4 + 0.2 * math.ceil(len(names) / columns))
-    axes_P = figure.subplots(1, max(len(panels), 1), squeeze=False)[0]
-    labels: dict[str, Any] = {}
-    marks = marks_of(names)
-    for axes, (title, lines) in zip(axes_P, panels.items(), strict=False):
+    lines_of_labels = {line.label: line for lines in panels.values() for line in lines}
+    num_rows = math.ceil(len(panels) / _PANELS_A_ROW)
+    num_columns = math.ceil(len(panels) / num_rows)
+    entry_width = 0.75 + 0.07 * max(map(len, lines_of_labels))  # inches of a legend entry at 8 points
+    width = max(3.4 * num_columns + 0.6, entry_width)
+    entries_a_row = max(1, min(len(lines_of_labels), int(width / entry_width)))
+    figure = new_figure(width, 3.4 * num_rows + 0.2 * math.ceil(len(lines_of_labels) / entries_a_row))
+    grid = figure.subplots(num_rows, num_columns, squeeze=False)
+    handles: dict[str, Any] = {}
+    marks = marks_of(line.series or line.label for line in lines_of_labels.values())
+    dashes = _dashes(lines_of_labels.values())
+    for axes, (title, lines) in zip(grid.flat, panels.items(), strict=False):
         for place, line in enumerate(lines):
-            color, marker = marks[line.label]
+            color, marker = marks[line.series or line.label]
             x, y, low, high = np.array(line.points, dtype=float).reshape(-1, 4).T
-            labels[line.label] = axes.errorbar(
+            handles[line.label] = axes.errorbar(
                 x * (1 + 0.012 * (place - (len(lines) - 1) / 2)),  # side by side, so that no bar hides another
                 y,
-                yerr=[y - low, high - y] if not line.dashed else None,
+                yerr=None if line.published else [y - low, high - y],
                 color=color,
                 marker=marker,
-                linestyle="--" if line.dashed else "-",
+                linestyle=dashes[line.label],
                 linewidth=1.3,
                 markersize=4,
                 capsize=2.5,
@@ -87,11 +102,25 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
         axes.minorticks_off()
         axes.set(title=title, xlabel="shots (training chips per class)")
         style(axes)
-    axes_P[0].set_ylabel("accuracy (%); bars: 95% interval")
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("accuracy (%); bars: 95% interval")
     figure.legend(
-        [labels[name] for name in names], names, loc="outside lower center", ncols=columns, fontsize=8, frameon=False
-    )
+        [handles[label] for label in lines_of_labels], list(lines_of_labels), loc="outside lower center",
+        ncols=entries_a_row, fontsize=8, frameon=False, handlelength=3,
+    )  # fmt: skip
     return figure
+
+
+def _dashes(lines: Iterable[Line]) -> dict[str, Any]:
+    """The style of each line by its label: the first of a series is unbroken."""
+    dashes: dict[str, Any] = {}
+    so_far: Counter[str] = Counter()
+    for line in lines:
+        dashes[line.label] = _PUBLISHED if line.published else _DASHES[so_far[line.series] % len(_DASHES)]
+        so_far[line.series] += bool(line.series)
+    return dashes
 
 
 def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:

@@ -205,16 +205,19 @@ def failed_text(failures: Sequence[str]) -> str:
 
 
 def plot(cells: Sequence[Cell], paper: bool = False) -> bytes:
-    """Accuracy against shots: one panel per data set, one line per row of its table."""
+    """Accuracy against shots: one panel per data set, one line per row of its table, one colour per checkpoint."""
     panels: dict[str, list[Line]] = {}
     keys = _varying(cells)
     for dataset in _distinct(cells, "dataset"):
-        lines: dict[str, list[tuple[float, float, float, float]]] = {}
-        for cell in cells:
-            if cell.dataset == dataset:
-                label = ", ".join(str(_value(cell, key)) for key in keys)
-                lines.setdefault(label, []).append((cell.shots, cell.mean, *cell.ci95))
-        panels[dataset] = [Line(label, tuple(sorted(points))) for label, points in lines.items()]
+        own = [cell for cell in cells if cell.dataset == dataset]
+        rows = {tuple(getattr(cell, key) for key in ROW): cell for cell in own}
+        panels[dataset] = []
+        for row, first in rows.items():
+            label = ", ".join(dict.fromkeys(str(_value(first, key)) for key in keys))  # a baseline's feature is itself
+            points = [
+                (cell.shots, cell.mean, *cell.ci95) for cell in own if row == tuple(getattr(cell, key) for key in ROW)
+            ]
+            panels[dataset].append(Line(label, tuple(sorted(points)), series=first.checkpoint))
         if paper:
             panels[dataset] += _paper_lines(cells, dataset)
     chance = {cell.dataset: 100 / cell.num_classes for cell in cells}
@@ -227,5 +230,5 @@ def _paper_lines(cells: Sequence[Cell], dataset: str) -> list[Line]:
         numbers = published(PAPER_TABLE, protocol)["sar-jepa"]
         points = tuple((num, value, value, value) for (name, num), value in numbers.items() if name == dataset)
         if points:
-            lines.append(Line(f"paper: sar-jepa, {protocol}", points, dashed=True))
+            lines.append(Line(f"paper: sar-jepa, {protocol}", points, published=True))
     return lines

@@ -15,7 +15,10 @@ from sarjepa.reports.figures import figure_bytes
 
 
 def shots_plot() -> Figure:
-    lines = [figures.Line("a", ((10, 30, 28, 32), (20, 40, 38, 42))), figures.Line("paper", ((10, 67, 67, 67),), True)]
+    lines = [
+        figures.Line("a", ((10, 30, 28, 32), (20, 40, 38, 42))),
+        figures.Line("paper", ((10, 67, 67, 67),), published=True),
+    ]
     return figures.accuracy_against_shots({"mstar": lines, "saracd": lines[:1]}, {"mstar": 10, "saracd": 20})
 
 
@@ -103,6 +106,28 @@ def test_a_method_has_the_same_colour_in_every_figure() -> None:
     for name, bars in zip(names, by_shots.containers, strict=True):
         assert name == "mae" or bars.lines[0].get_color() == colors[name]
     assert len({colors[name] for name in rows}) == 4
+
+
+def test_lines_of_a_checkpoint_share_its_colour_and_differ_in_their_dashes() -> None:
+    points = ((10, 30, 28, 32), (20, 40, 38, 42))
+    names = [(name, solver) for name in ("a", "b", "c", "d", "e") for solver in ("lda", "knn")]
+    lines = [figures.Line(f"{name}, {solver}", points, series=name) for name, solver in names]
+    lines.append(figures.Line("paper", points, published=True))
+    [axes] = figures.accuracy_against_shots({"mstar": lines}, {"mstar": 10}).axes
+    drawn = [bars.lines[0] for bars in axes.containers]
+    for first, second in zip(drawn[:-1:2], drawn[1::2], strict=True):
+        assert (first.get_color(), first.get_marker()) == (second.get_color(), second.get_marker())
+    assert len({line.get_color() for line in drawn}) == 6
+    assert [line.get_linestyle() for line in drawn] == ["-", ":"] * 5 + ["--"]
+
+
+@pytest.mark.parametrize(("num_datasets", "places"), [(1, (1, 1)), (3, (1, 3)), (4, (2, 2)), (7, (3, 3))])
+def test_a_row_has_at_most_three_panels(num_datasets: int, places: tuple[int, int]) -> None:
+    line = figures.Line("a", ((10, 30, 28, 32),))
+    titles = [f"set {number}" for number in range(num_datasets)]
+    figure = figures.accuracy_against_shots({title: [line] for title in titles}, dict.fromkeys(titles, 10))
+    assert figure.axes[0].get_gridspec().get_geometry() == places
+    assert [axes.get_title() for axes in figure.axes if axes.get_visible()] == titles
 
 
 @pytest.mark.parametrize("num_epochs", [1, 60])
