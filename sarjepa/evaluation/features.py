@@ -3,17 +3,21 @@
 One pass gives all four poolings of the requested blocks (they cost nothing next to the encoder). Each is stored as a
 float32 .npy file that a later run maps instead of computing. The folder's name is a hash of the weights, the data and
 the transform, so a changed checkpoint, a rebuilt data set or another crop can never meet stale features. A file appears
-by one rename when it is complete, so every file there can be trusted.
+by one rename when it is complete, so every file there can be trusted. Beyond 10 GB, the features that were not used for
+longest make room.
 
 Shapes: N images, D width.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
+import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -22,13 +26,17 @@ import torch
 from torch import Tensor, nn
 
 from sarjepa.evaluation.baselines import Baseline
-from sarjepa.files import TEMPORARY, json_text
+from sarjepa.files import TEMPORARY, hold, json_text
 from sarjepa.models.heads import POOLS, pool_tokens
 from sarjepa.progress import Progress
 
 # From indices (B,) to images (B, 1, S, S), float32 in [0, 1], on the encoder's device.
 ImageLoader = Callable[[np.ndarray], Tensor]
 Features = dict[str, np.ndarray]  # by file name: (N, width) float32
+
+_LIMIT = 10 * 10**9  # bytes of a cache
+_IN_USE = 3600.0  # seconds since the last use in which a process, perhaps of another machine, may be reading features
+_FACTS = "parts.json"  # in each folder of features
 
 
 def content_key(parts: Mapping[str, object]) -> str:
@@ -143,12 +151,35 @@ def cached(
         memmap([[1., 1.]], dtype=float32)
     """
     cache = folder / content_key(parts)
+    with contextlib.suppress(OSError):  # there may be none yet, or one that this user may only read
+        os.utime(cache)
     if not all((cache / f"{name}.npy").is_file() for name in names):
         features = compute()
         cache.mkdir(parents=True, exist_ok=True)
+        _put(cache / _FACTS, json_text(dict(parts)).encode())
         for name, feature in features.items():
             content = io.BytesIO()
             np.save(content, feature)
             _put(cache / f"{name}.npy", content.getvalue())
-        _put(cache / "parts.json", json_text(dict(parts)).encode())
+        _trim(folder)
     return [np.load(cache / f"{name}.npy", mmap_mode="r") for name in names]
+
+
+def _trim(folder: Path) -> None:
+    """Remove features until a cache is within its limit: those first that were not used for longest, none in use.
+
+    The last use is the folder's time of change. On a network file system a mapped file must not be removed.
+    """
+    lock = folder / "trim.lock"
+    try:
+        held = hold(lock)
+    except BlockingIOError:
+        return  # another process is removing features now
+    with held:
+        used = {facts.parent: facts.parent.stat().st_mtime for facts in folder.glob(f"*/{_FACTS}")}
+        num_bytes = 0
+        for cache in sorted(used, key=used.__getitem__, reverse=True):
+            num_bytes += sum(file.stat().st_size for file in cache.glob("*.npy"))
+            if num_bytes > _LIMIT and time.time() - used[cache] > _IN_USE and os.access(cache, os.W_OK):
+                shutil.rmtree(cache)
+        lock.unlink()

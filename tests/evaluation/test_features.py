@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from torch import nn
 
 from sarjepa.errors import InputError
+from sarjepa.evaluation import features as module
 from sarjepa.evaluation.features import cached, content_key, extract
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import Feature
@@ -107,3 +110,45 @@ def test_an_interrupted_pass_leaves_nothing_behind(tmp_path: Path) -> None:
         cached(tmp_path, {"a": 1}, ["cls"], interrupted)
     assert cached(tmp_path, {"a": 1}, ["cls"], lambda: {"cls": np.zeros((1, 1), np.float32)})[0].shape == (1, 1)
     assert [path.name for path in tmp_path.iterdir()] == [content_key({"a": 1})]
+
+
+@pytest.fixture
+def small_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Four features of 1 kB, used 4, 3, 2 and 1 hours ago, where 3 kB may stay."""
+    for hours in (4, 3, 2, 1):
+        cached(tmp_path, {"hours": hours}, ["cls"], lambda: {"cls": np.zeros((1, 218), np.float32)})
+        os.utime(tmp_path / content_key({"hours": hours}), 2 * (time.time() - 3600 * hours - 60,))
+    monkeypatch.setattr(module, "_LIMIT", 3000)
+    return tmp_path
+
+
+def kept(folder: Path) -> list[int]:
+    return [hours for hours in (4, 3, 2, 1) if (folder / content_key({"hours": hours})).is_dir()]
+
+
+def test_features_not_used_for_longest_make_room(small_cache: Path) -> None:
+    cached(small_cache, {"hours": 4}, ["cls"], dict)  # used again, so the next one is older
+    assert kept(small_cache) == [4, 3, 2, 1], "nothing was written, so nothing has to go"
+    cached(small_cache, {"new": 1}, ["cls"], lambda: {"cls": np.zeros((1, 218), np.float32)})
+    assert kept(small_cache) == [4, 1]
+    assert not list(small_cache.glob("*.lock"))
+
+
+def test_features_in_use_stay_and_so_does_what_is_no_cache(small_cache: Path) -> None:
+    (small_cache / "my own").mkdir()
+    (small_cache / "my own" / "cls.npy").write_bytes(bytes(5000))
+    os.utime(small_cache / "my own", (0, 0))
+    for hours in (3, 2):
+        os.utime(small_cache / content_key({"hours": hours}))
+    cached(small_cache, {"new": 1}, ["cls"], lambda: {"cls": np.zeros((1, 2180), np.float32)})
+    assert kept(small_cache) == [3, 2]
+    assert (small_cache / "my own" / "cls.npy").is_file()
+
+
+def test_removed_features_are_computed_again_and_mapped_ones_can_still_be_read(small_cache: Path) -> None:
+    [mapped] = cached(small_cache, {"hours": 4}, ["cls"], dict)
+    os.utime(small_cache / content_key({"hours": 4}), (0, 0))
+    cached(small_cache, {"new": 1}, ["cls"], lambda: {"cls": np.zeros((1, 2180), np.float32)})
+    assert kept(small_cache) == [] and mapped.sum() == 0
+    [again] = cached(small_cache, {"hours": 4}, ["cls"], lambda: {"cls": np.ones((1, 2), np.float32)})
+    assert again.sum() == 2
