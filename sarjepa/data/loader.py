@@ -158,7 +158,8 @@ def _chosen(shards: Shards, splits: Sequence[str] | None) -> tuple[np.ndarray, s
 
     The default is every chip that no benchmark tests: all of a source without a benchmark, the training split of one
     with splits. Without splits, any chip of the benchmark's classes may be a test chip of some draw, so the chips of
-    the other classes are taken (SAR-ACD: A320/321); naming splits changes nothing for such a source.
+    the other classes are taken (SAR-ACD: A320/321) that are no near-copies of one; naming splits changes nothing for
+    such a source.
     """
     whole, benchmark = np.arange(len(shards)), shards.index.get("benchmark")
     own = [str(split) for split in np.unique(shards.splits) if split]
@@ -173,8 +174,9 @@ def _chosen(shards: Shards, splits: Sequence[str] | None) -> tuple[np.ndarray, s
         return np.flatnonzero(shards.splits == "train"), "its training split: its benchmark may test the others"
     assert benchmark, "a source without splits and without a benchmark is taken whole"
     tested = shards.index["label_sets"][benchmark["label_set"]]["classes"]
-    rows = np.flatnonzero(~np.isin(shards.labels, [shards.classes.index(name) for name in tested]))
-    return rows, f"none of the classes that its benchmark tests ({', '.join(tested)})"
+    is_tested = np.isin(shards.labels, [shards.classes.index(name) for name in tested])
+    rows = np.flatnonzero(~np.isin(shards.groups, shards.groups[is_tested]))
+    return rows, f"none of the classes that its benchmark tests ({', '.join(tested)}), no near-copy of their chips"
 
 
 def batch_indices(num_chips: int, batch_size: int, seed: int, step: int) -> tuple[int, np.ndarray]:

@@ -21,7 +21,7 @@ from sarjepa.data.shortcuts import Shortcut
 from sarjepa.data.views import ViewKey, draw_views, render_views
 from sarjepa.errors import InputError, nearest
 from sarjepa.evaluation.features import ImageLoader
-from sarjepa.evaluation.fewshot import Candidates, split
+from sarjepa.evaluation.fewshot import GROUPED_POOL_SHARE, Candidates, split
 from sarjepa.resampling import centre_crop_and_resize
 
 # By the kind of its pool: the split of a benchmark whose index names none.
@@ -265,6 +265,7 @@ def _candidates(name: str, label_set: str, shards: Shards, content: dict, pool: 
         shards.paths,
         kind,
         fraction,
+        GROUPED_POOL_SHARE if kind == "fraction-of-all" else None,
         np.array(shards.meta("group")) != "" if shards.has_meta("group") else None,
         (shards.labels < 0) & (shards.splits != "test") if (shards.labels < 0).any() else None,
     )

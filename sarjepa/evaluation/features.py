@@ -37,6 +37,7 @@ Features = dict[str, np.ndarray]  # by file name: (N, width) float32
 _LIMIT = 10 * 10**9  # bytes of a cache
 _IN_USE = 3600.0  # seconds since the last use in which a process, perhaps of another machine, may be reading features
 _FACTS = "parts.json"  # in each folder of features
+_REMOVED = "removed-"  # at the start of the name of a folder of features that is being removed
 
 
 def content_key(parts: Mapping[str, object]) -> str:
@@ -156,6 +157,7 @@ def cached(
     if not all((cache / f"{name}.npy").is_file() for name in names):
         features = compute()
         cache.mkdir(parents=True, exist_ok=True)
+        os.utime(cache)
         _put(cache / _FACTS, json_text(dict(parts)).encode())
         for name, feature in features.items():
             content = io.BytesIO()
@@ -173,13 +175,18 @@ def _trim(folder: Path) -> None:
     lock = folder / "trim.lock"
     try:
         held = hold(lock)
-    except BlockingIOError:
-        return  # another process is removing features now
+    except OSError:
+        return  # another process makes room now, or another user has to
     with held:
-        used = {facts.parent: facts.parent.stat().st_mtime for facts in folder.glob(f"*/{_FACTS}")}
+        used = {facts.parent: facts.parent.stat().st_mtime for facts in folder.glob(f"[0-9a-f]*/{_FACTS}")}
         num_bytes = 0
         for cache in sorted(used, key=used.__getitem__, reverse=True):
             num_bytes += sum(file.stat().st_size for file in cache.glob("*.npy"))
-            if num_bytes > _LIMIT and time.time() - used[cache] > _IN_USE and os.access(cache, os.W_OK):
-                shutil.rmtree(cache)
+            # Asked again, as features may have come into use since.
+            is_idle = time.time() - cache.stat().st_mtime > _IN_USE
+            if num_bytes > _LIMIT and is_idle and os.access(cache, os.W_OK):
+                with contextlib.suppress(OSError):  # a folder may let none but the owner remove
+                    cache.rename(cache.with_name(f"{_REMOVED}{cache.name}"))
+        for removed in folder.glob(f"{_REMOVED}*"):
+            shutil.rmtree(removed, ignore_errors=True)  # what cannot go now goes next time
         lock.unlink()

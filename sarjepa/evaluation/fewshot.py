@@ -45,6 +45,7 @@ class Candidates:
         paths: N names, unique, the same on every machine.
         pool_kind: "fraction-of-train" or "fraction-of-all".
         pool_fraction: the published share.
+        grouped_fraction: share of a class's groups by the grouped policy; None: the published one.
         listed: (N,) bool, whether a list of images names the chip's group; None: no group is named.
         nameless: (N,) bool, whether the chip has no class in the source, and is no test chip; None: none of them is.
     """
@@ -57,6 +58,7 @@ class Candidates:
     paths: Sequence[str]
     pool_kind: str = "fraction-of-train"
     pool_fraction: float = 0.8
+    grouped_fraction: float | None = None
     listed: np.ndarray | None = None
     nameless: np.ndarray | None = None
 
@@ -180,7 +182,9 @@ def split(candidates: Candidates, policy: str, seed: int) -> Split:
     if grouped:
         source_N &= ~np.isin(candidates.groups, mixed_groups(candidates))
         source_N &= ~np.isin(candidates.groups, candidates.groups[test_N])
-    fraction = GROUPED_POOL_SHARE if grouped and not from_train else candidates.pool_fraction
+    fraction = candidates.pool_fraction
+    if grouped and candidates.grouped_fraction is not None:
+        fraction = candidates.grouped_fraction
     sources = np.flatnonzero(source_N)
     first_N = keys_N.copy()
     if grouped:

@@ -76,14 +76,15 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
     for axes, (title, lines) in zip(grid.flat, panels.items(), strict=False):
         for place, line in enumerate(lines):
             color, marker = marks[line.series or line.label]
+            dash, turns = dashes[line.label]
             x, y, low, high = np.array(line.points, dtype=float).reshape(-1, 4).T
             handles[line.label] = axes.errorbar(
                 x * (1 + 0.012 * (place - (len(lines) - 1) / 2)),  # side by side, so that no bar hides another
                 y,
                 yerr=None if line.published else [y - low, high - y],
                 color=color,
-                marker=marker,
-                linestyle=dashes[line.label],
+                marker=MARKERS[(MARKERS.index(marker) + turns) % len(MARKERS)],
+                linestyle=dash,
                 linewidth=1.3,
                 markersize=4,
                 capsize=2.5,
@@ -113,12 +114,13 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
     return figure
 
 
-def _dashes(lines: Iterable[Line]) -> dict[str, Any]:
-    """The style of each line by its label: the first of a series is unbroken."""
-    dashes: dict[str, Any] = {}
+def _dashes(lines: Iterable[Line]) -> dict[str, tuple[Any, int]]:
+    """The dashes of each line by its label, and how often its series had all of them: then the marker changes."""
+    dashes: dict[str, tuple[Any, int]] = {}
     so_far: Counter[str] = Counter()
     for line in lines:
-        dashes[line.label] = _PUBLISHED if line.published else _DASHES[so_far[line.series] % len(_DASHES)]
+        turns, place = divmod(so_far[line.series], len(_DASHES))
+        dashes[line.label] = (_PUBLISHED if line.published else _DASHES[place], turns)
         so_far[line.series] += bool(line.series)
     return dashes
 

@@ -32,9 +32,18 @@ def _distinct(records: Sequence[Cell] | Sequence[Comparison], key: str) -> list[
 
 
 def _varying(cells: Sequence[Cell]) -> tuple[str, ...]:
-    """The keys in which rows of a table differ: the checkpoint, and parts of the variant; baselines do not count."""
-    encoded = [cell for cell in cells if not cell.is_baseline] or cells
-    return ("checkpoint", *(key for key in VARIANT if len(_distinct(encoded, key)) > 1))
+    """The keys in which rows of a table differ: the checkpoint, and parts of the variant.
+
+    A baseline, whose feature is its own, counts where its own rows differ.
+    """
+    encoded = [cell for cell in cells if not cell.is_baseline]
+    baselines = {
+        cell.checkpoint: [own for own in cells if own.checkpoint == cell.checkpoint]
+        for cell in cells
+        if cell.is_baseline
+    }
+    alike = [encoded, *baselines.values()]
+    return ("checkpoint", *(key for key in VARIANT if any(len(_distinct(rows, key)) > 1 for rows in alike)))
 
 
 def _value(cell: Cell, key: str) -> Any:
@@ -82,7 +91,8 @@ def dataset_note(cells: Sequence[Cell]) -> str:
     extra = [cell for cell in cells if cell.is_baseline and any(
         getattr(cell, key) != getattr(encoded, key) for key in ("protocol", "solver") if key in fixed)]  # fmt: skip
     if extra:
-        facts.append(f"baselines by {extra[0].protocol} and {extra[0].solver}")
+        differing = [getattr(extra[0], key) for key in ("protocol", "solver") if key in fixed]
+        facts.append(f"baselines by {' and '.join(differing)}")
     rules = "; ".join(f"{solver}: {rule}" for solver, rule in dict(
         (cell.solver, cell.selection) for cell in cells).items())  # fmt: skip
     if first.leaks:

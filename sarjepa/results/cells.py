@@ -43,8 +43,7 @@ def cell_of(runs: Sequence[Run], num_wanted: int) -> Cell:
     low, high = np.clip(accuracy.ci95, 0, 100)  # Student's t may exceed the limits of a percentage
     kind = "t over runs"
     if accuracy.num == 1:
-        confusion = np.array(runs[0].confusion)
-        low, high = wilson_interval(int(np.trace(confusion)), int(confusion.sum()))
+        low, high = wilson_interval(_num_right(runs[0]), int(np.sum(runs[0].confusion)))
         kind = "Wilson over test images"
     balanced, macro_f1 = (
         summarise([getattr(run, metric) for run in runs]) for metric in ("balanced_accuracy", "macro_f1")
@@ -96,9 +95,9 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
 
     Example:
         >>> facts = dict.fromkeys(field.name for field in fields(Run)) | {"shots": 5}
-        >>> accuracies = {"mine": (61.0, 64.0, 66.0), "theirs": (60.0, 62.0, 65.0)}  # on the same three draws
-        >>> runs = [Run(**facts | {"checkpoint": name, "accuracy": accuracy, "draw_sha256": str(number)})
-        ...         for name, values in accuracies.items() for number, accuracy in enumerate(values)]
+        >>> hits = {"mine": (61, 64, 66), "theirs": (60, 62, 65)}  # of 100 chips, on the same three draws
+        >>> runs = [Run(**facts | {"checkpoint": name, "confusion": ((num, 100 - num),), "draw_sha256": str(number)})
+        ...         for name, values in hits.items() for number, num in enumerate(values)]
         >>> [(pair.difference, pair.ci95, pair.num_pairs) for pair in comparisons(runs)]
         [(1.3333, (-0.1009, 2.7676), 3)]
     """
@@ -122,9 +121,16 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     return compared
 
 
+def _num_right(run: Run) -> int:
+    return int(np.trace(np.array(run.confusion)))
+
+
 def _comparison(pairs: Sequence[tuple[Run, Run]]) -> Comparison:
     """The comparison of two rows, from their runs of the same draws."""
-    pair = compare([first.accuracy for first, _ in pairs], [second.accuracy for _, second in pairs])
+    # Of counts: accuracies are rounded, and a difference of so many chips would not always be the same number.
+    pair = compare(
+        [100 * (_num_right(first) - _num_right(second)) / np.sum(first.confusion) for first, second in pairs]
+    )
     first, second = pairs[0]
     assert first.shots is not None
     variant = {key: getattr(first, key) for key in VARIANT}

@@ -130,17 +130,17 @@ def t_test(values: Sequence[float]) -> float:
     return float(stats.ttest_1samp(value_R, 0.0).pvalue)
 
 
-def compare(first: Sequence[float], second: Sequence[float]) -> Comparison:
+def compare(differences: Sequence[float]) -> Comparison:
     """Compare two checkpoints on the same draws.
 
     Args:
-        first, second: one number per draw, in the same order.
+        differences: one per draw. Equal ones have to be equal to the last bit, since the signed-rank test counts ties.
 
     Example:
-        >>> compare([61.0, 64.0], [60.0, 62.0]).difference
+        >>> compare([1.0, 2.0]).difference
         1.5
     """
-    difference_R = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    summary = summarise(difference_R.tolist())
+    difference_R = np.asarray(differences, dtype=np.float64)
+    summary = summarise(differences)
     p_value = float(stats.wilcoxon(difference_R).pvalue) if np.any(difference_R) else 1.0
     return Comparison(summary.num, summary.mean, summary.ci95, p_value)

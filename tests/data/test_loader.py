@@ -74,15 +74,17 @@ def test_a_split_that_no_source_has_is_named_with_the_nearest(tmp_path: Path) ->
     assert len(ChipPool(sources, ("test", "holdout"), [None])) == 2
 
 
-def one_source(folder: Path, splits: Sequence[str], benchmark: dict | None) -> list[tuple[str, Shards]]:
-    """Chips 0, 1, 2, .. of the classes a, b, c, a, b, c, .. in some splits."""
+def one_source(
+    folder: Path, splits: Sequence[str], benchmark: dict | None, groups: Sequence[int] | None = None
+) -> list[tuple[str, Shards]]:
+    """Chips 0, 1, 2, .. of the classes a, b, c, a, b, c, .. in some splits, each a group of its own or as told."""
     folder.mkdir()
     writer = ShardWriter(folder, "some")
     for number, split in enumerate(splits):
         writer.add(np.full((6, 8), number, np.uint8), number % 3, split, f"{number}.png")
     index = {"source": "some", "num_chips": len(splits), "classes": ["a", "b", "c"], "benchmark": benchmark,
              "label_sets": {"two": {"classes": ["c", "a"]}}, "normalisation": {"scale": 255.0},
-             "shards": writer.finish(np.arange(len(splits)))}  # fmt: skip
+             "shards": writer.finish(np.array(groups or range(len(splits))))}  # fmt: skip
     write_json(folder / "index.json", index)
     return [("some", open_shards(folder))]
 
@@ -113,6 +115,14 @@ def test_every_chip_counts_that_no_benchmark_tests_unless_splits_are_named(
     assert numbers(pool) == expected
     said = [line for line in pool.left_out if line.startswith(f"some: {len(expected)} of 6 chips, ")]
     assert len(said) == len(pool.left_out) == (len(expected) < 6)
+
+
+def test_a_near_copy_of_a_chip_that_may_be_tested_is_left_out(tmp_path: Path) -> None:
+    """Chip 4, of the class that no benchmark tests, is one of the copies of chip 3, as 12 of SAR-ACD's A320/321 are."""
+    pool = ChipPool(one_source(tmp_path / "some", WITHOUT, TESTED, [0, 1, 2, 3, 3, 5]), None, [None])
+    assert numbers(pool) == [1] and "no near-copy" in pool.left_out[0]
+    whole = ChipPool(one_source(tmp_path / "whole", WITHOUT, TESTED, [0, 1, 2, 3, 3, 5]), ["all"], [None])
+    assert len(whole) == 6
 
 
 def test_why_chips_are_left_out_is_said(tmp_path: Path) -> None:

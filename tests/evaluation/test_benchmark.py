@@ -105,6 +105,18 @@ def test_shots_of_one_source_are_tested_on_another_told_by_class_names(
         open_benchmark(str(tmp_path), "seventeen", test_name="thirty")
 
 
+def test_tested_elsewhere_a_source_without_splits_still_gives_half_of_its_groups(
+    tmp_path: Path, toy_writer: Callable[..., Path]
+) -> None:
+    toy_writer(tmp_path, "copies", num_per_class=10, with_split=False, copies=4)
+    toy_writer(tmp_path, "other")
+    alone, both = (open_benchmark(str(tmp_path), "copies", test_name=name) for name in (None, "other"))
+    for one in (alone, both):
+        drawn = draw(one.candidates, "grouped", 5, seed=0)
+        assert len(drawn.train) == 15 and not drawn.short, "five of ten groups a class"
+    assert len(draw(both.candidates, "published", None, seed=0).test) == 36
+
+
 def test_a_table_and_a_report_say_on_what_they_were_tested(tmp_path: Path, toy_writer: Callable[..., Path]) -> None:
     toy_writer(tmp_path, "seventeen")
     toy_writer(tmp_path, "thirty")

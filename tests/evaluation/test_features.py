@@ -152,3 +152,34 @@ def test_removed_features_are_computed_again_and_mapped_ones_can_still_be_read(s
     assert kept(small_cache) == [] and mapped.sum() == 0
     [again] = cached(small_cache, {"hours": 4}, ["cls"], lambda: {"cls": np.ones((1, 2), np.float32)})
     assert again.sum() == 2
+
+
+def test_what_another_user_left_ends_no_command(small_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError("not the owner")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refused)
+        cached(small_cache, {"new": 1}, ["cls"], lambda: {"cls": np.zeros((1, 2180), np.float32)})
+        assert kept(small_cache) == [4, 3, 2, 1]
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "hold", refused)
+        cached(small_cache, {"new": 2}, ["cls"], lambda: {"cls": np.zeros((1, 2180), np.float32)})
+        assert kept(small_cache) == [4, 3, 2, 1]
+    (small_cache / "removed-0123").mkdir()  # as a call that was killed leaves it
+    cached(small_cache, {"new": 3}, ["cls"], lambda: {"cls": np.zeros((1, 2180), np.float32)})
+    assert kept(small_cache) == [] and not list(small_cache.glob("removed-*"))
+
+
+def test_features_that_come_into_use_meanwhile_stay(small_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.rename
+
+    def slow(path: Path, target: Path) -> Path:
+        for hours in (4, 3):  # another process reads them while the first folder goes
+            if (folder := small_cache / content_key({"hours": hours})).is_dir() and folder != path:
+                os.utime(folder)
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", slow)
+    cached(small_cache, {"new": 1}, ["cls"], lambda: {"cls": np.zeros((1, 2180), np.float32)})
+    assert kept(small_cache) == [4, 3]

@@ -41,7 +41,7 @@ def with_copies(num: int = 160, copies: int = 4) -> Candidates:
         groups[order[labels[order] == label]] = label * 1000 + np.arange(num) // copies
     paths = [f"{CLASSES[label]}/{number:04d}.jpg" for number, label in enumerate(labels)]
     splits = np.full(3 * num, "")
-    return Candidates("copies/all", CLASSES, labels, splits, groups, paths, "fraction-of-all", 0.1)
+    return Candidates("copies/all", CLASSES, labels, splits, groups, paths, "fraction-of-all", 0.1, 0.5)
 
 
 def permuted(candidates: Candidates, order: np.ndarray) -> Candidates:

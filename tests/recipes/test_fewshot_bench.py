@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from recording import Recorder
+from scipy.stats import wilcoxon
 
 from sarjepa.config import BASELINES, FewshotBenchConfig
 from sarjepa.documents import read_record
@@ -18,7 +19,7 @@ from sarjepa.evaluation import runs
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench
 from sarjepa.recipes.fewshot_bench import grid
-from sarjepa.results.cells import make_cells
+from sarjepa.results.cells import comparisons, make_cells
 from sarjepa.results.records import FewshotResults
 from sarjepa.results.store import RunStore
 
@@ -100,6 +101,45 @@ def test_a_stopped_grid_goes_on_where_it_was(
     assert len(probed) == len(removed)
     runs = [json.loads((folder / "results.json").read_text())["runs"] for folder in (whole, parts)]
     assert runs[0] == runs[1]
+
+
+def test_a_table_has_one_number_format_where_the_device_chooses_it(
+    toy_root: Path, toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = bench(toy_root, toy_run, tmp_path / "bench", recipe="augmented", shots=(4,))
+    for runs_so_far, precision in enumerate(("fp32", "bf16", "fp32"), start=1):  # of three devices
+        monkeypatch.setattr(grid, "pick_precision", lambda asked, device, chosen=precision: chosen)
+        fewshot_bench.run(config, Progress())
+        results = read_record(tmp_path / "bench" / "results.json", FewshotResults)
+        assert {(cell.precision, cell.num_runs) for cell in results.cells} == {(precision, 3)}
+        assert len(list((tmp_path / "bench" / "runs").iterdir())) == 6 * min(runs_so_far, 2)
+
+
+def test_a_baseline_read_by_two_solvers_shows_them_beside_fine_tuning(
+    toy_root: Path, toy_run: Path, tmp_path: Path
+) -> None:
+    config = bench(toy_root, toy_run, tmp_path, checkpoint=(str(toy_run),), protocols=("fine-tune",), epochs=1,
+                   solver=("lda", "label-spreading"), baselines=("hog",), shots=(4,), runs=1)  # fmt: skip
+    [table] = fewshot_bench.run(config, Progress()).tables
+    column = table.columns.index("solver")
+    assert [row[column] for row in table.rows] == ["fine-tune", "lda", "label-spreading"]
+    assert "and lda" not in table.note
+
+
+def test_equal_differences_are_ties_whatever_the_accuracies(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:
+    """600 test chips: one of them is 0.1667 or 0.1666 of rounded accuracies, which are no ties."""
+    fewshot_bench.run(bench(toy_root, toy_run, tmp_path, checkpoint=("pixels",), shots=(4,), runs=1), Progress())
+    [run] = read_record(tmp_path / "results.json", FewshotResults).runs
+    more = (-2, 3, 0, -1, 3, 4, 5, -1, 4, 4)
+    right = (347, 309, 415, 423, 369, 324, 321, 356, 413, 347)
+    runs = [
+        replace(run, checkpoint=name, pool="cls", num_test=600, draw_sha256=str(draw),
+                accuracy=round(count / 6, 4), confusion=((count, 600 - count), (0, 0)))
+        for name, counts in (("mine", np.add(right, more).tolist()), ("theirs", right))
+        for draw, count in enumerate(counts)
+    ]  # fmt: skip
+    [pair] = comparisons(runs)
+    assert pair.wilcoxon_p == float(f"{wilcoxon(more).pvalue:.3g}") == 0.0547
 
 
 def test_draws_can_be_read_back(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:

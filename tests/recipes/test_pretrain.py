@@ -294,6 +294,14 @@ def test_a_run_does_not_go_on_with_other_chips(tmp_path: Path) -> None:
     train(root, run, resume=True, max_steps=2)
 
 
+def test_a_checkpoint_is_kept_whether_or_not_one_is_due(synthetic_root: Path, tmp_path: Path) -> None:
+    train(synthetic_root, tmp_path / "run", epochs=5, max_steps=None, save_every=3, keep_every=2)
+    assert sorted(path.name for path in (tmp_path / "run").glob("checkpoint-0*")) == [
+        "checkpoint-0002.pt",
+        "checkpoint-0004.pt",
+    ]
+
+
 def test_a_smaller_last_step_takes_none(synthetic_root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(synthetic_root, run, max_steps=3)

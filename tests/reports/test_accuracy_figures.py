@@ -121,6 +121,16 @@ def test_lines_of_a_checkpoint_share_its_colour_and_differ_in_their_dashes() -> 
     assert [line.get_linestyle() for line in drawn] == ["-", ":"] * 5 + ["--"]
 
 
+def test_no_two_lines_look_alike() -> None:
+    """As of three features by three solvers: more lines of a checkpoint than there are dashes."""
+    points = ((10, 30, 28, 32), (20, 40, 38, 42))
+    lines = [figures.Line(f"{name}, {number}", points, series=name) for name in "ab" for number in range(9)]
+    [axes] = figures.accuracy_against_shots({"mstar": lines}, {"mstar": 10}).axes
+    drawn = [bars.lines[0] for bars in axes.containers]
+    looks = [(line.get_color(), line.get_marker(), str(line._dash_pattern)) for line in drawn]  # type: ignore[attr-defined]
+    assert len(set(looks)) == 18
+
+
 @pytest.mark.parametrize(("num_datasets", "places"), [(1, (1, 1)), (3, (1, 3)), (4, (2, 2)), (7, (3, 3))])
 def test_a_row_has_at_most_three_panels(num_datasets: int, places: tuple[int, int]) -> None:
     line = figures.Line("a", ((10, 30, 28, 32),))

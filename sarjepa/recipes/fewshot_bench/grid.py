@@ -125,7 +125,7 @@ class Grid:
         """Everything that decides a run's numbers; defaults are left out, since the keys of older runs lack them."""
         variant = {field.name: (getattr(self.variant, field.name), field.default) for field in fields(Variant)}
         del variant["recipe"]  # its settings are among those of the folder
-        return {
+        key = {
             "dataset": self.benchmark.name,
             **{name: value for name, (value, default) in variant.items() if value != default},
             "shots": drawn.shots,
@@ -136,6 +136,10 @@ class Grid:
             "crop": self.benchmark.crop,
             "settings": self.store.settings,
         } | ({"head": self._head} if self._head else {})
+        stored = self.store.get(key)
+        if stored is not None and stored.precision != self._precision:  # begun on a device of another number format
+            key["precision"] = self._precision
+        return key
 
     def _keep(self, drawn: Draw, tested: Scores, train_loss: Sequence[float] | None = None) -> None:
         run = run_record(tested, self.opened, self.benchmark, drawn, self.variant, self._precision, self._head)

@@ -215,7 +215,9 @@ def _after_step(run: _Run, state: TrainingState, record: StepRecord, stop: StopR
     late = config.max_hours is not None and hours > config.max_hours
     # Every rank ends at the same step, whichever rank got the signal.
     ending = bool(run.ranks.gather_max(float(bool(stop.reason) or late), run.device))
-    if ending or record.step % (config.save_every * epoch_steps) == 0 or record.step == run.last:
+    epoch, position = divmod(record.step, epoch_steps)
+    is_due = not position and any(epoch % every == 0 for every in (config.save_every, config.keep_every) if every)
+    if ending or is_due or record.step == run.last:
         _save(run, state)
     return ending
 
