@@ -497,7 +497,7 @@ class FewshotBenchConfig(Tuning):
     protocols: Annotated[tuple[str, ...], "linear-probe, fine-tune", OneOf(*PROTOCOLS), GRID] = ("linear-probe",)
     split_policy: Annotated[
         tuple[str, ...],
-        "published, grouped (no near-duplicate on both sides), or both: one row for each",
+        "published, grouped (no near-duplicate on both sides), or both with a comma between: a row for each",
         OneOf(*SPLIT_POLICIES),
         GRID,
     ] = ("published",)
@@ -585,7 +585,7 @@ class VisualizeAttentionConfig(Common):
     dataset: Annotated[
         tuple[str, ...], "built data sets to take chips from; default: those the runs were trained on", BUILT
     ] = ()
-    num_images: Annotated[int, "chips the distances are averaged over", Range(1, 100_000)] = 64
+    num_images: Annotated[int, "chips the distances are averaged over; of --images all are", Range(1, 100_000)] = 64
     num_points: Annotated[
         int, "chips in the map of features, and among which neighbours are looked for", Range(2, 100_000)
     ] = 400
@@ -639,7 +639,9 @@ class ReproduceConfig(Common):
     command: ClassVar[str] = "reproduce"
     example: ClassVar[str] = "sarjepa reproduce --experiment table4 --scale laptop"
 
-    experiment: Annotated[str, "table1, table3 to table6, figure4 to figure7, views"] = "table4"
+    experiment: Annotated[
+        str, "table1, table3 to table6, figure4 to figure7, or another table of the results page, such as views"
+    ] = "table4"
     scale: Annotated[str, "size of the runs: demo, laptop or paper"] = "laptop"
     sources: Annotated[tuple[str, ...], "built sets to pre-train on; default: the scale's"] = ()
     datasets: Annotated[tuple[str, ...], "built sets to measure on; default: those of --sources, else the scale's"] = ()

@@ -45,6 +45,7 @@ class ChipPool:
         paired: (N,) bool, whether a chip comes with an optical image.
         source_names: the sources, in order.
         left_out: a line with the reason for each source of which `splits` leaves chips out.
+        tested: the sources of which chips are taken that an evaluation tests.
 
     Raises:
         InputError: no chip is left, or no source has a split of a name.
@@ -70,6 +71,9 @@ class ChipPool:
             f"{name}: {len(rows)} of {len(shards)} chips, {reason}"
             for (name, shards), (rows, reason) in zip(sources, choices, strict=True)
             if len(rows) < len(shards)
+        )
+        self.tested = tuple(
+            name for (name, shards), rows in zip(sources, chosen, strict=True) if _is_tested(shards)[rows].any()
         )
         source_N = np.concatenate([np.full(len(rows), number) for number, rows in enumerate(chosen)])
         row_N = np.concatenate(chosen)
@@ -153,6 +157,17 @@ def mixed(paired_N: np.ndarray, share: float, seed: int, epoch: int) -> np.ndarr
     return np.concatenate(parts).astype(np.int64)
 
 
+def _is_tested(shards: Shards) -> np.ndarray:
+    """(N,) bool, whether an evaluation may test a chip: one of the test split, without splits any that counts."""
+    is_labelled = shards.labels >= 0
+    if {"train", "test"} <= set(shards.splits[is_labelled].tolist()):
+        return is_labelled & (shards.splits == "test")
+    if benchmark := shards.index.get("benchmark"):
+        counted = shards.index["label_sets"][benchmark["label_set"]]["classes"]
+        return np.isin(shards.labels, [shards.classes.index(name) for name in counted])
+    return is_labelled
+
+
 def _chosen(shards: Shards, splits: Sequence[str] | None) -> tuple[np.ndarray, str]:
     """Rows of the splits asked for, and the reason for the choice; "all" is every chip.
 
@@ -174,8 +189,7 @@ def _chosen(shards: Shards, splits: Sequence[str] | None) -> tuple[np.ndarray, s
         return np.flatnonzero(shards.splits == "train"), "its training split: its benchmark may test the others"
     assert benchmark, "a source without splits and without a benchmark is taken whole"
     tested = shards.index["label_sets"][benchmark["label_set"]]["classes"]
-    is_tested = np.isin(shards.labels, [shards.classes.index(name) for name in tested])
-    rows = np.flatnonzero(~np.isin(shards.groups, shards.groups[is_tested]))
+    rows = np.flatnonzero(~np.isin(shards.groups, shards.groups[_is_tested(shards)]))
     return rows, f"none of the classes that its benchmark tests ({', '.join(tested)}), no near-copy of their chips"
 
 

@@ -43,6 +43,7 @@ class Benchmark:
         crop: centre crop (px) before resizing, or None.
         data_sha256: checksum of the stored chips.
         split: rule that divides the chips, if no split of them is published; else empty.
+        tested: name of the source of the test chips.
         is_foreign: whether the test chips are of another source, with which near-copies are not compared.
         disturbance: disturbance of the test chips (`sarjepa.data.disturbances`); training chips have none.
     """
@@ -54,6 +55,7 @@ class Benchmark:
     crop: int | None
     data_sha256: tuple[str, ...]
     split: str = ""
+    tested: str = ""
     is_foreign: bool = False
     disturbance: str = "none"
 
@@ -155,7 +157,9 @@ def open_benchmark(
     check_crop(data_root, crop)
     data_sha256 = tuple(shard["sha256"] for shard in shards.index["shards"])
     split_rule = "" if pool and pool["kind"] == candidates.pool_kind else _DEFAULT_SPLITS[candidates.pool_kind]
-    benchmark = Benchmark(name, chosen, shards, candidates, crop_side(crop, name, shards), data_sha256, split_rule)
+    benchmark = Benchmark(
+        name, chosen, shards, candidates, crop_side(crop, name, shards), data_sha256, split_rule, name
+    )
     if test_name in (None, name):
         return benchmark
     other = open_source(data_root, test_name)
@@ -236,6 +240,7 @@ def tested_on(benchmark: Benchmark, other: Benchmark) -> Benchmark:
         candidates=candidates,
         data_sha256=(*benchmark.data_sha256, *other.data_sha256),
         split="; ".join([f"tested on {'the test split' if is_test.any() else 'all'} of {other.name}", *remarks]),
+        tested=other.name,
         is_foreign=True,
     )
 

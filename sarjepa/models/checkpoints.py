@@ -93,7 +93,7 @@ def initial_encoder(path: str | Path, seed: int, device: str = "cpu") -> Encoder
 
 
 def describe_line(encoder: Encoder) -> str:
-    """A line for people on an encoder's file: its name or method, its checksum, and its unused keys.
+    """A line for people on an encoder's file: its name or method, how far it came, its checksum, its unused keys.
 
     Example:
         >>> encoder = Encoder(EncoderShape(width=16, depth=1, num_heads=2, patch_size=8))
@@ -103,6 +103,9 @@ def describe_line(encoder: Encoder) -> str:
     """
     facts = encoder.describe
     parts = [str(facts.get("known_as") or facts.get("method") or "an encoder")]
+    done, planned = facts.get("epochs"), facts.get("planned_epochs")
+    if isinstance(done, float) and isinstance(planned, int) and done < planned:
+        parts.append(f"stopped after {done:.3g} of {planned} epochs")
     if "sha256" in facts:
         parts.append(f"sha256 {facts['sha256']}")
     unused = facts.get("unused")

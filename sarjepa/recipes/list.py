@@ -14,6 +14,7 @@ from sarjepa.progress import Progress
 from sarjepa.results.result import Result
 from sarjepa.results.stored import SETTINGS, read_settings
 from sarjepa.results.tables import Table, counted
+from sarjepa.training.log import LOG, read_log
 
 
 def run(config: ListConfig, progress: Progress) -> Result:
@@ -64,5 +65,10 @@ def _run_row(folder: Path) -> tuple[str, ...]:
     sources = settings.get("sources")
     state = "" if any((folder / name).is_file() for name in RUN_FILES) else " (no checkpoint yet)"
     trained_on = ", ".join(map(str, sources)) if isinstance(sources, list) else str(sources)
-    facts = (str(settings.get(key, "")) for key in ("method", "model", "epochs"))
-    return str(folder), trained_on + state, *facts, classifiers
+    facts = (str(settings.get(key, "")) for key in ("method", "model"))
+    epochs, (records, _) = settings.get("epochs", ""), read_log(folder / LOG)
+    last = records[-1].get("epoch") if records else None
+    done = ""
+    if isinstance(last, int) and isinstance(epochs, int) and last + 1 < epochs:
+        done = f"{last + 1} of "
+    return str(folder), trained_on + state, *facts, f"{done}{epochs}", classifiers

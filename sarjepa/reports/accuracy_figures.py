@@ -65,13 +65,17 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
     lines_of_labels = {line.label: line for lines in panels.values() for line in lines}
     num_rows = math.ceil(len(panels) / _PANELS_A_ROW)
     num_columns = math.ceil(len(panels) / num_rows)
-    entry_width = 0.75 + 0.07 * max(map(len, lines_of_labels))  # inches of a legend entry at 8 points
+    marks = marks_of(line.series or line.label for line in lines_of_labels.values())
+    has_dashes = len(marks) < len(lines_of_labels)
+    handle_length = 6 if has_dashes else 3  # letters
+    entry_width = (
+        0.4 + 0.11 * handle_length + 0.07 * max(map(len, lines_of_labels))
+    )  # inches of a legend entry at 8 points
     width = max(3.4 * num_columns + 0.6, entry_width)
     entries_a_row = max(1, min(len(lines_of_labels), int(width / entry_width)))
     figure = new_figure(width, 3.4 * num_rows + 0.2 * math.ceil(len(lines_of_labels) / entries_a_row))
     grid = figure.subplots(num_rows, num_columns, squeeze=False)
     handles: dict[str, Any] = {}
-    marks = marks_of(line.series or line.label for line in lines_of_labels.values())
     dashes = _dashes(lines_of_labels.values())
     for axes, (title, lines) in zip(grid.flat, panels.items(), strict=False):
         for place, line in enumerate(lines):
@@ -109,7 +113,8 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
         axes.set_ylabel("accuracy (%); bars: 95% interval")
     figure.legend(
         [handles[label] for label in lines_of_labels], list(lines_of_labels), loc="outside lower center",
-        ncols=entries_a_row, fontsize=8, frameon=False, handlelength=3,
+        ncols=entries_a_row, fontsize=8, frameon=False, handlelength=handle_length,
+        numpoints=2 if has_dashes else 1,
     )  # fmt: skip
     return figure
 

@@ -34,6 +34,8 @@ def _note(report: Report) -> str:
         note += f" Fewer chips than shots: {had}."
     if report.leaks:
         note += f" Beware: {report.leaks}."
+    if report.seen:
+        note += f" Beware: {report.seen}."
     if report.near_copy_percent is None:
         note += " Whether test chips have near-copies among the training chips is not known."
     elif report.near_copy_percent >= 0.05:

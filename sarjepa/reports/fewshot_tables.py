@@ -97,6 +97,9 @@ def dataset_note(cells: Sequence[Cell]) -> str:
         (cell.solver, cell.selection) for cell in cells).items())  # fmt: skip
     if first.leaks:
         parts.append(f"Beware: {first.leaks}")
+    for seen in filter(None, _distinct(cells, "seen")):
+        names = _distinct([cell for cell in cells if cell.seen == seen], "checkpoint")
+        parts.append(f"Beware, {', '.join(names)}: {seen}")
     return ". ".join([*parts, ", ".join([*facts, f"selection {rules}"])]) + "."
 
 

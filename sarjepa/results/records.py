@@ -64,6 +64,7 @@ class Measurement(Variant):
         head: head of fine-tuning: linear or normalised; empty in old records, whose head is normalised.
         split: rule that divides the chips, if they have no published split; else empty, as in old records.
         leaks: features that alone predict much of the labels, in words.
+        seen: what the encoder's pre-training took of the test, in words; encoders of older runs do not say.
     """
 
     checkpoint: str
@@ -77,6 +78,7 @@ class Measurement(Variant):
     head: str = ""
     split: str = ""
     leaks: str = ""
+    seen: str = ""
 
     @property
     def divided(self) -> str:

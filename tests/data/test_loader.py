@@ -117,6 +117,18 @@ def test_every_chip_counts_that_no_benchmark_tests_unless_splits_are_named(
     assert len(said) == len(pool.left_out) == (len(expected) < 6)
 
 
+@pytest.mark.parametrize(
+    ("stored", "benchmark", "asked", "is_tested"),
+    [(WITH, TESTED, None, False), (WITH, None, ["all"], True), (WITHOUT, TESTED, None, False),
+     (WITHOUT, TESTED, ["all"], True), (WITHOUT, None, None, True), (WITH, None, ["extended"], False)],
+)  # fmt: skip
+def test_a_source_is_named_of_which_tested_chips_are_taken(
+    tmp_path: Path, stored: list[str], benchmark: dict | None, asked: list[str] | None, is_tested: bool
+) -> None:
+    pool = ChipPool(one_source(tmp_path / "some", stored, benchmark), asked, [None])
+    assert pool.tested == (("some",) if is_tested else ())
+
+
 def test_a_near_copy_of_a_chip_that_may_be_tested_is_left_out(tmp_path: Path) -> None:
     """Chip 4, of the class that no benchmark tests, is one of the copies of chip 3, as 12 of SAR-ACD's A320/321 are."""
     pool = ChipPool(one_source(tmp_path / "some", WITHOUT, TESTED, [0, 1, 2, 3, 3, 5]), None, [None])

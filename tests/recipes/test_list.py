@@ -22,6 +22,7 @@ def test_sources_runs_and_what_they_were_trained_on_are_listed(
     run = toy_checkpoint_writer(tmp_path / "runs" / "first")
     settings = run / "settings.yaml"
     settings.write_text(settings.read_text() + "sources: [toy, mstar]\nepochs: 3\n")
+    (run / "log.jsonl").write_text('{"step": 5, "epoch": 1}\n')
     (run / "finetune-toy").mkdir()
     (run / "finetune-toy" / CLASSIFIER_FILE).touch()
     (tmp_path / "runs" / "copied").mkdir()
@@ -31,7 +32,7 @@ def test_sources_runs_and_what_they_were_trained_on_are_listed(
     built, runs, public = result.tables
     assert [row[0] for row in built.rows] == ["broken", "toy"] and "index.json" in built.rows[0][1]
     assert built.rows[1][1:] == ("72", "3")
-    assert runs.rows[1] == (str(run), "toy, mstar", "sar-jepa", "vit-demo", "3", "finetune-toy")
+    assert runs.rows[1] == (str(run), "toy, mstar", "sar-jepa", "vit-demo", "2 of 3", "finetune-toy")
     assert runs.rows[0][1] == "no settings are stored in the folder"
     assert {"mstar", "opensarship"} <= {row[0] for row in public.rows}
     assert result.message.startswith("2 built sources under")

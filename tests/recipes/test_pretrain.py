@@ -21,7 +21,15 @@ from PIL import Image
 from recording import Recorder
 
 import sarjepa
-from sarjepa.config import METHODS, BuildDatasetConfig, PretrainConfig, ReportConfig, as_dict
+from sarjepa.config import (
+    METHODS,
+    BuildDatasetConfig,
+    FewshotBenchConfig,
+    PretrainConfig,
+    ProbeConfig,
+    ReportConfig,
+    as_dict,
+)
 from sarjepa.errors import InputError
 from sarjepa.files import hold
 from sarjepa.models.anchors import load_anchor
@@ -31,7 +39,7 @@ from sarjepa.overlay import overlay, read_preset
 from sarjepa.pretext.masking import ImageKeys
 from sarjepa.pretext.views import ViewAgreement, feature_of
 from sarjepa.progress import Progress
-from sarjepa.recipes import build_dataset, pretrain, report
+from sarjepa.recipes import build_dataset, fewshot_bench, pretrain, probe, report
 from sarjepa.recipes.pretrain import method as method_of_run
 from sarjepa.recipes.pretrain.batches import Batches
 from sarjepa.resampling import resample
@@ -181,7 +189,7 @@ def test_chips_that_are_left_out_are_told_and_all_takes_them(synthetic_root: Pat
         progress = Recorder()
         pretrain.run(demo_settings(synthetic_root, tmp_path / name, splits=splits, max_steps=1), progress)
         found[name] = sarjepa.load_encoder(tmp_path / name).describe["num_chips"]
-        told = [line for line in progress.notes if "chips" in line]
+        told = [line for line in progress.notes if "chips, its" in line]
         assert bool(told) == (name == "default")
         if told:
             assert told[0].startswith(f"synthetic: {found[name]} of {2 * found[name]} chips, its training split")
@@ -271,6 +279,36 @@ def test_a_run_that_is_refused_leaves_no_folder(synthetic_root: Path, tmp_path: 
     with pytest.raises(InputError, match="no run to resume"):
         train(synthetic_root, tmp_path / "run", resume=True)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("method", ["sar-jepa", "sar-jepa-views"])
+def test_a_run_that_is_refused_in_its_first_step_leaves_no_folder(
+    synthetic_root: Path, tmp_path: Path, method: str
+) -> None:
+    with pytest.raises(InputError, match="the window is larger than the grid"):
+        train(synthetic_root, tmp_path / "run", method=method, window_size=9)
+    assert not (tmp_path / "run").exists()
+    train(synthetic_root, tmp_path / "run", method=method, max_steps=1)
+
+
+def test_what_is_tested_later_is_told_where_it_is_trained_on(synthetic_root: Path, tmp_path: Path) -> None:
+    recorder = Recorder()
+    pretrain.run(demo_settings(synthetic_root, tmp_path / "apart", max_steps=1), recorder)
+    assert not any("an evaluation on it" in note for note in recorder.notes)
+    pretrain.run(demo_settings(synthetic_root, tmp_path / "all", max_steps=1, splits=("all",)), recorder)
+    assert any(note.startswith("synthetic: an evaluation on it tests chips that are") for note in recorder.notes)
+    for name, beware in (("apart", False), ("all", True)):
+        config = FewshotBenchConfig(data_root=str(synthetic_root), checkpoint=(str(tmp_path / name),), shots=(2,),
+                                    datasets=("synthetic",), runs=1, baselines=("pixels",), solver=("lda",),
+                                    out=str(tmp_path / "out" / name))  # fmt: skip
+        [table] = fewshot_bench.run(config, Progress()).tables
+        said = f"Beware, {tmp_path / name}: pre-training took chips that are tested, without their labels"
+        assert (said in table.note) is beware
+        (tmp_path / "report" / name).mkdir(parents=True)
+        asked = ProbeConfig(data_root=str(synthetic_root), checkpoint=str(tmp_path / name), dataset="synthetic",
+                            solver="lda", out=str(tmp_path / "report" / name))  # fmt: skip
+        [table] = probe.run(asked, Progress()).tables
+        assert ("Beware: pre-training took" in table.note) is beware
 
 
 def test_a_run_does_not_go_on_with_other_chips(tmp_path: Path) -> None:

@@ -425,3 +425,11 @@ def test_after_a_failure_nothing_more_is_started(small: ReproduceConfig, tmp_pat
     with pytest.raises(InputError, match="nobody"):
         reproduce.run(replace(small, jobs=1, seeds=4, launch=f"python {script}"), Progress())
     assert (tmp_path / "calls").read_text() == "x"
+
+
+def test_a_table_of_counts_is_one_line_of_print_and_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = reproduce.run(ReproduceConfig(experiment="table1", print=True), Progress())
+    assert done.message == "4\tsarjepa reproduce --experiment table1 --scale laptop" and not list(tmp_path.iterdir())

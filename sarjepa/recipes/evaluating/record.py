@@ -69,6 +69,21 @@ def near_copy_percent(draw: Draw, benchmark: Benchmark, solver: str) -> float | 
     return None if benchmark.is_foreign else round(100 * near_copy_share(benchmark.candidates, draw), 2)
 
 
+def seen_of_test(opened: OpenedEncoder, benchmark: Benchmark) -> str:
+    """What the pre-training of an encoder took of a benchmark's test, in words; empty: nothing.
+
+    Example:
+        >>> from sarjepa.evaluation import benchmark, opened
+        >>> toy, run = benchmark.open_benchmark("data", "toy"), opened.open_checkpoint("runs/toy", 0, "cpu")
+        >>> seen_of_test(run, toy), seen_of_test(replace(run, describe={"tested_sources": ["toy"]}), toy)
+        ('', 'pre-training took chips that are tested, without their labels')
+    """
+    taken = opened.describe.get("tested_sources")
+    if isinstance(taken, list) and benchmark.tested in taken:
+        return "pre-training took chips that are tested, without their labels"
+    return ""
+
+
 def run_record(
     scores: Scores,
     opened: OpenedEncoder,
@@ -104,6 +119,7 @@ def run_record(
         head=head,
         split=benchmark.split,
         leaks=benchmark.leaks,
+        seen=seen_of_test(opened, benchmark),
         draw_sha256=draw.sha256,
         num_train=len(draw.train),
         num_test=len(draw.test),

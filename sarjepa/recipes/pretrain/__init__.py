@@ -128,6 +128,11 @@ def _started(run: _Run, state: TrainingState) -> _Run:
     config, folder = run.config, run.folder
     for line in run.batches.pool.left_out:
         run.progress.note(line)
+    for name in run.batches.pool.tested:
+        run.progress.note(
+            f"{name}: an evaluation on it tests chips that are trained on, without their labels; to keep them apart, "
+            "build it with a split into train and test, and train on train alone"
+        )
     if config.warmup_epochs is None:
         run.progress.note(f"the learning rate warms up over {warmup_epochs(config):g} of {config.epochs} epochs")
     if config.resume:
@@ -181,7 +186,10 @@ def _train(run: _Run, state: TrainingState) -> Result:
             # process, and the error may be of this one alone. Weights that gave no finite loss may be ruined, so they
             # do not replace a checkpoint.
             diverged = isinstance(error, LossNotFiniteError)
-            if not state.sharding and not (diverged and (run.folder.path / LAST).is_file()):
+            if not state.step and not diverged:
+                if run.ranks.is_first:
+                    run.folder.undo_start()
+            elif not state.sharding and not (diverged and (run.folder.path / LAST).is_file()):
                 _save(run, state)
             if diverged:
                 error.hint = f"start another run with --init {run.folder.path} and a lower --lr, or --precision fp32"
@@ -255,9 +263,11 @@ def _describe(run: _Run, state: TrainingState) -> dict[str, Any]:
         "sources": list(pool.source_names),
         "data": run.batches.data_sha256,
         "num_chips": len(pool),
+        "tested_sources": list(pool.tested),
         "fraction": run.config.fraction,
         "steps": state.step,
         "epochs": state.step / run.batches.epoch_steps,
+        "planned_epochs": run.config.epochs,
         "seed": run.config.seed,
         "normalisation": "magnitude in [0, 1], no mean or deviation",
         "centre_crop": run.batches.crops,

@@ -98,6 +98,12 @@ class RunFolder:
         write_atomically(self.path / SETTINGS, yaml.safe_dump(settings, sort_keys=False))
         return StepLog(self.path / LOG, step)
 
+    def undo_start(self) -> None:
+        """Remove what a run without a step wrote: the settings were refused, and it is no run to resume or evaluate."""
+        for name in _START - {_LOCK}:
+            if (file := self.path / name).is_file():
+                file.unlink()
+
     def export(self, encoder: Encoder, describe: dict[str, Any], name: str = _EXPORTS[0]) -> None:
         """Write an encoder as a self-describing file."""
         write_atomically(self.path / name, encoder_bytes(encoder, describe))

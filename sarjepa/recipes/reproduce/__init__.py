@@ -46,12 +46,14 @@ def run(config: ReproduceConfig, progress: Progress) -> Result:
     """
     experiment, scale = read_experiment(config.experiment, config.scale)
     folder = Path(config.out or f"results/{experiment.name}")
-    if experiment.measure == "counts":
+    if experiment.measure == "counts" and not config.print:
         table = counts_table(experiment.title, config.data_root, config.sources)
         with RunStore(folder, ReproduceConfig(experiment=experiment.name)) as store:  # counts have no scale
             write_tables(store, experiment, [table], "")
             store.write("table.csv", table.csv())
         return Result(f"{counted(len(table.rows), 'data set')}; {folder / 'table.md'}", folder, (table,))
+    if experiment.measure == "counts":  # no step before the table
+        return Result("\n".join(_lines(config, (), (), ())), folder)
     context = _context(config, scale, progress)
     planned = plan(experiment, context)
     firsts, trainings = unique([row.first for row in planned]), unique([row.train for row in planned])
