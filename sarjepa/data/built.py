@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from sarjepa.data.manifest_parser import GROUPS, source_names
+from sarjepa.data.manifest_parser import GROUPS, source_names, typed_source
 from sarjepa.data.own_names import source_name, whole_names
 from sarjepa.data.shards import Shards, open_shards
 from sarjepa.errors import InputError, nearest
@@ -58,8 +58,7 @@ def built_folder(data_root: str, source: str) -> Path:
     if Path(source).name != source or not (folder / "index.json").is_file():  # "toy/" would be a name in results
         root = "" if data_root == "data" else f" --data-root {data_root}"
         is_public, built = source in source_names(), built_datasets(data_root)
-        wanted = source if is_public else f"folder:PATH/{source}"
-        hint = f"run sarjepa build-dataset --sources {wanted}{root} first"
+        hint = f"run sarjepa build-dataset --sources {typed_source(source)}{root} first"
         if not is_public and built:
             hint = f"{hint}; {nearest(source, built)}"
         raise InputError("the data set is not built", where=folder, hint=hint)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sarjepa.data.manifest import FORMATS, Boxes, ChipRule, Distribution, Manifest, Rule
-from sarjepa.data.own_names import is_own, whole_names
+from sarjepa.data.own_names import FOLDER, PAIRS, is_own, whole_names
 from sarjepa.documents import parse_yaml
 from sarjepa.download import RemoteFile
 from sarjepa.errors import InputError, nearest
@@ -43,6 +43,22 @@ def source_names() -> list[str]:
     folder = resources.files("sarjepa.data_manifests")
     names = {item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml")}
     return sorted(names - {BY_HAND, MODELS})
+
+
+def typed_source(source: str, is_paired: bool = False) -> str:
+    """A built source's name for `build-dataset --sources`; PATH stands for what index.json does not store.
+
+    Args:
+        source: name of the source.
+        is_paired: whether one's own images were built as pairs of radar and optical images.
+
+    Example:
+        >>> typed_source("mstar"), typed_source("harbour"), typed_source("harbour", is_paired=True)
+        ('mstar', 'folder:PATH/harbour', 'pairs:PATH/harbour,OPTICAL_FOLDER')
+    """
+    if source in source_names():
+        return source
+    return f"{PAIRS}PATH/{source},OPTICAL_FOLDER" if is_paired else f"{FOLDER}PATH/{source}"
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from sarjepa.files import printable
 from sarjepa.formats.archives import Folder
 
 BY_FOLDER = "folder"
+PAIRED = "have an optical image of their name"  # of the note by which a built source of pairs is known
 COLUMNS = ("path", "label", "split", "group", "polarisation")  # of a list
 _SPLIT = re.compile(r"(train|test|val)(?:ing|id|idation)?(?:[ ._-]?\d.*)?", re.I)
 _RADAR, _OPTICAL = (
@@ -173,7 +174,7 @@ def _paired(source: Source, radar: Path, optical: Path) -> Source:
             expected=f"names like those in {radar}, such as {example}",
             got=optical_names[0] if optical_names else "no images",
         )
-    note = f"{num} of {len(paired)} files have an optical image of their name"
+    note = f"{num} of {len(paired)} files {PAIRED}"
     manifest = replace(source.manifest, notes=(*source.manifest.notes, note))
     return replace(source, manifest=manifest, jobs=paired, containers=(radar, optical))
 

@@ -33,6 +33,7 @@ import numpy as np
 
 from sarjepa.boundary import decoder_errors
 from sarjepa.data.index import AGAIN, INDEX, read_index
+from sarjepa.data.manifest_parser import typed_source
 from sarjepa.data.shard_writer import DTYPES, FORMAT, ShardWriter, optical_starts, starts
 from sarjepa.errors import InputError
 from sarjepa.files import sha256_of
@@ -294,7 +295,7 @@ def open_shards(folder: str | os.PathLike[str]) -> Shards:
             "data set not built",
             where=path,
             expected="an index.json",
-            hint=f"run sarjepa build-dataset --sources {path.name}",
+            hint=f"run sarjepa build-dataset --sources {typed_source(path.name)}",
         )
     index = read_index(path)
     for shard in index["shards"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import zipfile
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from recording import Recorder
+from sarjepa.cli.app import main
 
 from sarjepa.config import BuildDatasetConfig, FewshotBenchConfig
 from sarjepa.data.index import read_index
@@ -385,6 +387,38 @@ def test_verify_passes_what_is_whole_and_names_what_is_not(tmp_path: Path) -> No
     second.write_bytes(second.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"synthetic-00000\.h5: .*own-00000\.h5: "):  # all that is wrong, at once
         build(tmp_path, "synthetic", f"folder:{tmp_path / 'own'}", verify=True)
+
+
+def test_the_advice_for_damaged_shards_builds_them_again_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own_images(tmp_path / "own" / "sar", 2)
+    own_images(tmp_path / "own" / "opt", 2)
+    own_images(tmp_path / "own" / "nosplit", 2)
+    root, own = tmp_path / "data", tmp_path / "own"
+    build(root, "synthetic", chips_per_class=2)
+    build(root, f"folder:{own / 'nosplit'}", label_pattern="(?P<label>plane|ship)", near_duplicates=False)
+    build(root, f"pairs:{own / 'sar'}", str(own / "opt"), chip_size=16)
+    for shard in root.rglob("*.h5"):
+        shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(InputError) as caught:
+        build(root, "synthetic", "nosplit", "sar", verify=True)
+    commands = str(caught.value).partition("build again: ")[2].split(" && ")
+    for command, written in zip(commands, ("synthetic", "folder:PATH/nosplit", "pairs:PATH/sar,"), strict=True):
+        words = shlex.split(command.replace("PATH", str(own)).replace("OPTICAL_FOLDER", str(own / "opt")))
+        assert f"--sources {written}" in command and "--force" in words
+        monkeypatch.setattr("sys.argv", [*words, "--workers", "1"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+    assert build(root, "synthetic", "nosplit", "sar", verify=True).message.count("every shard as written") == 3
+    settings = {name: open_shards(root / "shards" / name).index["settings"] for name in ("synthetic", "nosplit", "sar")}
+    assert settings["synthetic"]["chips_per_class"] == 2 and settings["sar"]["chip_size"] == 16
+    assert settings["nosplit"]["label_pattern"] and not settings["nosplit"]["near_duplicates"]
+    (root / "shards" / "nosplit" / "index.json").unlink()
+    with pytest.raises(InputError, match="build-dataset --sources folder:PATH/nosplit"):
+        open_shards(root / "shards" / "nosplit")
 
 
 def test_check_leaks_finds_shared_chips(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sarjepa.config import BuildDatasetConfig
 from sarjepa.data.leaks import matches, signatures
 from sarjepa.data.locate import forms_of, locate, look
 from sarjepa.data.manifest_parser import load_manifest
@@ -16,7 +17,9 @@ from sarjepa.data.shards import Shards, open_shards, verify
 from sarjepa.data.shortcuts import shortcuts_of
 from sarjepa.data.sources import SIMULATED
 from sarjepa.errors import InputError
+from sarjepa.overlay import one_line
 from sarjepa.progress import Progress
+from sarjepa.recipes.build_settings import build_settings
 from sarjepa.results.result import Result
 from sarjepa.results.tables import Table, counted
 
@@ -85,10 +88,17 @@ def verify_built(folders: dict[str, Path], progress: Progress) -> Result:
             "damaged shards",
             where=", ".join(str(folders[name]) for name in damaged),
             got="; ".join(fault for name in damaged for fault in faults[name]),
-            hint=f"build again: sarjepa build-dataset --sources {','.join(damaged)} --force",
+            hint=f"build again: {' && '.join(_again(folders[name]) for name in damaged)}",
         )
     lines = [f"{folder.name}: {len(open_shards(folder))} chips, every shard as written" for folder in folders.values()]
     return Result("\n".join(lines), next(iter(folders.values())).parent)
+
+
+def _again(folder: Path) -> str:
+    """The command that builds a source again as it was built."""
+    index = open_shards(folder).index
+    settings = build_settings(folder.name, str(folder.parents[1]), index.get("settings") or {}, index.get("card"))
+    return one_line(BuildDatasetConfig, {**settings, "force": True}, always=("sources",))
 
 
 def check_leaks(folders: dict[str, Path], progress: Progress) -> Result:

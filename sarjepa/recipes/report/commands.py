@@ -15,9 +15,10 @@ from sarjepa.config import (
 )
 from sarjepa.errors import InputError
 from sarjepa.overlay import command_line
+from sarjepa.recipes.build_settings import build_settings
 from sarjepa.recipes.report.results import Reports, Tables, attention_folders
 from sarjepa.recipes.report.run_content import RunContent, root_option
-from sarjepa.recipes.report.sources import built_index, typed_source
+from sarjepa.recipes.report.sources import built_index
 from sarjepa.reports.elements import code_block, element
 from sarjepa.reports.page import Section
 from sarjepa.results.stored import SETTINGS, read_settings
@@ -59,7 +60,7 @@ def _built_with(source: str, root: str) -> str:
         built = built_index(source, root)
     except InputError:  # the section on data reports it
         built = None
-    settings = {**(built.settings if built else {}), "sources": [typed_source(source)], "data_root": root}
+    settings = build_settings(source, root, built.settings if built else {}, built.card if built else None)
     return command_line(BuildDatasetConfig, settings, always=("sources",))
 
 

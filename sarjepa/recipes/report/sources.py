@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from sarjepa.data.built import shards_folder
 from sarjepa.data.index import chips_sha256
-from sarjepa.data.manifest_parser import load_manifest, source_names
+from sarjepa.data.manifest_parser import load_manifest, source_names, typed_source
 from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.recipes.report.run_content import RunContent, root_option
@@ -31,16 +31,6 @@ def data_root_of(run: RunContent, root: str) -> str:
     own = run.settings.get("data-root")
     is_there = any(shards_folder(root, source).is_dir() for source in run.sources)
     return str(own) if own and not is_there else root
-
-
-def typed_source(source: str) -> str:
-    """A source's name for `build-dataset --sources`.
-
-    Example:
-        >>> typed_source("mstar"), typed_source("harbour")
-        ('mstar', 'folder:PATH/harbour')
-    """
-    return source if source in source_names() else f"folder:PATH/{source}"
 
 
 def built_index(source: str, root: str) -> BuiltIndex | None:
