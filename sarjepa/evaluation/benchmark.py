@@ -6,6 +6,7 @@ and how a chip becomes an input. All of it is in the source's index.json, so an 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
@@ -243,6 +244,16 @@ def tested_on(benchmark: Benchmark, other: Benchmark) -> Benchmark:
         tested=other.name,
         is_foreign=True,
     )
+
+
+def sources_of(name: str) -> list[str]:
+    """The built sources of a benchmark, from the name that `Benchmark.under` and `tested_on` give it.
+
+    Example:
+        >>> sources_of("mstar"), sources_of("toy-tested-on-copies-under-gain=0.5")
+        (['mstar'], ['toy', 'copies'])
+    """
+    return re.sub(r"-under-[a-z]+=[0-9.]+$", "", name).split("-tested-on-")
 
 
 def _candidates(name: str, label_set: str, shards: Shards, content: dict, pool: dict | None) -> Candidates:

@@ -13,7 +13,7 @@ from PIL import Image
 from sarjepa.config import BuildDatasetConfig, FewshotBenchConfig, FinetuneConfig, ProbeConfig
 from sarjepa.data.shards import open_shards
 from sarjepa.errors import InputError
-from sarjepa.evaluation.benchmark import open_benchmark
+from sarjepa.evaluation.benchmark import open_benchmark, sources_of
 from sarjepa.evaluation.fewshot import draw
 from sarjepa.files import write_json
 from sarjepa.progress import Progress
@@ -115,6 +115,13 @@ def test_tested_elsewhere_a_source_without_splits_still_gives_half_of_its_groups
         drawn = draw(one.candidates, "grouped", 5, seed=0)
         assert len(drawn.train) == 15 and not drawn.short, "five of ten groups a class"
     assert len(draw(both.candidates, "published", None, seed=0).test) == 36
+
+
+def test_the_sources_are_told_from_a_name_that_tells_of_tests(toy_root: Path) -> None:
+    toy, both = (open_benchmark(str(toy_root), "toy", test_name=other) for other in (None, "copies"))
+    for disturbance in ("none", "speckle=2", "gain=0.5", "ramp=8"):
+        assert sources_of(toy.under(disturbance).name) == ["toy"]
+        assert sources_of(both.under(disturbance).name) == ["toy", "copies"]
 
 
 def test_a_table_and_a_report_say_on_what_they_were_tested(tmp_path: Path, toy_writer: Callable[..., Path]) -> None:

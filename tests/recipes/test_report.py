@@ -351,6 +351,19 @@ def test_a_set_that_was_built_before_is_told_by_its_manifest_and_a_damaged_index
     assert "build-dataset --sources synthetic --data-root" in text and "--force" in text
 
 
+def test_cards_are_those_of_the_sources_whatever_the_test_chips_suffer(
+    full_run: Path, synthetic_root: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(full_run, tmp_path / "run", ignore=shutil.ignore_patterns("*.html")))
+    stored = (run / "fewshot" / "results.json").read_text()
+    for name in ("synthetic-under-speckle=2", "synthetic-tested-on-hafen-under-gain=0.5"):
+        (run / name).mkdir()
+        (run / name / "results.json").write_text(stored.replace('"synthetic"', f'"{name}"'))
+    text = PageReader(write_report(run, synthetic_root)).text
+    assert text.count("Chips of synthetic.") == 1 and "synthetic-under-speckle=2: accuracy (%)" in text
+    assert re.findall("no data card of ([^:]+):", text) == ["hafen"] * 2, "in its section and in the overview"
+
+
 def test_the_chips_of_the_training_are_told_from_others(
     full_run: Path, synthetic_root: Path, full_page: str, tmp_path: Path
 ) -> None:

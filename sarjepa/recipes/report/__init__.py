@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sarjepa.config import ReportConfig
 from sarjepa.errors import InputError
+from sarjepa.evaluation.benchmark import sources_of
 from sarjepa.files import write_atomically
 from sarjepa.models.addresses import newest_run
 from sarjepa.progress import Progress
@@ -83,7 +84,8 @@ def _sections(content: RunContent, config: ReportConfig, out: Path) -> list[Sect
     root = data_root_of(content, config.data_root)
     evaluated = [report.content.dataset for report in reports]
     evaluated += [cell.dataset for table in tables for cell in table.content.cells]
-    sources = list(dict.fromkeys([*content.sources, *evaluated]))
+    underlying = [source for name in evaluated for source in sources_of(name)]
+    sources = list(dict.fromkeys([*content.sources, *underlying]))
     sections = [
         fewshot_section(content, tables, bad_tables, root),
         class_section(content, reports, bad_reports, root, config.chips),
