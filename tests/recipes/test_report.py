@@ -388,6 +388,24 @@ def test_a_number_that_stands_in_two_tables_is_said_once() -> None:
     ]
 
 
+def test_lines_of_several_tables_are_sorted_marked_and_told_apart() -> None:
+    stored = read_record(GOLDEN / "single" / "results.json", FewshotResults)
+    cell = replace(stored.cells[0], std=1.0)
+    many = replace(cell, shots=500, mean=27.0, short={"T72": 232})
+    few = [replace(cell, shots=shots, mean=20.0 + shots) for shots in (5, 1)]
+    more_runs = [replace(cell, shots=shots, mean=21.0 + shots, num_runs=7, incomplete=True) for shots in (5, 1)]
+    tables = [
+        Found(Path(f"results/{name}/results.json"), replace(stored, cells=tuple(cells)))
+        for name, cells in (("e1", [many, *few]), ("e2", more_runs), ("copy-of-e2", more_runs))
+    ]
+    run = SimpleNamespace(weights_sha256=stored.runs[0].weights_sha256)
+    first, second = fewshot_lines(run, tables)  # type: ignore[arg-type]
+    assert first.startswith("results/e1: mstar, linear-probe") and second.startswith("results/e2: mstar, linear-probe")
+    assert first.endswith(": 21.0 ± 1.0% (1 shot), 25.0 ± 1.0% (5 shots), 27.0 ± 1.0%* (500 shots); "
+                          "* fewer chips than shots in some classes")  # fmt: skip
+    assert second.endswith(": 22.0 ± 1.0% (1 shot, 7 runs), 26.0 ± 1.0% (5 shots, 7 runs)")
+
+
 def test_a_run_of_views_shows_them_and_misses_no_targets(synthetic_root: Path, tmp_path: Path) -> None:
     train(synthetic_root, tmp_path / "run", method="views", max_steps=1)
     page = PageReader(write_report(tmp_path / "run"))

@@ -21,7 +21,7 @@ from sarjepa.reports.elements import bullets, element, notice, table_element
 from sarjepa.reports.fewshot_tables import accuracy_table, comparison_table, detail_table, heading
 from sarjepa.reports.page import Gap, Section
 from sarjepa.reports.pictures import SUFFIXES, pictures, shown_picture
-from sarjepa.results.records import RESULTS, VARIANT, FewshotResults, Report
+from sarjepa.results.records import RESULTS, VARIANT, Cell, FewshotResults, Report
 from sarjepa.results.tables import counted, mean_with_spread
 
 USUAL_PLACE = Path("results")  # where fewshot-bench writes without --out
@@ -174,16 +174,30 @@ def report_line(found: Found[Report]) -> str:
 
 
 def fewshot_lines(run: RunContent, tables: Tables) -> list[str]:
-    """The few-shot accuracies of this run's weights, one line per data set and variant, each once."""
-    entries: dict[str, dict[str, None]] = {}
+    """The few-shot accuracies of this run's weights, one line per table, data set and variant, each once.
+
+    A line names the folder of its table where there are several.
+    """
+    cells_of: dict[tuple[Path, str], list[Cell]] = {}
     for table in tables:
         own = _own_rows(run, table)
         for cell in (cell for cell in table.content.cells if cell.checkpoint in own):
             variant = [f"{heading(key)} {getattr(cell, key)}" for key in VARIANT if key != "protocol"]
             name = ", ".join([cell.dataset, cell.protocol, *variant])
-            number = f"{mean_with_spread(cell.mean, cell.std)}% ({counted(cell.shots, 'shot')})"
-            entries.setdefault(name, {})[number] = None
-    return [f"{name}: {', '.join(numbers)}" for name, numbers in entries.items()]
+            cells_of.setdefault((table.path.parent, name), []).append(cell)
+    folders: dict[str, Path] = {}
+    for (folder, name), cells in cells_of.items():
+        numbers = dict.fromkeys(map(_number, sorted(cells, key=lambda cell: cell.shots)))
+        mark = "; * fewer chips than shots in some classes" if any(cell.short for cell in cells) else ""
+        folders.setdefault(f"{name}: {', '.join(numbers)}{mark}", folder)
+    is_one = len(set(folders.values())) == 1
+    return [line if is_one else f"{folder}: {line}" for line, folder in folders.items()]
+
+
+def _number(cell: Cell) -> str:
+    runs = f", {counted(cell.num_runs, 'run')}" if cell.incomplete else ""
+    star = "*" if cell.short else ""
+    return f"{mean_with_spread(cell.mean, cell.std)}%{star} ({counted(cell.shots, 'shot')}{runs})"
 
 
 def attention_folders(run: RunContent) -> list[Path]:
