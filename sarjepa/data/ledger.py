@@ -88,16 +88,20 @@ class Ledger:
         descriptors_ND = np.frombuffer(self._descriptors, dtype=np.int16).reshape(len(self.paths), -1)
         grouping = duplicates.find_groups(descriptors_ND, self._digests)
         groups_N = duplicates.joined(grouping.groups, self._scenes)
-        numbers = groups_N.tolist()
+        numbers = grouping.groups.tolist()  # of near-duplicates alone: one scene may hold several classes
         across = {"splits": spanning(numbers, self.chips.splits), "labels": spanning(numbers, self.chips.labels)}
         examples = [
-            {"kind": kind, "paths": self._example(groups_N, group, kind)}
+            {"kind": kind, "paths": self._example(grouping.groups, group, kind)}
             for kind, groups in across.items()
             for group in groups[:MAX_EXAMPLES]
         ]
         counts = (grouping.exact, grouping.near, int(groups_N.max()) + 1)
         values = (*counts, len(across["splits"]), len(across["labels"]), examples)
         return groups_N, dict(zip(DUPLICATE_KEYS, values, strict=True))
+
+    def spanning_names(self) -> list[str]:
+        """Names of the groups that a list gives whose chips are in more than one split."""
+        return [name for kind, name in spanning(self._scenes, self.chips.splits) if kind == "group"]
 
     def leaks(self, groups_N: np.ndarray) -> list[shortcuts.Shortcut]:
         """What size, brightness, border, scene, and serial and date where known, predict alone of the labels."""

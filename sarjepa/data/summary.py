@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+Group = TypeVar("Group", int, tuple[str, str])
 MOST_SIZES = 20  # sizes listed one by one; a set of free-form images has thousands
 
 
@@ -69,14 +70,14 @@ def split_order(split: str) -> tuple[int, str]:
     return ({"": 0, "train": 1, "test": 3}.get(split, 2), split)
 
 
-def spanning(groups: Iterable[int], values: Iterable[Any]) -> list[int]:
+def spanning(groups: Iterable[Group], values: Iterable[Any]) -> list[Group]:
     """The groups whose chips have more than one value (split, label), in order.
 
     Example:
         >>> spanning([0, 0, 1], ["train", "test", "test"])
         [0]
     """
-    seen: dict[int, set[Any]] = defaultdict(set)
+    seen: dict[Group, set[Any]] = defaultdict(set)
     for group, value in zip(groups, values, strict=True):
         seen[group].add(value)
     return sorted(group for group, distinct in seen.items() if len(distinct) > 1)

@@ -41,7 +41,7 @@ class Candidates:
         classes: C class names; a label indexes them.
         labels: (N,) int64, -1 for a chip outside the label set.
         splits: (N,) str: "train", "test", or "" where the source has none.
-        groups: (N,) int64 near-duplicate groups.
+        groups: (N,) int64 groups of near-duplicates, tiles of one scene and chips of one named group.
         paths: N names, unique, the same on every machine.
         pool_kind: "fraction-of-train" or "fraction-of-all".
         pool_fraction: the published share.
@@ -265,7 +265,7 @@ def draw(candidates: Candidates, policy: str, shots: int | None, seed: int) -> D
 
 
 def near_copy_share(candidates: Candidates, drawn: Draw) -> float:
-    """The share of the test set that has a near-duplicate among the chips learnt from.
+    """The share of the test set that is of a group of chips learnt from: near-duplicates, one scene or a named group.
 
     Example:
         >>> from sarjepa.evaluation.benchmark import open_benchmark

@@ -112,6 +112,7 @@ class BuiltIndex:
     """The part of index.json that a card states; the attributes are its keys.
 
     Attributes:
+        spanning_groups: names of the groups of a list that have chips on both sides of a split.
         card: provenance of the data; None in an index of earlier versions.
     """
 
@@ -124,6 +125,7 @@ class BuiltIndex:
     normalisation: dict[str, Any]
     resolution_m: float | None = None
     duplicates: Duplicates
+    spanning_groups: tuple[str, ...] = ()
     leaks: tuple[Leak, ...] = ()
     num_rejected: int = 0
     rejected: tuple[Rejected, ...] = ()
@@ -195,6 +197,10 @@ def card_parts(built: BuiltIndex, provenance: Provenance) -> list[Part]:
         *_sizes(built),
         _duplicates(built),
     ]
+    if names := built.spanning_groups:
+        num = counted(len(names), "group")
+        told = f": chips on both sides of a split in {num}, e.g. {', '.join(names[:5])}."
+        parts.append(Part("Named groups", [("Leak", told)]))
     if built.leaks:
         rows = tuple((leak.kind, f"{leak.accuracy:.1f}", f"{leak.chance:.1f}") for leak in built.leaks)
         why = "A feature that predicts far more than chance gives classes away without the target being looked at."

@@ -39,7 +39,10 @@ def _note(report: Report) -> str:
     if report.near_copy_percent is None:
         note += " Whether test chips have near-copies among the training chips is not known."
     elif report.near_copy_percent >= 0.05:
-        note += f" {report.near_copy_percent:.1f}% of the test chips have a near-copy among the training chips."
+        note += (
+            f" {report.near_copy_percent:.1f}% of the test chips are of a group of training chips "
+            "(near-copies, one scene or a named group)."
+        )
     return note
 
 

@@ -57,7 +57,7 @@ def _entry(cell: Cell) -> str:
 
 
 def _split_note(cells: Sequence[Cell], policy: str) -> str:
-    """The test set of a split policy, its near-copies of chips learnt from, and classes with few chips, in words."""
+    """The test set of a split policy, its chips of groups learnt from, and classes with few chips, in words."""
     own = [cell for cell in cells if cell.split_policy == policy]
     sizes = sorted({size for cell in own for size in cell.num_test})
     tested = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
@@ -66,7 +66,9 @@ def _split_note(cells: Sequence[Cell], policy: str) -> str:
     if copies is None:
         text += "; whether some are near-copies of chips learnt from is not known"
     elif copies >= 0.05:
-        text += f", up to {copies:.0f}% of them near-copies of chips learnt from"
+        text += (
+            f", up to {copies:.0f}% of them of a group of chips learnt from (near-copies, one scene or a named group)"
+        )
     short = {name: had for cell in own for name, had in cell.short.items()}
     if short:
         text += "; * fewer chips than shots: " + ", ".join(f"{name} has {had}" for name, had in sorted(short.items()))

@@ -105,7 +105,8 @@ class Run(Measurement):
         draw_sha256: checksum of the draw.
         num_train, num_test: numbers of training and test chips.
         short: number of chips of each class that has fewer chips than shots.
-        near_copy_percent: share of test chips with a near-copy among the training chips (%); None if it is not known.
+        near_copy_percent: share of test chips of a group (near-copies, one scene or a named group) of training chips
+            (%); None if it is not known.
         weights_sha256: checksum of the encoder's weights.
     """
 

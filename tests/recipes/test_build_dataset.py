@@ -267,6 +267,39 @@ def test_copies_are_grouped_and_the_leak_is_named(tmp_path: Path) -> None:
     assert any("plane/0.png = ship/copy.png" in line for line in progress.said)
 
 
+def passes(folder: Path, num: int = 4, kinds: tuple[str, ...] = ("plane", "ship")) -> tuple[Path, Path]:
+    """Different images in a folder, and a list of them: a pass holds every class, and every other chip is tested."""
+    own_images(folder, num, kinds)
+    rows = [f"{kind}/{i}.png,{kind},{('train', 'test')[i % 2]},pass{i // 2}" for kind in kinds for i in range(num)]
+    listed = folder.with_suffix(".csv")
+    listed.write_text("\n".join(["path,label,split,group", *rows]))
+    return folder, listed
+
+
+def test_named_groups_are_not_called_near_duplicates(tmp_path: Path) -> None:
+    folder, listed = passes(tmp_path / "own")
+    progress = Recorder()
+    build(tmp_path / "data", f"folder:{folder}", split_by=str(listed), progress=progress)
+    assert [line for line in progress.warnings if "span" in line] == [
+        "own: named groups span splits (2), e.g. pass0, pass1"
+    ]
+    card = (tmp_path / "data" / "shards" / "own" / "CARD.md").read_text()
+    assert "Contradiction" not in card and " = " not in card
+    assert "**Leak**: chips on both sides of a split in 2 groups, e.g. pass0, pass1." in card
+    config = FewshotBenchConfig(data_root=str(tmp_path / "data"), datasets=("own",), checkpoint=("pixels",),
+                                solver=("lda",), shots=(2,), runs=1, out=str(tmp_path / "few"))  # fmt: skip
+    [table, *_] = fewshot_bench.run(config, Progress()).tables
+    assert "up to 100% of them of a group of chips learnt from" in table.note
+
+
+def test_near_duplicates_within_a_named_group_are_still_told(tmp_path: Path) -> None:
+    folder, listed = passes(tmp_path / "own")
+    shutil.copy(folder / "plane" / "0.png", folder / "ship" / "0.png")
+    progress = Recorder()
+    build(tmp_path / "data", f"folder:{folder}", split_by=str(listed), progress=progress)
+    assert any("span splits (0) or labels (1), e.g. plane/0.png = ship/0.png" in line for line in progress.warnings)
+
+
 def test_what_stands_is_left_alone_unless_forced(tmp_path: Path) -> None:
     build(tmp_path, "synthetic", chips_per_class=2)
     folder = tmp_path / "shards" / "synthetic"

@@ -188,7 +188,7 @@ def test_features_solvers_and_policies_are_rows_of_their_own(toy_root: Path, toy
     assert result.tables[0].columns == ("checkpoint", "feature", "solver", "split", "3 shots")
     assert {cell["near_copy_percent"] > 0 for cell in cells if cell["split_policy"] == "published"} == {True}
     assert {cell["near_copy_percent"] for cell in cells if cell["split_policy"] == "grouped"} == {0}
-    assert "near-copies of chips learnt from" in result.tables[0].note
+    assert "of a group of chips learnt from (near-copies, " in result.tables[0].note
 
 
 def test_a_grid_may_grow_and_what_is_done_stays(toy_root: Path, toy_run: Path, tmp_path: Path) -> None:

@@ -247,6 +247,7 @@ def _write(
         "num_empty_tiles": ledger.num_empty,
         "leaks": [vars(leak) for leak in leaks],
         "duplicates": duplicates or dict.fromkeys(DUPLICATE_KEYS),
+        "spanning_groups": ledger.spanning_names(),
         "shards": shards,
         "card": provenance_of(manifest, differences),
     }
@@ -317,3 +318,5 @@ def _describe(
             f"{manifest.name}: near-duplicate groups span splits ({duplicates['spanning_splits']}) or labels "
             f"({duplicates['spanning_labels']}), e.g. {' = '.join(example['paths'][:2])}"
         )
+    if names := index["spanning_groups"]:
+        progress.warn(f"{manifest.name}: named groups span splits ({len(names)}), e.g. {', '.join(names[:5])}")

@@ -54,7 +54,7 @@ def score_fields(scores: Scores, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def near_copy_percent(draw: Draw, benchmark: Benchmark, solver: str) -> float | None:
-    """Share of the test chips with a near-copy among the chips that were learnt from (%); None where it is not known.
+    """Share of the test chips of a group of chips that were learnt from (%); None where it is not known.
 
     Label spreading learns from unlabelled chips, too: a near-copy tells as much without a label.
 
