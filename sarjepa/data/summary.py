@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 Group = TypeVar("Group", int, tuple[str, str])
+MOST_CLASSES = 10  # named in a warning
 MOST_SIZES = 20  # sizes listed one by one; a set of free-form images has thousands
 
 
@@ -81,6 +82,24 @@ def spanning(groups: Iterable[Group], values: Iterable[Any]) -> list[Group]:
     for group, value in zip(groups, values, strict=True):
         seen[group].add(value)
     return sorted(group for group, distinct in seen.items() if len(distinct) > 1)
+
+
+def one_sided(train: Sequence[str], test: Sequence[str]) -> str:
+    """The classes that one side of a split lacks, in words, the first of many; empty where both have the same.
+
+    Args:
+        train, test: classes of each side.
+
+    Example:
+        >>> one_sided(["ship", "tank"], ["ship", "truck"])
+        'no training chip of truck; no test chip of tank'
+    """
+    lines = []
+    for side, having, others in (("training", train, test), ("test", test, train)):
+        lacking = [name for name in others if name not in having]
+        more = f" and {len(lacking) - MOST_CLASSES} more" if len(lacking) > MOST_CLASSES else ""
+        lines += [f"no {side} chip of {', '.join(lacking[:MOST_CLASSES])}{more}"] if lacking else []
+    return "; ".join(lines)
 
 
 def differences(expected: dict[str, dict[str, int]] | None, counts: dict[str, dict[str, int]]) -> list[str]:

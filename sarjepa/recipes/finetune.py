@@ -9,7 +9,7 @@ import torch
 
 from sarjepa.config import FinetuneConfig
 from sarjepa.errors import InputError
-from sarjepa.evaluation.benchmark import Benchmark, open_benchmark
+from sarjepa.evaluation.benchmark import Benchmark
 from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.finetune import fit_temperature
 from sarjepa.evaluation.metrics import Scores, scores
@@ -20,6 +20,7 @@ from sarjepa.models.heads import Classifier, Feature
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.class_report import report_folder, report_of, write_report
 from sarjepa.recipes.evaluating.keeping import kept
+from sarjepa.recipes.evaluating.opening import open_to_classify
 from sarjepa.recipes.evaluating.recipe import recipe_name, settled, training_of
 from sarjepa.recipes.evaluating.record import run_record
 from sarjepa.reports.accuracy_figures import finetuning_curves
@@ -52,7 +53,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
     config = replace(config, precision=pick_precision(config.precision or "auto", device))
     assert config.pool and config.augment and config.precision and config.head
     precision = config.precision
-    benchmark = open_benchmark(config.data_root, config.dataset, config.label_set, config.crop, config.test_dataset)
+    benchmark = open_to_classify(config, config.dataset, progress)
     opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress, config.blocks)
     if not hasattr(opened.encoder, "blocks"):
         raise InputError("nothing to fine-tune", where=opened.name, hint="give a run folder or a checkpoint")
@@ -127,6 +128,7 @@ def calibration_chips(drawn: Draw, benchmark: Benchmark) -> tuple[np.ndarray, np
     and its checksum still count it among the training chips.
 
     Example:
+        >>> from sarjepa.evaluation.benchmark import open_benchmark
         >>> toy = open_benchmark("data", "toy")
         >>> for shots in (5, None):  # of three classes with twelve training chips each
         ...     train, held = calibration_chips(draw(toy.candidates, "published", shots, seed=0), toy)

@@ -15,7 +15,6 @@ import torch
 
 from sarjepa.config import ProbeConfig
 from sarjepa.errors import InputError
-from sarjepa.evaluation.benchmark import open_benchmark
 from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.finetune import fit_temperature
 from sarjepa.evaluation.opened import open_checkpoint, open_features
@@ -27,6 +26,7 @@ from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.class_report import report_folder, report_of, write_report
 from sarjepa.recipes.evaluating.keeping import kept
 from sarjepa.recipes.evaluating.labelling import label_chips
+from sarjepa.recipes.evaluating.opening import open_to_classify
 from sarjepa.recipes.evaluating.recipe import copies_of, recipe_name, settled, training_of
 from sarjepa.recipes.evaluating.record import run_record
 from sarjepa.results.records import REPORT, Variant
@@ -58,7 +58,7 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
     recipe, config = recipe_name(config, "linear-probe"), settled(config, "linear-probe")
     config = replace(config, precision=pick_precision(config.precision or "auto", device))
     assert config.pool and config.solver and config.augment and config.precision
-    benchmark = open_benchmark(config.data_root, config.dataset, config.label_set, config.crop, config.test_dataset)
+    benchmark = open_to_classify(config, config.dataset, progress)
     opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress, config.blocks)
     folder = writable_folder(report_folder(config.out, opened.name, f"probe-{benchmark.name}", config.shots))
     cache = Path(config.data_root) / "features"

@@ -295,7 +295,7 @@ def _stop_if_too_many(rejected: list[dict[str, str]], num_files: int, share: flo
 def _describe(
     index: dict[str, Any], differences: list[str], folder: Path, manifest: Manifest, progress: Progress
 ) -> None:
-    """Write index.json, the card and the contact sheet; warn of differing counts, files left out and duplicates."""
+    """Write index.json, the card and the contact sheet; warn of what differs, was left out, leaks or has one side."""
     with disk_errors(folder / "index.json"):
         write_json(folder / "index.json", index)
         built = read_record(folder / "index.json", BuiltIndex)
@@ -318,5 +318,8 @@ def _describe(
             f"{manifest.name}: near-duplicate groups span splits ({duplicates['spanning_splits']}) or labels "
             f"({duplicates['spanning_labels']}), e.g. {' = '.join(example['paths'][:2])}"
         )
+    train, test = ([name for name in index["counts"].get(side, {}) if name] for side in ("train", "test"))
+    if train and test and (told := summary.one_sided(train, test)):
+        progress.warn(f"{manifest.name}: {told}")
     if names := index["spanning_groups"]:
         progress.warn(f"{manifest.name}: named groups span splits ({len(names)}), e.g. {', '.join(names[:5])}")

@@ -13,13 +13,14 @@ from sarjepa.config import BASELINES, DOWNSTREAM, FewshotBenchConfig
 from sarjepa.data.built import built_datasets
 from sarjepa.documents import read_record
 from sarjepa.errors import InputError
-from sarjepa.evaluation.benchmark import Benchmark, open_benchmark
+from sarjepa.evaluation.benchmark import Benchmark
 from sarjepa.evaluation.draw_records import FORMAT, HINT, DatasetDraws, DrawsFile, from_record, to_record
 from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.opened import open_checkpoint
 from sarjepa.files import json_text
 from sarjepa.models.addresses import newest_run
 from sarjepa.progress import Progress
+from sarjepa.recipes.evaluating.opening import open_to_classify
 from sarjepa.recipes.evaluating.recipe import RECIPES
 from sarjepa.recipes.fewshot_bench.grid import Grid, variants
 from sarjepa.reports.fewshot_tables import accuracy_table, comparison_table, detail_table, failed_text, plot
@@ -52,10 +53,7 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
         '2 runs, 0 failed; bench/table.md'
     """
     device = pick_device(config.device)
-    benchmarks = [
-        open_benchmark(config.data_root, name, config.label_set, config.crop, config.test_dataset)
-        for name in _datasets(config)
-    ]
+    benchmarks = [open_to_classify(config, name, progress) for name in _datasets(config)]
     benchmarks = [benchmark.under(disturbance) for benchmark in benchmarks for disturbance in config.disturb]
     draws = {(b.name, policy): _draws(config, b, policy) for b in benchmarks for policy in config.split_policy}
     checkpoints = config.checkpoint or (newest_run(),)
