@@ -53,7 +53,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
     config = replace(config, precision=pick_precision(config.precision or "auto", device))
     assert config.pool and config.augment and config.precision and config.head
     precision = config.precision
-    benchmark = open_to_classify(config, config.dataset, progress)
+    benchmark = open_to_classify(config, config.dataset, [config.split_policy], progress)
     opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress, config.blocks)
     if not hasattr(opened.encoder, "blocks"):
         raise InputError("nothing to fine-tune", where=opened.name, hint="give a run folder or a checkpoint")

@@ -58,7 +58,7 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
     recipe, config = recipe_name(config, "linear-probe"), settled(config, "linear-probe")
     config = replace(config, precision=pick_precision(config.precision or "auto", device))
     assert config.pool and config.solver and config.augment and config.precision
-    benchmark = open_to_classify(config, config.dataset, progress)
+    benchmark = open_to_classify(config, config.dataset, [config.split_policy], progress)
     opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress, config.blocks)
     folder = writable_folder(report_folder(config.out, opened.name, f"probe-{benchmark.name}", config.shots))
     cache = Path(config.data_root) / "features"

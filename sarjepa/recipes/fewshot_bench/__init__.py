@@ -53,7 +53,7 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
         '2 runs, 0 failed; bench/table.md'
     """
     device = pick_device(config.device)
-    benchmarks = [open_to_classify(config, name, progress) for name in _datasets(config)]
+    benchmarks = [open_to_classify(config, name, config.split_policy, progress) for name in _datasets(config)]
     benchmarks = [benchmark.under(disturbance) for benchmark in benchmarks for disturbance in config.disturb]
     draws = {(b.name, policy): _draws(config, b, policy) for b in benchmarks for policy in config.split_policy}
     checkpoints = config.checkpoint or (newest_run(),)

@@ -20,7 +20,7 @@ from sarjepa.recipes import build_dataset, fewshot_bench, finetune, probe
 ONE_SIDED = "no training chip of barge; no test chip of tug"
 
 
-def built(root: Path, **classes: str) -> list[str]:
+def built(root: Path, split_by: str | None = None, **classes: str) -> list[str]:
     """Build `own`, whose classes are in the splits that are named; returns the warnings."""
     for number, (name, splits) in enumerate(classes.items()):
         for split in splits.split("+"):
@@ -30,7 +30,7 @@ def built(root: Path, **classes: str) -> list[str]:
                 image, _ = simulate(SimulatedChip(number, "tank", split, index))
                 Image.fromarray(image).save(folder / f"{index}.png")
     progress = Recorder()
-    config = BuildDatasetConfig(data_root=str(root), sources=(f"folder:{root / 'own'}",), workers=1)
+    config = BuildDatasetConfig(data_root=str(root), sources=(f"folder:{root / 'own'}",), split_by=split_by, workers=1)
     build_dataset.run(config, progress)
     return progress.warnings
 
@@ -77,6 +77,17 @@ def test_one_class_alone_is_refused(tmp_path: Path) -> None:
     for command in (probed, few_shots):
         with pytest.raises(InputError, match=r"one class alone: own.*expected at least 2 classes.*; got cargo; check"):
             command(tmp_path, Progress())
+
+
+def test_groups_that_all_cross_the_splits_leave_nothing_to_learn_from(tmp_path: Path) -> None:
+    listed = tmp_path / "own.csv"
+    rows = [f"{split}/{name}/{index}.png,{name},{split},pass{index}"
+            for name in ("cargo", "tug") for split in ("train", "test") for index in range(4)]  # fmt: skip
+    listed.write_text("\n".join(["path,label,split,group", *rows]))
+    built(tmp_path, str(listed), cargo="train+test", tug="train+test")
+    with pytest.raises(InputError, match=r"no training chips: own, grouped, label set 'all'.*--split-policy"):
+        probed(tmp_path, split_policy="grouped")
+    probed(tmp_path)
 
 
 def test_classes_on_both_sides_or_tested_elsewhere_are_no_warning(
