@@ -340,9 +340,9 @@ class PredictConfig(Common):
     example: ClassVar[str] = "sarjepa predict FOLDER --classifier RUN/finetune-mstar --out classes.csv"
 
     folder: Annotated[str | None, "images of any size and format, in sub-folders too", PATH, ARGUMENT, REQUIRED] = None
-    classifier: Annotated[str | None, "folder that finetune wrote, or the file in it", PATH, CLASSIFIER, REQUIRED] = (
-        None
-    )
+    classifier: Annotated[
+        str | None, "folder that probe or finetune wrote, or the file in it", PATH, CLASSIFIER, REQUIRED
+    ] = None
     out: Annotated[str, "table to write", PATH, FREE] = "predictions.csv"
 
 
