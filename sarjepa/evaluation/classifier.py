@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -50,7 +50,8 @@ class _Drawn:
 class _Description:
     """The facts of a file whose types are checked; all other facts are kept as they are.
 
-    A file without `normalise` is from when every head had a normalisation.
+    A file without `normalise` is from when every head had a normalisation, one without `precision` from when every
+    classifier computed in float32.
     """
 
     classes: tuple[str, ...]
@@ -59,6 +60,7 @@ class _Description:
     pool: str
     shape: EncoderShape
     normalise: bool = True
+    precision: Literal["bf16", "fp32"] = "fp32"
     dataset: str = ""
     label_set: str | None = None
     draw: _Drawn | None = None
@@ -74,7 +76,8 @@ class SavedClassifier:
 
     Args:
         classifier: encoder, pooling and head, on its device.
-        describe: facts of the classifier: "classes", "temperature", "crop", "pool", "shape" and any others.
+        describe: facts of the classifier: "classes", "temperature", "crop", "pool", "shape", "precision", "solver"
+            and any others.
     """
 
     def __init__(self, classifier: Classifier, describe: dict[str, Any]) -> None:
@@ -103,7 +106,9 @@ class SavedClassifier:
         def load(indices: np.ndarray) -> torch.Tensor:
             return centre_crop_and_resize([chips[i] for i in indices], 1.0, crop, size, device)
 
-        logits_NC = predict(self.classifier, load, np.arange(len(chips)))
+        # The number format of the test in the report: a probe's head reads features in float32.
+        logits_NC = predict(self.classifier, load, np.arange(len(chips)), precision=self.describe["precision"],
+                            plain_head=self.describe["solver"] != "fine-tune")  # fmt: skip
         return (logits_NC.double() / self.describe["temperature"]).softmax(dim=1).numpy()
 
     def predict(self, images: Any) -> list[str]:
@@ -201,6 +206,6 @@ def load_classifier(path: str | Path, device: str = "cpu") -> SavedClassifier:
         encoder, width = Encoder(described.shape), described.shape.width * feature.num_tokens
         classifier = Classifier(encoder, _head(weights, described, width, fault), feature)
         classifier.load_state_dict(weights)
-    keys = ("dataset", "label_set", "temperature", "solver")
+    keys = ("dataset", "label_set", "temperature", "solver", "precision")
     checked = {"shape": asdict(described.shape), **{key: getattr(described, key) for key in keys}}
     return SavedClassifier(classifier.to(device), {**json.loads(text), **checked})

@@ -194,9 +194,10 @@ def finetune(
 
 @torch.no_grad()  # not inference mode: position buckets are cached, and a training may use them next
 def predict(
-    classifier: Classifier, load: ImageLoader, indices: np.ndarray, *, batch_size: int = 64, precision: str = "fp32"
-) -> Tensor:
-    """(T, C) float32 logits of some images, on the CPU.
+    classifier: Classifier, load: ImageLoader, indices: np.ndarray, *, batch_size: int = 64, precision: str = "fp32",
+    plain_head: bool = False,
+) -> Tensor:  # fmt: skip
+    """(T, C) float32 logits of some images, on the CPU; with `plain_head` the head is not part of the autocast.
 
     Example:
         >>> from sarjepa.evaluation.benchmark import open_benchmark
@@ -210,7 +211,8 @@ def predict(
     for start in range(0, len(indices), batch_size):
         image = load(indices[start : start + batch_size])
         with torch.autocast(image.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-            logits.append(classifier(image).float().cpu())
+            output_BX = classifier.feature(classifier.encoder, image) if plain_head else classifier(image)
+        logits.append((classifier.head(output_BX) if plain_head else output_BX).float().cpu())
     return torch.cat(logits)
 
 

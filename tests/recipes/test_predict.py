@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,15 @@ import torch
 from PIL import Image
 from recording import Recorder
 
-from sarjepa.config import PredictConfig
+from sarjepa.config import FinetuneConfig, PredictConfig, ProbeConfig
 from sarjepa.errors import InputError
+from sarjepa.evaluation.benchmark import open_benchmark
 from sarjepa.evaluation.classifier import classifier_bytes, load_classifier
 from sarjepa.models.addresses import CLASSIFIER_FILE
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import Classifier, Head
 from sarjepa.progress import Progress
-from sarjepa.recipes import predict
+from sarjepa.recipes import finetune, predict, probe
 
 DESCRIBE = {"classes": ["tank", "truck"], "temperature": 1.5, "crop": 24}
 
@@ -72,3 +74,37 @@ def test_images_are_normalised_as_those_of_the_training(tmp_path: Path) -> None:
     predict.run(config, Progress())
     [expected] = load_classifier(tmp_path).probabilities((image / 200).clip(0, 1))
     assert float(rows_of(out)[0]["p(tank)"]) == pytest.approx(expected[0], abs=1e-4)
+
+
+@pytest.mark.parametrize("solver", ["lda", "label-spreading", "fine-tune"])
+def test_files_are_labelled_in_the_number_format_of_the_report(
+    toy_root: Path, toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, solver: str
+) -> None:
+    given: dict = {"data_root": str(toy_root), "dataset": "toy", "checkpoint": str(toy_run), "shots": 2,
+                   "recipe": "augmented", "precision": "bf16", "device": "cpu", "out": str(tmp_path)}  # fmt: skip
+    toy, tested = open_benchmark(str(toy_root), "toy"), []
+    if solver == "fine-tune":
+        classify = finetune.classify
+        monkeypatch.setattr(finetune, "classify", lambda *rest: tested.append(classify(*rest)) or tested[-1])
+        finetune.run(FinetuneConfig(**given, steps=10, head_lr=0.1), Progress())
+    else:
+        probe_runs = probe.probe_runs
+        monkeypatch.setattr(
+            probe, "probe_runs", lambda *rest: tested.append((rest[0], probe_runs(*rest))) or tested[-1][1]
+        )
+        probe.run(ProbeConfig(**given, solver=solver), Progress())
+        [(features, [probed, *_])] = tested
+        tested = [probed.head()(torch.from_numpy(features[probed.draw.test]))]
+    test = np.flatnonzero(toy.shards.splits == "test")
+    for number, image in zip(test.tolist(), toy.shards.images(test), strict=True):
+        (tmp_path / "new").mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "new" / f"{number:03d}.png")
+    config = PredictConfig(folder=str(tmp_path / "new"), classifier=str(tmp_path), out=str(tmp_path / "found.csv"))
+    predict.run(replace(config, device="cpu"), Progress())
+    found = rows_of(tmp_path / "found.csv")
+    assert [row["predicted"] for row in found] == [toy.classes[label] for label in tested[0].argmax(dim=1)]
+    temperature = load_classifier(tmp_path).describe["temperature"]
+    expected = (tested[0].detach().double() / temperature).softmax(dim=1).numpy()
+    np.testing.assert_allclose(
+        [[float(row[f"p({name})"]) for name in toy.classes] for row in found], expected, atol=1e-4
+    )

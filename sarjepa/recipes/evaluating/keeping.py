@@ -46,6 +46,7 @@ def kept(
         "classes": list(benchmark.classes),
         "temperature": report.temperature,
         "crop": benchmark.crop,
+        "precision": report.precision,
         "normalisation": benchmark.shards.index["normalisation"],
         "dataset": config.dataset,
         "label_set": benchmark.label_set,

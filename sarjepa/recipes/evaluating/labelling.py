@@ -79,7 +79,7 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
         label_set=saved.describe["label_set"],
         num_classes=len(saved.classes),
         crop=saved.describe["crop"],
-        precision="fp32",
+        precision=saved.describe["precision"],
         selection="as saved",
         draw_sha256=drawn.sha256 if drawn else "",
         num_train=0,
