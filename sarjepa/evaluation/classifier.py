@@ -47,6 +47,16 @@ class _Drawn:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Source:
+    """How the chips that the classifier was trained on were read and cut, and the largest (H, W) among them."""
+
+    bands: str | None = None
+    chip_size: int | None = None
+    overlap: float = 0.0
+    largest_px: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Description:
     """The facts of a file whose types are checked; all other facts are kept as they are.
 
@@ -69,6 +79,7 @@ class _Description:
     augment: str = "none"
     encoder: dict[str, Any] = field(default_factory=dict)
     normalisation: dict[str, str | float | None] = field(default_factory=dict)
+    source: _Source = field(default_factory=_Source)
 
 
 class SavedClassifier:
@@ -201,11 +212,18 @@ def load_classifier(path: str | Path, device: str = "cpu") -> SavedClassifier:
         raise fault(f"temperature {described.temperature}")
     if described.crop is not None and not 1 <= described.crop <= LARGEST_SIDE_PX:
         raise fault(f"crop {described.crop}")
+    source = described.source
+    if not (source.chip_size is None or source.chip_size >= 8) or not 0 <= source.overlap <= 0.9:
+        raise fault(f"tiles of {source.chip_size} px, overlap {source.overlap}")
     with decoder_errors(fault):
         feature = Feature.read(described.pool)
         encoder, width = Encoder(described.shape), described.shape.width * feature.num_tokens
         classifier = Classifier(encoder, _head(weights, described, width, fault), feature)
         classifier.load_state_dict(weights)
     keys = ("dataset", "label_set", "temperature", "solver", "precision")
-    checked = {"shape": asdict(described.shape), **{key: getattr(described, key) for key in keys}}
+    checked = {
+        "shape": asdict(described.shape),
+        "source": asdict(source),
+        **{key: getattr(described, key) for key in keys},
+    }
     return SavedClassifier(classifier.to(device), {**json.loads(text), **checked})

@@ -1,6 +1,7 @@
 """predict: the class of every image in a folder, by a saved classifier, to a CSV.
 
-Files are read as build-dataset reads a folder of images, and normalised like the classifier's training chips.
+Files are read as build-dataset reads a folder of images, with the bands, the normalisation and the tiles of the source
+that the classifier was trained on.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 
 from sarjepa.config import PredictConfig
 from sarjepa.data import decoding
+from sarjepa.data.manifest import ChipRule
 from sarjepa.data.normalize import FULL_SCALE, Normalisation
 from sarjepa.data.own_images import folder_source
 from sarjepa.errors import InputError
@@ -24,6 +26,7 @@ from sarjepa.results.tables import counted, csv_text
 from sarjepa.training.runtime import pick_device
 
 _BATCH = 64
+_MUCH_LARGER = 1.5  # times the largest training chip: a file's objects are no longer about as large as theirs
 
 
 def run(config: PredictConfig, progress: Progress) -> Result:
@@ -46,16 +49,31 @@ def run(config: PredictConfig, progress: Progress) -> Result:
     source = folder_source(Path(config.folder))
     stored = saved.describe.get("normalisation") or {}
     known = {key: value for key, value in stored.items() if key in vars(Normalisation())}
-    settings = decoding.Settings(source.containers, normalisation=Normalisation(**known), describe=False)
+    made = saved.describe["source"]
+    size, largest_px = made["chip_size"], made["largest_px"]
+    settings = decoding.Settings(
+        source.containers,
+        chips=ChipRule("tiles", size, made["overlap"]),
+        normalisation=Normalisation(**known),
+        describe=False,
+        bands=made["bands"],
+    )
     out = Path(config.out)
     writable_folder(out.parent)
     refused: list[tuple[str, str]] = []
+    cut: list[str] = []
+    large: list[str] = []
+    labels_it = f"and sarjepa probe --checkpoint {config.classifier} --dataset NAME labels what it builds"
 
     def chips() -> Iterator[tuple[str, np.ndarray]]:
         files = decoding.decode(source.jobs, settings, workers=1)
         for decoded in progress.track(files, "labelling", total=len(source.jobs)):
             if decoded.reason:
                 refused.append((decoded.path, decoded.reason))
+            if size and max(decoded.shape) > size:
+                cut.append(decoded.path)
+            elif largest_px and max(decoded.shape) > _MUCH_LARGER * max(largest_px):
+                large.append(f"{decoded.path} ({' x '.join(map(str, decoded.shape))} px)")
             for chip in decoded.chips:
                 yield chip.path, chip.image / np.float32(FULL_SCALE[chip.image.dtype.name])
 
@@ -67,10 +85,25 @@ def run(config: PredictConfig, progress: Progress) -> Result:
             rows.append(
                 [path, saved.classes[int(row.argmax())], f"{row.max():.4f}", *(f"{value:.4f}" for value in row)]
             )
-    if not rows:
-        raise InputError("no image in the folder can be used", where=refused[0][0], got=refused[0][1])
     if refused:
-        progress.warn(f"{counted(len(refused), 'file')} left out, e.g. {refused[0][0]}: {refused[0][1]}")
+        path, reason = refused[0]
+        hint = None
+        if " band" in reason or "--normalisation" in reason:
+            hint = f"build-dataset has these options, {labels_it}"
+        if not rows:
+            raise InputError("no image in the folder can be used", where=path, got=reason, hint=hint)
+        progress.warn(
+            "; ".join(filter(None, (f"{counted(len(refused), 'file')} left out, e.g. {path}: {reason}", hint)))
+        )
+    if cut:
+        progress.note(
+            f"{counted(len(cut), 'file')} cut into tiles of {size} px, as those of the training were, e.g. {cut[0]}"
+        )
+    if large:
+        progress.warn(
+            f"{counted(len(large), 'file')} larger than any training chip ({' x '.join(map(str, largest_px))} px) and "
+            f"not cut, e.g. {large[0]}; build-dataset --chip-size cuts images, {labels_it}"
+        )
     columns = ("path", "predicted", "confidence", *(f"p({name})" for name in saved.classes))
     write_atomically(out, csv_text(columns, rows))
     return Result(f"{counted(len(rows), 'image')} labelled; {out}", out.parent)

@@ -71,6 +71,8 @@ def test_a_flipped_bit_is_named_with_its_file_and_never_gives_another_answer(fil
         ("label_set", 3),
         ("solver", "label-spreading"),
         ("precision", "fp8"),
+        ("source", {"chip_size": 0}),
+        ("source", {"chip_size": 8, "overlap": 1.0}),
     ],
 )
 def test_a_description_that_says_something_else_is_one_line(file: Path, key: str, value: Any) -> None:

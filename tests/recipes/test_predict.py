@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from recording import Recorder
 
-from sarjepa.config import FinetuneConfig, PredictConfig, ProbeConfig
+from sarjepa.config import BuildDatasetConfig, FinetuneConfig, PredictConfig, ProbeConfig
 from sarjepa.errors import InputError
 from sarjepa.evaluation.benchmark import open_benchmark
 from sarjepa.evaluation.classifier import classifier_bytes, load_classifier
@@ -20,7 +20,7 @@ from sarjepa.models.addresses import CLASSIFIER_FILE
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import Classifier, Head
 from sarjepa.progress import Progress
-from sarjepa.recipes import finetune, predict, probe
+from sarjepa.recipes import build_dataset, finetune, predict, probe
 
 DESCRIBE = {"classes": ["tank", "truck"], "temperature": 1.5, "crop": 24}
 
@@ -66,7 +66,9 @@ def test_images_are_normalised_as_those_of_the_training(tmp_path: Path) -> None:
     np.save(tmp_path / "new" / "a.npy", image)
     out = tmp_path / "found.csv"
     config = PredictConfig(folder=str(tmp_path / "new"), classifier=str(saved(tmp_path)), out=str(out), device="cpu")
-    with pytest.raises(InputError, match=r"no image in the folder can be used: a.npy; .*above 1"):
+    with pytest.raises(
+        InputError, match=r"no image in the folder can be used: a.npy; .*above 1.*build-dataset has these"
+    ):
         predict.run(config, Progress())
     saved(
         tmp_path, normalisation={"method": "linear", "per": "set", "reference": 200.0, "dtype": "float32", "scale": 1.0}
@@ -108,3 +110,50 @@ def test_files_are_labelled_in_the_number_format_of_the_report(
     np.testing.assert_allclose(
         [[float(row[f"p({name})"]) for name in toy.classes] for row in found], expected, atol=1e-4
     )
+
+
+@pytest.fixture(scope="module")
+def dual(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier of the second of two bands, in tiles of 16 px, and beside it a folder of one new file."""
+    root, generator = tmp_path_factory.mktemp("dual"), np.random.default_rng(0)
+    for name, height in (("dual/train/ship", 24), ("dual/train/sea", 24), ("dual/test/ship", 24), ("dual/test/sea", 24),
+                         ("new", 30)):  # fmt: skip
+        (root / name).mkdir(parents=True)
+        level = 0.3 if name.endswith("ship") else 0.1
+        for number in range(1 if name == "new" else 4):
+            image = generator.rayleigh(level, (height, 16, 2)).clip(0, 1).astype(np.float32)
+            np.save(root / name / f"{number}.npy", image)
+    given: dict = {"data_root": str(root), "sources": (f"folder:{root / 'dual'}",), "workers": 1}
+    build_dataset.run(BuildDatasetConfig(**given, bands="2", chip_size=16, overlap=0.5), Progress())
+    given = {"data_root": str(root), "dataset": "dual", "checkpoint": str(toy_run), "device": "cpu", "out": str(root)}
+    probe.run(ProbeConfig(**given, solver="lda"), Progress())
+    return root
+
+
+def test_new_files_are_read_and_cut_as_those_of_the_training(dual: Path, tmp_path: Path) -> None:
+    config = PredictConfig(folder=str(dual / "new"), classifier=str(dual), out=str(tmp_path / "a.csv"), device="cpu")
+    progress = Recorder()
+    predict.run(config, progress)
+    image, found = np.load(dual / "new" / "0.npy")[..., 1], rows_of(tmp_path / "a.csv")
+    assert [row["path"] for row in found] == ["0.npy@0,0", "0.npy@8,0", "0.npy@14,0"]
+    expected = load_classifier(dual).probabilities([image[row : row + 16] for row in (0, 8, 14)])
+    assert [float(row["p(sea)"]) for row in found] == pytest.approx(expected[:, 0], abs=1e-4)
+    assert progress.said == ["1 file cut into tiles of 16 px, as those of the training were, e.g. 0.npy"]
+
+
+def test_bands_that_the_classifier_says_nothing_of_are_a_case_for_build_dataset(dual: Path, tmp_path: Path) -> None:
+    config = PredictConfig(folder=str(dual / "new"), classifier=str(saved(tmp_path)), out=str(tmp_path / "a.csv"))
+    with pytest.raises(InputError, match=r"--bands 1 takes one.*build-dataset has.*probe --checkpoint .* labels what"):
+        predict.run(config, Progress())
+
+
+def test_files_much_larger_than_the_training_chips_are_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    for side in (36, 37):
+        Image.fromarray(np.full((20, side), 9, np.uint8)).save(tmp_path / "new" / f"{side}.png")
+    classifier = saved(tmp_path, source={"largest_px": [20, 24]})
+    progress = Recorder()
+    config = PredictConfig(folder=str(tmp_path / "new"), classifier=str(classifier), out=str(tmp_path / "a.csv"))
+    predict.run(config, progress)
+    [line] = progress.warnings
+    assert "1 file larger than any training chip (20 x 24 px) and not cut, e.g. 37.png (20 x 37 px)" in line

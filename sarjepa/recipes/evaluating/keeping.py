@@ -42,12 +42,18 @@ def kept(
         >>> load_classifier("kept").describe["solver"]
         'lda'
     """
+    index = benchmark.shards.index
+    built, sizes = index.get("settings") or {}, index.get("sizes") or {}
     describe = {
         "classes": list(benchmark.classes),
         "temperature": report.temperature,
         "crop": benchmark.crop,
         "precision": report.precision,
-        "normalisation": benchmark.shards.index["normalisation"],
+        "normalisation": index["normalisation"],
+        "source": {
+            **{key: built[key] for key in ("bands", "chip_size", "overlap") if key in built},
+            "largest_px": sizes.get("max"),
+        },
         "dataset": config.dataset,
         "label_set": benchmark.label_set,
         "draw": {
