@@ -18,14 +18,14 @@ from sarjepa.evaluation.runs import classify, finetune_run
 from sarjepa.models.addresses import newest_run
 from sarjepa.models.heads import Classifier, Feature
 from sarjepa.progress import Progress
-from sarjepa.recipes.evaluating.class_report import report_folder, report_of, write_report
+from sarjepa.recipes.evaluating.class_report import report_folder, report_of, usable_folder, write_report
 from sarjepa.recipes.evaluating.keeping import kept
 from sarjepa.recipes.evaluating.opening import open_to_classify
 from sarjepa.recipes.evaluating.recipe import recipe_name, settled, training_of
 from sarjepa.recipes.evaluating.record import run_record
 from sarjepa.reports.accuracy_figures import finetuning_curves
 from sarjepa.results.records import Variant
-from sarjepa.results.result import Result, writable_folder
+from sarjepa.results.result import Result
 from sarjepa.results.tables import csv_text
 from sarjepa.training.loop import LossNotFiniteError
 from sarjepa.training.runtime import pick_device, pick_precision
@@ -37,8 +37,8 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
     """Fine-tune, test, calibrate, save the classifier, write report.json, confusion.png and, if asked, the curve.
 
     Raises:
-        InputError: the data set is not built, the checkpoint cannot be read, the folder cannot be written, or the
-            training diverged.
+        InputError: the data set is not built, the checkpoint cannot be read, the folder cannot be written or holds a
+            report of other settings, or the training diverged.
 
     Example:
         >>> config = FinetuneConfig(checkpoint="runs/toy", dataset="toy", shots=2, epochs=1, out="tuned")
@@ -57,7 +57,8 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
     opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress, config.blocks)
     if not hasattr(opened.encoder, "blocks"):
         raise InputError("nothing to fine-tune", where=opened.name, hint="give a run folder or a checkpoint")
-    folder = writable_folder(report_folder(config.out, opened.name, f"finetune-{benchmark.name}", config.shots))
+    folder = report_folder(config.out, opened.name, f"finetune-{benchmark.name}", config.shots)
+    usable_folder(folder, config, opened.name)
     drawn = draw(benchmark.candidates, config.split_policy, config.shots, config.seed)
     train, held = calibration_chips(drawn, benchmark)
     labels = benchmark.candidates.labels
@@ -105,7 +106,7 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
     )
     saved = kept(classifier, report, config, benchmark, opened, drawn)
     if not config.curve:
-        return write_report(folder, report, config, progress, saved)
+        return write_report(folder, report, saved)
     epochs = enumerate(zip(curve.loss, curve.watched, strict=True), start=1)
     rows = [(epoch, f"{loss:.5f}", f"{accuracy:.4f}") for epoch, (loss, accuracy) in epochs]
     curve_1E2 = np.stack([curve.loss, curve.watched], axis=1)[None]
@@ -113,8 +114,6 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
     return write_report(
         folder,
         report,
-        config,
-        progress,
         {**saved, "curve.csv": csv_text(("epoch", "train_loss", "test_accuracy"), rows)},
         {"curve.png": lambda: finetuning_curves({benchmark.name: {opened.name: curve_1E2}}, title)},
     )

@@ -23,14 +23,14 @@ from sarjepa.models.addresses import CLASSIFIER_FILE, is_classifier, newest_run
 from sarjepa.models.encoder import Encoder
 from sarjepa.models.heads import Classifier, Feature
 from sarjepa.progress import Progress
-from sarjepa.recipes.evaluating.class_report import report_folder, report_of, write_report
+from sarjepa.recipes.evaluating.class_report import report_folder, report_of, usable_folder, write_report
 from sarjepa.recipes.evaluating.keeping import kept
 from sarjepa.recipes.evaluating.labelling import label_chips
 from sarjepa.recipes.evaluating.opening import open_to_classify
 from sarjepa.recipes.evaluating.recipe import copies_of, recipe_name, settled, training_of
 from sarjepa.recipes.evaluating.record import run_record
 from sarjepa.results.records import REPORT, Variant
-from sarjepa.results.result import Result, writable_folder
+from sarjepa.results.result import Result
 from sarjepa.training.runtime import pick_device, pick_precision
 
 NUM_FOLDS = 5  # heads by which the temperature is found
@@ -42,8 +42,8 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
     Neighbours, centroids and features without a network leave no classifier.
 
     Raises:
-        InputError: the data set is not built, the checkpoint cannot be read, the folder cannot be written, or the
-            training diverged.
+        InputError: the data set is not built, the checkpoint cannot be read, the folder cannot be written or holds a
+            report of other settings, or the training diverged.
 
     Example:
         >>> import shutil
@@ -60,7 +60,8 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
     assert config.pool and config.solver and config.augment and config.precision
     benchmark = open_to_classify(config, config.dataset, [config.split_policy], progress)
     opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress, config.blocks)
-    folder = writable_folder(report_folder(config.out, opened.name, f"probe-{benchmark.name}", config.shots))
+    folder = report_folder(config.out, opened.name, f"probe-{benchmark.name}", config.shots)
+    usable_folder(folder, config, opened.name)
     cache = Path(config.data_root) / "features"
     pool = config.feature(config.pool)
     feature, nameless = Feature.read(pool), config.solver == "label-spreading"
@@ -88,10 +89,10 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
     if not is_kept or (head := probed.head()) is None:
         if (folder / REPORT).is_file():  # of an earlier probe
             (folder / CLASSIFIER_FILE).unlink(missing_ok=True)
-        return write_report(folder, report_of(run, probed.scores, config), config, progress)
+        return write_report(folder, report_of(run, probed.scores, config))
     report = report_of(run, probed.scores, config, temperature=_temperature(folded, features, labels))
     saved = kept(Classifier(opened.encoder, head, feature), report, config, benchmark, opened, drawn)
-    return write_report(folder, report, config, progress, saved)
+    return write_report(folder, report, saved)
 
 
 def _folds(drawn: Draw, label_N: np.ndarray) -> list[Draw]:

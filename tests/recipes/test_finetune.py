@@ -96,6 +96,7 @@ def test_a_report_leaves_no_files_of_the_one_before(toy_root: Path, toy_run: Pat
                             out=str(tmp_path), epochs=2, curve=True)  # fmt: skip
     finetune.run(config, Progress())
     assert {"curve.csv", "curve.png"} < {path.name for path in tmp_path.iterdir()}
+    (tmp_path / "report.json").write_text("{")  # one that can be read would be refused
     finetune.run(replace(config, epochs=1, curve=False), Progress())
     assert {path.name for path in tmp_path.iterdir()} == {"classifier.safetensors", "confusion.png", "report.json"}
 

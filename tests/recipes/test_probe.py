@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 from recording import Recorder
 
-from sarjepa.config import FewshotBenchConfig, ProbeConfig
+from sarjepa.config import FewshotBenchConfig, FinetuneConfig, ProbeConfig
 from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation import opened
@@ -23,7 +24,7 @@ from sarjepa.evaluation.opened import open_checkpoint, open_features
 from sarjepa.models.encoder import Encoder, EncoderShape
 from sarjepa.models.heads import Classifier, Feature, Head
 from sarjepa.progress import Progress
-from sarjepa.recipes import fewshot_bench, probe
+from sarjepa.recipes import fewshot_bench, finetune, probe
 from sarjepa.recipes.evaluating import class_report
 from sarjepa.recipes.evaluating.class_report import report_folder
 from sarjepa.reports.class_table import class_table
@@ -64,20 +65,38 @@ def test_probe_gives_the_number_that_the_table_averages(toy_root: Path, toy_run:
     assert (first["seed"], first["accuracy"], first["draw_sha256"]) == (0, report["accuracy"], report["draw_sha256"])
 
 
-def test_a_report_of_other_settings_is_replaced_with_a_warning(toy_root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_report_of_other_settings_is_refused_before_the_work_begins(
+    toy_root: Path, toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_named: bool
+) -> None:
+    run = shutil.copytree(toy_run, tmp_path / "runs" / "toy")
+    folder = tmp_path / "mine" if is_named else run / "probe-toy"
     config = ProbeConfig(
-        data_root=str(toy_root), dataset="toy", device="cpu", checkpoint="pixels", solver="knn", out=str(tmp_path)
+        data_root=str(toy_root), dataset="toy", device="cpu", solver="lda", out=str(folder) if is_named else None
     )
-    progress = Recorder()
-    probe.run(config, progress)
-    probe.run(config, progress)
-    assert progress.warnings == [], "the same report again"
-    probe.run(replace(config, seed=5, solver="centroid"), progress)
-    [line] = progress.warnings
-    assert str(tmp_path) in line and "seed 5 instead of 0" in line and "solver centroid instead of knn" in line
-    (tmp_path / "report.json").write_text("{")
-    probe.run(config, progress)
-    assert len(progress.warnings) == 1, "a report that cannot be read is replaced"
+    monkeypatch.chdir(tmp_path)  # the checkpoint is the newest run
+    probe.run(config, Progress())
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    probe.run(replace(config, checkpoint="runs/toy"), Progress())  # the same by its name
+    refused: list = [
+        (probe, replace(config, seed=5, solver="lbfgs"), "solver lbfgs instead of lda, seed 5 instead of 0")
+    ]
+    if is_named:
+        shutil.copytree(toy_run, tmp_path / "runs" / "newer", copy_function=shutil.copyfile)
+        tuning = FinetuneConfig(data_root=str(toy_root), dataset="toy", device="cpu", out=str(folder))
+        refused += [(probe, replace(config, dataset="copies"), "dataset copies instead of toy"),
+                    (probe, config, "checkpoint runs/newer instead of runs/toy"),
+                    (finetune, tuning, "head linear instead of none")]  # fmt: skip
+    with monkeypatch.context() as patched:
+        patched.setattr(probe, "open_features", lambda *_, **__: exec("raise AssertionError"))
+        for command, other, words in refused:
+            with pytest.raises(InputError, match=rf"a report of other settings: .*{words}.*; give another --out"):
+                command.run(other, Progress())
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert after == {**before, "report.json": after["report.json"]}
+    (folder / "report.json").write_text("{")
+    probe.run(replace(config, seed=5), Progress())
+    assert read_record(folder / "report.json", Report).seed == 5, "a report that cannot be read is replaced"
 
 
 def test_files_of_somebody_else_are_left_and_those_of_an_earlier_report_removed(toy_root: Path, tmp_path: Path) -> None:
@@ -111,10 +130,12 @@ def test_the_classifier_that_a_probe_saves_gives_the_number_of_its_report(
     assert (probability.argmax(axis=1) == toy.candidates.labels[test]).mean() * 100 == pytest.approx(report["accuracy"])
     assert saved.describe["temperature"] == report["temperature"] != 1
 
-    again = probe_report(toy_root, tmp_path, checkpoint=str(tmp_path))
+    again = probe_report(toy_root, tmp_path / "labels", checkpoint=str(tmp_path))
     told = ("accuracy", "solver", "near_copy_percent")
     assert [again[key] for key in told] == [report[key] for key in told]
-    assert load_classifier(tmp_path).describe == saved.describe, "labels beside a classifier leave it where it is"
+    with pytest.raises(InputError, match="report of other settings"):
+        probe_report(toy_root, tmp_path, checkpoint=str(tmp_path))
+    assert load_classifier(tmp_path).describe == saved.describe
 
 
 def test_labels_by_spread_labels_count_near_copies_of_unlabelled_chips(
@@ -153,6 +174,7 @@ def test_a_probe_that_leaves_no_classifier_removes_an_earlier_one(
                                          ("lda", str(toy_run), True), ("lda", "pixels", False)):  # fmt: skip
         probe_report(toy_root, tmp_path, checkpoint=checkpoint, solver=solver)
         assert (tmp_path / "classifier.safetensors").is_file() == is_there
+        (tmp_path / "report.json").write_text("{")  # one that can be read would be refused
 
 
 @pytest.mark.parametrize("pool", ["mean", "grid2", "grid4"])
@@ -266,6 +288,7 @@ def test_the_numbers_are_kept_where_the_picture_cannot_be_drawn(
 ) -> None:
     config = ProbeConfig(data_root=str(toy_root), dataset="toy", device="cpu", checkpoint="pixels", out=str(tmp_path))
     probe.run(config, Progress())
+    (tmp_path / "report.json").write_text("{")
     monkeypatch.setattr(class_report, "confusion", lambda *_: exec("raise MemoryError"))
     with pytest.raises(MemoryError):
         probe.run(replace(config, seed=7), Progress())

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from sarjepa.config import BASELINES, Common
+from sarjepa.config import BASELINES, Common, FinetuneConfig, ProbeConfig
 from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation.metrics import Scores
 from sarjepa.files import json_text, write_atomically
 from sarjepa.models.addresses import CLASSIFIER_FILE, bare, is_address
-from sarjepa.overlay import Change, changes
-from sarjepa.progress import Progress
+from sarjepa.overlay import changes
 from sarjepa.recipes.evaluating.record import percentages
 from sarjepa.reports.accuracy_figures import confusion
 from sarjepa.reports.class_table import class_table
 from sarjepa.reports.figures import figure_bytes
 from sarjepa.results.records import REPORT, ClassScores, Report, Run
-from sarjepa.results.result import Result
+from sarjepa.results.result import Result, writable_folder
 from sarjepa.results.statistics import wilson_interval
 
 # All possible files of a report; a later report removes those that it does not write.
@@ -49,11 +48,41 @@ def report_folder(out: str | None, checkpoint: str, what: str, shots: int | None
     return (run if run.is_dir() else run.parent) / name
 
 
+def usable_folder(folder: Path, config: ProbeConfig | FinetuneConfig, checkpoint: str) -> Path:
+    """Make the folder of a report if need be, and check, before the work begins, that the report may be written to it.
+
+    A report of the same settings is replaced, and so is one that cannot be read.
+
+    Args:
+        folder: folder of the report.
+        config: settings of the command.
+        checkpoint: checkpoint setting, or the newest run where there is none.
+
+    Raises:
+        InputError: the folder holds a report of other settings, or cannot be written.
+
+    Example:
+        >>> str(usable_folder(Path("new-report"), ProbeConfig(), "runs/toy"))
+        'new-report'
+    """
+    try:
+        report = read_record(folder / REPORT, Report)
+    except (OSError, InputError):
+        return writable_folder(folder)
+    now, before = replace(config, checkpoint=checkpoint), {**report.settings, "checkpoint": report.checkpoint}
+    if changed := changes(now, before):
+        raise InputError(
+            "the folder holds a report of other settings",
+            where=folder,
+            got=", ".join(map(str, changed)),
+            hint="give another --out",
+        )
+    return writable_folder(folder)
+
+
 def write_files(
     folder: Path,
     numbers: Mapping[str, str | bytes],
-    config: Common,
-    progress: Progress,
     pictures: Mapping[str, Callable[[], Figure]] | None = None,
 ) -> None:
     """Write the files of a report, in place of those of an earlier report.
@@ -63,19 +92,16 @@ def write_files(
     Args:
         folder: existing folder of the report.
         numbers: content by file name.
-        config: settings of the command.
-        progress: receiver of a warning if a report of other settings is replaced.
         pictures: functions that draw a figure, by file name. All names are in `FILES`.
 
     Example:
         >>> folder = Path("earlier-report")
         >>> folder.mkdir()
-        >>> write_files(folder, {"report.json": "{}", "curve.csv": "epoch"}, Common(), Progress())
-        >>> write_files(folder, {"report.json": "{}"}, Common(), Progress())  # the old curve is not of this report
+        >>> write_files(folder, {"report.json": "{}", "curve.csv": "epoch"})
+        >>> write_files(folder, {"report.json": "{}"})  # the old curve is not of this report
         >>> [path.name for path in folder.iterdir()]
         ['report.json']
     """
-    changed = _changed(folder / REPORT, config)
     if (folder / REPORT).is_file():  # other folders may hold files of these names that no command wrote
         for name in set(FILES) - set(numbers):
             (folder / name).unlink(missing_ok=True)
@@ -83,16 +109,6 @@ def write_files(
         write_atomically(folder / name, content)
     for name, draw in (pictures or {}).items():
         write_atomically(folder / name, figure_bytes(draw()))
-    if changed:
-        progress.warn(f"{folder}: replaced the report of other settings: {', '.join(map(str, changed))}")
-
-
-def _changed(path: Path, config: Common) -> list[Change]:
-    """The settings in which a call differs from that of the report at a path; none if no report can be read."""
-    try:
-        return changes(config, read_record(path, Report).settings)
-    except (FileNotFoundError, InputError):
-        return []
 
 
 def report_of(run: Run, scores: Scores, config: Common, **more: Any) -> Report:
@@ -123,8 +139,6 @@ def report_of(run: Run, scores: Scores, config: Common, **more: Any) -> Report:
 def write_report(
     folder: Path,
     report: Report,
-    config: Common,
-    progress: Progress,
     numbers: Mapping[str, str | bytes] | None = None,
     pictures: Mapping[str, Callable[[], Figure]] | None = None,
 ) -> Result:
@@ -133,14 +147,12 @@ def write_report(
     Args:
         folder: existing folder of the report.
         report: content of the report.
-        config: settings of the command.
-        progress: receiver of a warning if a report of other settings is replaced.
         numbers, pictures: further files of the report, as of `write_files`.
     """
     counts = np.array(report.confusion)
     title = f"{report.dataset}, {report.protocol}: {report.accuracy:.1f}% of {counts.sum()}"
     drawn = {"confusion.png": lambda: confusion(counts, report.classes, title), **(pictures or {})}
-    write_files(folder, {REPORT: json_text(report), **(numbers or {})}, config, progress, drawn)
+    write_files(folder, {REPORT: json_text(report), **(numbers or {})}, drawn)
     low, high = report.accuracy_ci95
     return Result(
         f"accuracy {report.accuracy:.1f}% (95% interval {low:.1f} to {high:.1f}); {folder / REPORT}"

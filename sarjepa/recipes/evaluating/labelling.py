@@ -15,10 +15,10 @@ from sarjepa.evaluation.classifier import SavedClassifier, load_classifier
 from sarjepa.evaluation.fewshot import Draw, draw
 from sarjepa.evaluation.metrics import scores
 from sarjepa.progress import Progress
-from sarjepa.recipes.evaluating.class_report import report_folder, report_of, write_files, write_report
+from sarjepa.recipes.evaluating.class_report import report_folder, report_of, usable_folder, write_files, write_report
 from sarjepa.recipes.evaluating.record import near_copy_percent, score_fields
 from sarjepa.results.records import Run
-from sarjepa.results.result import Result, writable_folder
+from sarjepa.results.result import Result
 from sarjepa.results.tables import counted, csv_text
 from sarjepa.setting import settings_of
 
@@ -38,8 +38,8 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
         progress: receiver of notes, warnings and progress bars.
 
     Raises:
-        InputError: the source is not built or has changed since the training, the folder cannot be written, or a
-            setting was given that only a training reads.
+        InputError: the source is not built or has changed since the training, the folder cannot be written or
+            holds a report of other settings, or a setting was given that only a training reads.
     """
     assert config.checkpoint is not None
     saved = load_classifier(config.checkpoint, str(device))
@@ -55,13 +55,14 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
         chosen, scored = np.setdiff1d(chosen, drawn.train), drawn.test
         split_policy = saved.describe["draw"]["split_policy"]
         copies = near_copy_percent(drawn, benchmark, saved.describe["solver"])
-    folder = writable_folder(report_folder(config.out, config.checkpoint, f"labels-{config.dataset}", None))
+    folder = report_folder(config.out, config.checkpoint, f"labels-{config.dataset}", None)
+    usable_folder(folder, config, config.checkpoint)
     probability = _probabilities(saved, shards, chosen, progress)
     predictions = {"predictions.csv": _predictions(saved, shards, chosen, probability)}
     true = _true_labels(saved, shards, chosen)
     known = (true >= 0) & np.isin(chosen, scored)
     if not known.any():
-        write_files(folder, predictions, config, progress)
+        write_files(folder, predictions)
         return Result(f"{counted(len(chosen), 'chip')} labelled; {folder / 'predictions.csv'}", folder)
     tested = scores(true[known], probability[known].argmax(axis=1), len(saved.classes))
     run = Run(
@@ -87,7 +88,7 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
         short=drawn.short if drawn else {},
         near_copy_percent=copies,
     )
-    return write_report(folder, report_of(run, tested, config), config, progress, predictions)
+    return write_report(folder, report_of(run, tested, config), predictions)
 
 
 def _refuse_idle(config: ProbeConfig, saved: SavedClassifier, shards: Shards) -> None:
