@@ -37,7 +37,7 @@ def built(root: Path, split_by: str | None = None, **classes: str) -> list[str]:
 
 def probed(root: Path, progress: Progress | None = None, dataset: str = "own", **settings: object) -> None:
     config = ProbeConfig(data_root=str(root), dataset=dataset, checkpoint="pixels", solver="centroid", device="cpu",
-                         out=str(root / "out"), **settings)  # type: ignore[arg-type]  # fmt: skip
+                         out=str(root / f"out-{dataset}-{settings.get('test_dataset')}"), **settings)  # type: ignore[arg-type]  # fmt: skip
     probe.run(config, progress or Progress())
 
 
@@ -69,7 +69,7 @@ def test_no_class_on_both_sides_is_refused(tmp_path: Path) -> None:
     for command in (probed, few_shots):
         with pytest.raises(InputError, match=f"no class is both learnt and tested: own, label set 'all'; got {told}"):
             command(tmp_path, Progress())
-    assert not (tmp_path / "out").exists() and not (tmp_path / "few").exists()
+    assert not list(tmp_path.glob("out*")) and not (tmp_path / "few").exists()
 
 
 def test_one_class_alone_is_refused(tmp_path: Path) -> None:
