@@ -37,6 +37,7 @@ Features = dict[str, np.ndarray]  # by file name: (N, width) float32
 _LIMIT = 10 * 10**9  # bytes of a cache
 _IN_USE = 3600.0  # seconds since the last use in which a process, perhaps of another machine, may be reading features
 _FACTS = "parts.json"  # in each folder of features
+_KEY = "[0-9a-f]" * 24  # name of a folder of features
 _REMOVED = "removed-"  # at the start of the name of a folder of features that is being removed
 
 
@@ -178,7 +179,7 @@ def _trim(folder: Path) -> None:
     except OSError:
         return  # another process makes room now, or another user has to
     with held:
-        used = {facts.parent: facts.parent.stat().st_mtime for facts in folder.glob(f"[0-9a-f]*/{_FACTS}")}
+        used = {facts.parent: facts.parent.stat().st_mtime for facts in folder.glob(f"{_KEY}/{_FACTS}")}
         num_bytes = 0
         for cache in sorted(used, key=used.__getitem__, reverse=True):
             num_bytes += sum(file.stat().st_size for file in cache.glob("*.npy"))

@@ -27,7 +27,7 @@ from sarjepa.recipes.evaluating.class_report import report_folder, report_of, us
 from sarjepa.recipes.evaluating.keeping import kept
 from sarjepa.recipes.evaluating.labelling import label_chips
 from sarjepa.recipes.evaluating.opening import open_to_classify
-from sarjepa.recipes.evaluating.recipe import copies_of, recipe_name, settled, training_of
+from sarjepa.recipes.evaluating.recipe import copies_of, recipe_name, refuse_unread, settled, training_of
 from sarjepa.recipes.evaluating.record import run_record
 from sarjepa.results.records import REPORT, Variant
 from sarjepa.results.result import Result
@@ -58,6 +58,7 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
     recipe, config = recipe_name(config, "linear-probe"), settled(config, "linear-probe")
     config = replace(config, precision=pick_precision(config.precision or "auto", device))
     assert config.pool and config.solver and config.augment and config.precision
+    refuse_unread(config, [config.solver])
     benchmark = open_to_classify(config, config.dataset, [config.split_policy], progress)
     opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress, config.blocks)
     folder = report_folder(config.out, opened.name, f"probe-{benchmark.name}", config.shots)

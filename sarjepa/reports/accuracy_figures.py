@@ -67,10 +67,8 @@ def accuracy_against_shots(panels: Mapping[str, Sequence[Line]], chance: Mapping
     num_columns = math.ceil(len(panels) / num_rows)
     marks = marks_of(line.series or line.label for line in lines_of_labels.values())
     has_dashes = len(marks) < len(lines_of_labels)
-    handle_length = 6 if has_dashes else 3  # letters
-    entry_width = (
-        0.4 + 0.11 * handle_length + 0.07 * max(map(len, lines_of_labels))
-    )  # inches of a legend entry at 8 points
+    handle_length = 6 if has_dashes else 3  # letters of 0.11 inches at 8 points
+    entry_width = 0.4 + 0.11 * handle_length + 0.07 * max(map(len, lines_of_labels))  # inches, in the legend
     width = max(3.4 * num_columns + 0.6, entry_width)
     entries_a_row = max(1, min(len(lines_of_labels), int(width / entry_width)))
     figure = new_figure(width, 3.4 * num_rows + 0.2 * math.ceil(len(lines_of_labels) / entries_a_row))

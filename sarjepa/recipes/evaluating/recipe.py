@@ -13,6 +13,7 @@ there.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -138,6 +139,34 @@ def recipe_name(config: Evaluation, protocol: str) -> str:
     given = {key: value for key in keys if (value := getattr(config, key, None)) is not None}
     changed = [f"{key.replace('_', ' ')} {value}" for key, value in given.items() if value != recipe.get(key)]
     return ", ".join([config.recipe, *changed])
+
+
+def refuse_unread(config: Evaluation, solvers: Collection[str]) -> None:
+    """Refuse a typed setting of a training by steps that none of the solvers is.
+
+    Args:
+        config: settings of the command.
+        solvers: solvers of the call, with fine-tune.
+
+    Raises:
+        InputError: a setting was typed that none of them reads.
+
+    Example:
+        >>> from sarjepa.config import ProbeConfig
+        >>> from sarjepa.overlay import overlay
+        >>> refuse_unread(overlay(ProbeConfig, [("the command line", {"epochs": "5"})]), ["lda"])
+        Traceback (most recent call last):
+        sarjepa.errors.InputError: lda does not read this setting: epochs; got 5; leave it out
+    """
+    read = {*_OF_BOTH, *_OF_TUNING} if "fine-tune" in solvers else {*_OF_BOTH} if "adamw" in solvers else set()
+    for key in (*_OF_BOTH, *_OF_TUNING):
+        if key not in read and config.is_typed(key):
+            raise InputError(
+                f"{', '.join(sorted(solvers))} does not read this setting",
+                where=key.replace("_", "-"),
+                got=getattr(config, key),
+                hint="leave it out",
+            )
 
 
 def training_of(config: Evaluation, protocol: str, augment: str) -> Training:

@@ -21,7 +21,7 @@ from sarjepa.files import json_text
 from sarjepa.models.addresses import newest_run
 from sarjepa.progress import Progress
 from sarjepa.recipes.evaluating.opening import open_to_classify
-from sarjepa.recipes.evaluating.recipe import RECIPES
+from sarjepa.recipes.evaluating.recipe import RECIPES, refuse_unread
 from sarjepa.recipes.fewshot_bench.grid import Grid, variants
 from sarjepa.reports.fewshot_tables import accuracy_table, comparison_table, detail_table, failed_text, plot
 from sarjepa.results.cells import cells_csv, comparisons, make_cells
@@ -66,6 +66,7 @@ def run(config: FewshotBenchConfig, progress: Progress) -> Result:
     rows = [(opened, variants(config, opened)) for opened in encoders]
     if not any(its_variants for _, its_variants in rows[: len(checkpoints)]):
         raise InputError("nothing to fine-tune", where=", ".join(checkpoints), hint="use --protocols linear-probe")
+    refuse_unread(config, {variant.solver for _, its_variants in rows for variant in its_variants})
     if "fine-tune" in config.protocols and (without := [name for name in config.checkpoint if name in BASELINES]):
         progress.note(f"{', '.join(without)}: no weights to fine-tune, so the table has no such row")
     folder = Path(config.out or DEFAULT_OUT)

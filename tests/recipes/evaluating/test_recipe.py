@@ -13,9 +13,17 @@ from sarjepa.config import FewshotBenchConfig, FinetuneConfig, ProbeConfig
 from sarjepa.documents import read_record
 from sarjepa.errors import InputError
 from sarjepa.evaluation.classifier import load_classifier
+from sarjepa.overlay import overlay
 from sarjepa.progress import Progress
 from sarjepa.recipes import fewshot_bench, finetune, probe
-from sarjepa.recipes.evaluating.recipe import RECIPES, copies_of, recipe_name, settled, training_of
+from sarjepa.recipes.evaluating.recipe import (
+    RECIPES,
+    copies_of,
+    recipe_name,
+    refuse_unread,
+    settled,
+    training_of,
+)
 from sarjepa.recipes.fewshot_bench import grid
 from sarjepa.reports.class_table import class_table
 from sarjepa.results.records import FewshotResults, Report
@@ -65,6 +73,32 @@ def test_epochs_that_are_given_are_in_place_of_the_steps_of_a_recipe() -> None:
     assert (training.epochs, training.steps) == (3, None)
     with pytest.raises(InputError, match="both epochs and steps"):
         settled(FinetuneConfig(epochs=3, steps=4), "fine-tune")
+
+
+@pytest.mark.parametrize(
+    ("key", "solvers", "is_read"),
+    [("epochs", ["lda"], False), ("epochs", ["lda", "adamw"], True), ("head_lr", ["adamw"], False),
+     ("head_lr", ["fine-tune", "lda"], True), ("lr", ["fine-tune"], True)],
+)  # fmt: skip
+def test_a_typed_setting_is_refused_that_no_solver_reads(key: str, solvers: list[str], is_read: bool) -> None:
+    config = overlay(FewshotBenchConfig, [("the command line", {key: "1"})])
+    if is_read:
+        refuse_unread(config, solvers)
+    else:
+        with pytest.raises(InputError, match=f"does not read this setting: {key.replace('_', '-')}; got 1"):
+            refuse_unread(config, solvers)
+    refuse_unread(overlay(FewshotBenchConfig, [("preset laptop", {key: 1})]), solvers)  # presets serve every command
+
+
+def test_a_probe_refuses_it_before_anything_is_written(toy_root: Path, tmp_path: Path) -> None:
+    layers = [("the command line", {"epochs": "5", "solver": "lda", "checkpoint": "pixels", "dataset": "toy",
+                                    "data_root": str(toy_root), "out": str(tmp_path / "out")})]  # fmt: skip
+    for kind, command in ((ProbeConfig, probe), (FewshotBenchConfig, fewshot_bench)):
+        own = {"datasets" if kind is FewshotBenchConfig and key == "dataset" else key: value
+               for key, value in layers[0][1].items()}  # fmt: skip
+        with pytest.raises(InputError, match="lda does not read this setting: epochs"):
+            command.run(overlay(kind, [(layers[0][0], own)]), Progress())
+    assert not (tmp_path / "out").exists()
 
 
 def test_copies_are_the_chip_and_its_views() -> None:
