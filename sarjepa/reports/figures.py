@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import warnings
 from collections.abc import Iterable
 
 from matplotlib import rc_context
@@ -89,6 +90,8 @@ def figure_bytes(figure: Figure, file_format: str = "png") -> bytes:
     settings = rc_context(
         {"svg.hashsalt": "sarjepa", "svg.fonttype": "path", "pdf.fonttype": 42, "image.composite_image": False}
     )
-    with settings:
+    with settings, warnings.catch_warnings():
+        # Matplotlib's own font has no Asian letters. The picture shows a box for each; tables have the whole name.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(buffer, format=file_format, dpi=PICTURE_DPI, metadata=_NO_TRACES[file_format])
     return buffer.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import matplotlib as mpl
 import numpy as np
@@ -39,3 +40,11 @@ def test_settings_are_as_before_afterwards() -> None:
 def test_a_transparent_map_stays_apart_from_the_chip_below() -> None:
     """Merged into one image, SVG and PDF show it darker than PNG."""
     assert figure_bytes(figure_with_everything(), "svg").count(b"<image ") == 2
+
+
+def test_a_name_in_letters_that_the_font_lacks_is_drawn_without_a_warning() -> None:
+    figure = new_figure(3, 2)
+    figure.subplots().set_title("テスト")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert figure_bytes(figure)
