@@ -44,6 +44,7 @@ from sarjepa.recipes.pretrain import method as method_of_run
 from sarjepa.recipes.pretrain.batches import Batches
 from sarjepa.resampling import resample
 from sarjepa.setting import COMMAND_LINE
+from sarjepa.training.loop import LossNotFiniteError
 from sarjepa.training.runtime import Ranks, pick_precision
 
 FILES = ("settings.yaml", "log.jsonl", "checkpoint-last.pt", "encoder.safetensors", "curves.png", "targets.png")
@@ -289,6 +290,21 @@ def test_a_run_that_is_refused_in_its_first_step_leaves_no_folder(
         train(synthetic_root, tmp_path / "run", method=method, window_size=9)
     assert not (tmp_path / "run").exists()
     train(synthetic_root, tmp_path / "run", method=method, max_steps=1)
+
+
+def test_a_resumed_run_that_is_refused_in_its_first_step_keeps_its_files(
+    synthetic_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that diverged at once has a checkpoint without a step."""
+    for error, resume in ((LossNotFiniteError("the loss is not finite"), False), (InputError("refused"), True)):
+
+        def fails(*_: object, error: InputError = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(pretrain, "fit", fails)
+        with pytest.raises(InputError, match=error.what):
+            train(synthetic_root, tmp_path / "run", resume=resume)
+        assert {"settings.yaml", "checkpoint-last.pt"} <= {path.name for path in (tmp_path / "run").iterdir()}
 
 
 def test_what_is_tested_later_is_told_where_it_is_trained_on(synthetic_root: Path, tmp_path: Path) -> None:

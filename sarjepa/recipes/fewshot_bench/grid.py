@@ -118,14 +118,20 @@ class Grid:
         name, recipe = self.opened.name, self.variant.recipe
         return [replace(run, checkpoint=name, recipe=recipe) for run in runs if run is not None]
 
+    def _of_precision(self, key: dict[str, Any]) -> dict[str, Any]:
+        """The key of a run whose own is taken: the table was begun on a device of another number format."""
+        return {**key, "precision": self._precision}
+
     def _record(self, drawn: Draw) -> Run | None:
-        return self.store.get(self._key(drawn))
+        key = self._key(drawn)
+        run = self.store.get(key)
+        return run if run is None or run.precision == self._precision else self.store.get(self._of_precision(key))
 
     def _key(self, drawn: Draw) -> dict[str, Any]:
         """Everything that decides a run's numbers; defaults are left out, since the keys of older runs lack them."""
         variant = {field.name: (getattr(self.variant, field.name), field.default) for field in fields(Variant)}
         del variant["recipe"]  # its settings are among those of the folder
-        key = {
+        return {
             "dataset": self.benchmark.name,
             **{name: value for name, (value, default) in variant.items() if value != default},
             "shots": drawn.shots,
@@ -136,15 +142,12 @@ class Grid:
             "crop": self.benchmark.crop,
             "settings": self.store.settings,
         } | ({"head": self._head} if self._head else {})
-        stored = self.store.get(key)
-        if stored is not None and stored.precision != self._precision:  # begun on a device of another number format
-            key["precision"] = self._precision
-        return key
 
     def _keep(self, drawn: Draw, tested: Scores, train_loss: Sequence[float] | None = None) -> None:
         run = run_record(tested, self.opened, self.benchmark, drawn, self.variant, self._precision, self._head)
         loss = None if train_loss is None else tuple(round(value, 5) for value in train_loss)
-        self.store.put(self._key(drawn), replace(run, train_loss=loss))
+        key = self._key(drawn)
+        self.store.put(self._of_precision(key) if self.store.get(key) else key, replace(run, train_loss=loss))
 
     def _feature(self) -> Feature:
         """The tokens that make the feature; a baseline has only one token."""

@@ -186,7 +186,7 @@ def _train(run: _Run, state: TrainingState) -> Result:
             # process, and the error may be of this one alone. Weights that gave no finite loss may be ruined, so they
             # do not replace a checkpoint.
             diverged = isinstance(error, LossNotFiniteError)
-            if not state.step and not diverged:
+            if not (state.step or diverged or run.config.resume):
                 if run.ranks.is_first:
                     run.folder.undo_start()
             elif not state.sharding and not (diverged and (run.folder.path / LAST).is_file()):
