@@ -57,8 +57,8 @@ def run(config: FinetuneConfig, progress: Progress) -> Result:
     opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress, config.blocks)
     if not hasattr(opened.encoder, "blocks"):
         raise InputError("nothing to fine-tune", where=opened.name, hint="give a run folder or a checkpoint")
-    folder = report_folder(config.out, opened.name, f"finetune-{benchmark.name}", config.shots)
-    usable_folder(folder, config, opened.name)
+    place = report_folder(config.out, opened.name, f"finetune-{benchmark.name}", config.shots)
+    folder = usable_folder(place, config, opened.name)
     drawn = draw(benchmark.candidates, config.split_policy, config.shots, config.seed)
     train, held = calibration_chips(drawn, benchmark)
     labels = benchmark.candidates.labels

@@ -61,8 +61,8 @@ def run(config: ProbeConfig, progress: Progress) -> Result:
     refuse_unread(config, [config.solver])
     benchmark = open_to_classify(config, config.dataset, [config.split_policy], progress)
     opened = open_checkpoint(config.checkpoint or newest_run(), config.seed, device, progress, config.blocks)
-    folder = report_folder(config.out, opened.name, f"probe-{benchmark.name}", config.shots)
-    usable_folder(folder, config, opened.name)
+    place = report_folder(config.out, opened.name, f"probe-{benchmark.name}", config.shots)
+    folder = usable_folder(place, config, opened.name)
     cache = Path(config.data_root) / "features"
     pool = config.feature(config.pool)
     feature, nameless = Feature.read(pool), config.solver == "label-spreading"

@@ -55,8 +55,8 @@ def label_chips(config: ProbeConfig, device: torch.device, progress: Progress) -
         chosen, scored = np.setdiff1d(chosen, drawn.train), drawn.test
         split_policy = saved.describe["draw"]["split_policy"]
         copies = near_copy_percent(drawn, benchmark, saved.describe["solver"])
-    folder = report_folder(config.out, config.checkpoint, f"labels-{config.dataset}", None)
-    usable_folder(folder, config, config.checkpoint)
+    place = report_folder(config.out, config.checkpoint, f"labels-{config.dataset}", None)
+    folder = usable_folder(place, config, config.checkpoint)
     probability = _probabilities(saved, shards, chosen, progress)
     predictions = {"predictions.csv": _predictions(saved, shards, chosen, probability)}
     true = _true_labels(saved, shards, chosen)
